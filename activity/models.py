@@ -1,0 +1,56 @@
+"""Activity: what was done, by whom, as commands report it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models.functions import Now
+
+from auth_tokens.models import TokenSubject
+from commands_platform.lib.fields import JsonTextField
+from organizations.models import Command, Organization, User
+
+
+class ActivityRecordQuerySet(models.QuerySet["ActivityRecord"]):
+    def visible_to(self, token: TokenSubject) -> ActivityRecordQuerySet:
+        """Those of the token's command in the token's organization, of all its users."""
+        return self.filter(command=token.command, organization=token.organization)
+
+
+class ActivityRecord(models.Model):
+    """One thing that was done. Records are added, never changed.
+
+    The one index serves the listing; the rows that the foreign keys name are never deleted, so they need none.
+    """
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, db_index=False, related_name="activity_records"
+    )
+    command = models.ForeignKey(Command, on_delete=models.PROTECT, db_index=False, related_name="activity_records")
+    user = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="activity_records"
+    )
+    category = models.CharField(max_length=255)
+    action = models.CharField(max_length=255)
+    label = models.CharField(max_length=1000, null=True, blank=True)  # noqa: DJ001 (null and "" differ on the wire)
+    metadata = JsonTextField(default=dict)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ActivityRecordQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        organization_id: int
+        command_id: int
+        user_id: int | None
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(
+                fields=["command", "organization", "-created_at", "-id"], name="activity_activityrecord_newest"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category}: {self.action}"

@@ -1,0 +1,53 @@
+"""Recording activity. There is no way to change or remove a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from activity.models import ActivityRecord
+from auth_tokens.models import TokenSubject
+from commands_platform.lib.errors import InvalidInputError
+from organizations.models import User
+
+LARGEST_METADATA = 64 * 1024
+
+
+def record_activity(
+    *,
+    token: TokenSubject,
+    category: str,
+    action: str,
+    label: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    user_uuid: UUID | None = None,
+) -> ActivityRecord:
+    """A new record of the token's command and organization, of the given user or else the token's.
+
+    Raises InvalidInputError for a user who is not of the token's organization, and for metadata over 64 KiB.
+    """
+    metadata = dict(metadata or {})
+    if len(orjson.dumps(metadata)) > LARGEST_METADATA:
+        message = f"The metadata may have {LARGEST_METADATA} bytes of JSON at most."
+        raise InvalidInputError(errors={"metadata": [message]})
+    return ActivityRecord.objects.create(
+        organization=token.organization,
+        command=token.command,
+        user=token.user if user_uuid is None else _user(token, user_uuid),
+        category=category,
+        action=action,
+        label=label,
+        metadata=metadata,
+    )
+
+
+def _user(token: TokenSubject, uuid: UUID) -> User:
+    if token.user is not None and token.user.uuid == uuid:
+        return token.user
+    user = User.objects.filter(uuid=uuid, organization=token.organization).first()
+    if user is None:
+        raise InvalidInputError(errors={"user_uuid": ["There is no such user in the token's organization."]})
+    return user

@@ -1,0 +1,52 @@
+"""From a request's headers to its CallerContext. REST framework imports this module while it is itself half loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+
+from auth_tokens import services
+from auth_tokens.errors import InvalidApiKeyError
+from auth_tokens.models import CallerContext
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+    from auth_tokens.scopes import Scope
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """The `X-API-KEY` header. `request.auth` becomes the CallerContext; there is no `request.user`."""
+
+    def authenticate(self, request: Request) -> tuple[None, CallerContext] | None:  # type: ignore[override]
+        key = request.headers.get("X-API-KEY")
+        if not key:
+            return None
+        try:
+            api_key = services.find_api_key(key)
+        except InvalidApiKeyError as error:
+            raise AuthenticationFailed(error.message, code=error.code) from error
+        token = request.headers.get("X-EXCHANGE-TOKEN")
+        subject = services.read_exchange_token(token=token, api_key=api_key) if token else None
+        return None, CallerContext(api_key=api_key, token=subject)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'ApiKey realm="api"'
+
+
+class HasRequiredScope(BasePermission):
+    """The key must have the scope that the view names in `required_scope`."""
+
+    message = "The API key lacks the scope that this endpoint needs"
+    code = "insufficient_scope"
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        context = request.auth
+        if not isinstance(context, CallerContext):
+            return False
+        scope: Scope | None = getattr(view, "required_scope", None)
+        return scope is None or scope.value in context.api_key.scopes

@@ -1,0 +1,70 @@
+"""API keys, and what a request is known to speak for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from auth_tokens.scopes import Scope
+from organizations.models import Command, Organization, User
+
+
+class ApiKey(models.Model):
+    """A key of an organization, perhaps bound to one command. Of the key itself only a hash and its prefix are kept."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=100, blank=True)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
+    command = models.ForeignKey(
+        Command, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys",
+        help_text="Only a key that is bound to a command may fetch exchange tokens.",
+    )  # fmt: skip
+    prefix = models.CharField(max_length=8, unique=True, editable=False)
+    secret_hash = models.BinaryField(unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=40, choices=Scope.choices), default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name or 'API key'} ({self.prefix}…)"
+
+    def is_valid_at(self, now: datetime) -> bool:
+        """Neither revoked nor expired, and its organization and command are active."""
+        return (
+            self.revoked_at is None
+            and (self.expires_at is None or self.expires_at > now)
+            and self.organization.is_active
+            and (self.command is None or self.command.is_active)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSubject:
+    """What an exchange token speaks for: a command, the user it acts as (or none), and the organization of that user."""
+
+    command: Command
+    user: User | None
+    organization: Organization
+
+
+@dataclass(frozen=True, slots=True)
+class CallerContext:
+    """Who is calling: the API key, and what the exchange token adds where a valid one came with the request."""
+
+    api_key: ApiKey
+    token: TokenSubject | None
+
+    @property
+    def organization(self) -> Organization:
+        """The API key's organization."""
+        return self.api_key.organization

@@ -1,0 +1,99 @@
+"""The token endpoint, and the directory that a client starts from."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.response import Response
+
+from auth_tokens import services
+from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.errors import ExchangeNotPossibleError
+from auth_tokens.scopes import Scope
+from auth_tokens.serializers import (
+    ApiKeyOwnerOutput,
+    ExchangeTokenInput,
+    ExchangeTokenOutput,
+    OrganizationOutput,
+    UserOutput,
+)
+from commands_platform.lib.errors import NotFoundError
+from commands_platform.lib.pagination import paginate
+from commands_platform.lib.routes import uuid_or_not_found
+from organizations.models import User
+
+
+class FetchExchangeToken(PlatformView):
+    required_scope = Scope.AUTH_FETCH_EXCHANGE_TOKEN
+
+    @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
+    def post(self, request: ApiRequest) -> Response:
+        """A token with which the API key's command acts as a user."""
+        data = ExchangeTokenInput(data=request.data)
+        data.is_valid(raise_exception=True)
+        try:
+            token, user = services.fetch_exchange_token(
+                context=request.context, user_uuid=data.validated_data["user_uuid"]
+            )
+        except ExchangeNotPossibleError as error:
+            # Documented: status 406, and no code.
+            return Response({"detail": error.message}, status=status.HTTP_406_NOT_ACCEPTABLE)
+        if not data.validated_data["include_user_context"]:
+            return Response({"token": token})
+        return Response(
+            {"token": token, "user": UserOutput(user).data, "organization": OrganizationOutput(user.organization).data}
+        )
+
+
+class Me(PlatformView):
+    required_scope = Scope.DIRECTORY
+
+    @extend_schema(responses=ApiKeyOwnerOutput)
+    def get(self, request: ApiRequest) -> Response:
+        """Whom the API key speaks for, and the user of the exchange token where there is one."""
+        api_key, token = request.context.api_key, request.context.token
+        command, user = api_key.command, token.user if token else None
+        return Response(
+            {
+                "organization": OrganizationOutput(api_key.organization).data,
+                "command": {"uuid": command.uuid, "name": command.name} if command else None,
+                "scopes": api_key.scopes,
+                "user": UserOutput(user).data if user else None,
+            }
+        )
+
+
+class OrganizationDetail(PlatformView):
+    required_scope = Scope.DIRECTORY
+
+    @extend_schema(responses=OrganizationOutput)
+    def get(self, request: ApiRequest) -> Response:
+        """The API key's organization."""
+        return Response(OrganizationOutput(request.context.organization).data)
+
+
+class UserList(PlatformView):
+    required_scope = Scope.DIRECTORY
+
+    @extend_schema(
+        operation_id="users_list",
+        parameters=[OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
+        responses=UserOutput(many=True),
+    )
+    def get(self, request: ApiRequest) -> Response:
+        """The people of the API key's organization."""
+        users = User.objects.filter(organization=request.context.organization).select_related("organization")
+        return Response(paginate(request, users, serialize=lambda user: UserOutput(user).data))
+
+
+class UserDetail(PlatformView):
+    required_scope = Scope.DIRECTORY
+
+    @extend_schema(responses=UserOutput)
+    def get(self, request: ApiRequest, uuid: str) -> Response:
+        """One person of the API key's organization."""
+        users = User.objects.filter(organization=request.context.organization).select_related("organization")
+        user = users.filter(uuid=uuid_or_not_found(uuid)).first()
+        if user is None:
+            raise NotFoundError
+        return Response(UserOutput(user).data)

@@ -1,0 +1,28 @@
+"""Celery: beat gives the tick, workers take wake-ups. Messages are hints; what must not be lost is in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from django.conf import settings
+
+from commands_platform.beat import EverySecond
+from commands_platform.lib.logs import logging_config
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
+
+app = Celery("commands_platform")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "dispatch": {"task": "scheduling.dispatch_due", "schedule": EverySecond(), "options": {"expires": 2}},
+}
+
+
+@setup_logging.connect
+def keep_our_logging(**_: Any) -> None:
+    """Celery would otherwise install handlers of its own."""
+    logging_config(log_format=settings.LOG_FORMAT, level=settings.LOG_LEVEL)

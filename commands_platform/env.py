@@ -1,0 +1,95 @@
+"""Typed readers of environment variables. A bad value stops the process with one line that names the variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class BadEnvironmentError(SystemExit):
+    """An environment variable is missing or has a value that cannot be used."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem} (see .env.example)")
+
+
+def _read(name: str, default: T | None, convert: Callable[[str], T]) -> T:
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        if default is None:
+            raise BadEnvironmentError(name, "must be set")
+        return default
+    try:
+        return convert(raw)
+    except ValueError as error:
+        raise BadEnvironmentError(name, str(error)) from error
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The variable's text without surrounding spaces; an empty one counts as not set."""
+    return _read(name, default, str)
+
+
+def choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    def convert(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return raw
+
+    return _read(name, default, convert)
+
+
+def flag(name: str, *, default: bool) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+    def convert(raw: str) -> bool:
+        if raw.lower() not in words:
+            raise ValueError("must be true or false")
+        return words[raw.lower()]
+
+    return _read(name, default, convert)
+
+
+def integer(name: str, default: int, *, minimum: int, maximum: int) -> int:
+    def convert(raw: str) -> int:
+        if not (raw.isascii() and raw.isdigit() and minimum <= int(raw) <= maximum):
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return int(raw)
+
+    return _read(name, default, convert)
+
+
+def seconds(name: str, default: float, *, minimum: float, maximum: float) -> timedelta:
+    def convert(raw: str) -> timedelta:
+        value = float(raw)
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be a number of seconds from {minimum} to {maximum}")
+        return timedelta(seconds=value)
+
+    return _read(name, timedelta(seconds=default), convert)
+
+
+def spans(name: str, default: tuple[int, ...]) -> tuple[timedelta, ...]:
+    """Comma-separated whole seconds."""
+
+    def convert(raw: str) -> tuple[timedelta, ...]:
+        parts = [part.strip() for part in raw.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError("must be whole seconds with commas between them")
+        return tuple(timedelta(seconds=int(part)) for part in parts)
+
+    return _read(name, tuple(timedelta(seconds=span) for span in default), convert)
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """Comma-separated words."""
+    return _read(name, list(default), lambda raw: [part.strip() for part in raw.split(",") if part.strip()])
+
+
+def parsed(name: str, default: str, convert: Callable[[str], T]) -> T:
+    """The variable, or its default, through `convert`, whose ValueError becomes the message."""
+    return _read(name, convert(default), convert)

@@ -1,0 +1,52 @@
+"""The broker as a plain Redis client, for the heartbeat and for readiness, and the sending of hints."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any, Protocol
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import OperationalError
+from redis import Redis
+
+logger = structlog.get_logger(__name__)
+
+BEAT_KEY = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"] + "beat"
+
+_PAUSE_AFTER_FAILURE = 1.0
+_silent_until = 0.0
+
+
+class Hint(Protocol):
+    """A Celery task, as far as a hint needs one."""
+
+    name: str
+
+    def apply_async(self, *, expires: float, retry: bool) -> Any: ...
+
+
+@cache
+def client() -> Redis:
+    """A client of the broker with short time limits; one for each process."""
+    return Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=2)
+
+
+def send_hint(task: Hint) -> None:
+    """Tells a worker to look now. A hint that cannot be sent is dropped: the tick of the next second says the same."""
+    global _silent_until  # noqa: PLW0603
+    if time.monotonic() < _silent_until:
+        return
+    try:
+        task.apply_async(expires=5, retry=False)
+    except (OperationalError, OSError) as error:
+        # While the broker is away each try costs a connection timeout; callers should not all wait for it.
+        _silent_until = time.monotonic() + _PAUSE_AFTER_FAILURE
+        logger.warning("hint_not_sent", task=task.name, error=type(error).__name__)
+
+
+def send_hint_on_commit(task: Hint) -> None:
+    """The same, once the surrounding transaction is committed; a worker would see nothing before."""
+    transaction.on_commit(lambda: send_hint(task))

@@ -1,0 +1,32 @@
+"""The time that decides: the database's. Web and workers on several machines agree on it, whatever their own clocks say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from django.db import connection
+
+_source: Callable[[], datetime] | None = None
+
+
+def now() -> datetime:
+    """The database server's wall clock, in UTC; it moves inside a transaction too."""
+    if _source is not None:
+        return _source()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (instant,) = cursor.fetchone()
+    return instant.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def replaced_by(source: Callable[[], datetime]) -> Iterator[None]:
+    """Lets this process live by another clock: the seam for simulations of clock steps and of long waits."""
+    global _source  # noqa: PLW0603
+    previous, _source = _source, source
+    try:
+        yield
+    finally:
+        _source = previous

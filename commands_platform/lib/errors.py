@@ -1,0 +1,47 @@
+"""The one family of errors that the domain raises. How each becomes an HTTP answer stands in `exception_handler`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class PlatformError(Exception):
+    """The request could not be carried out."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message if message is not None else inspect.cleandoc(self.__doc__ or "")
+        super().__init__(self.message)
+
+
+class InvalidInputError(PlatformError):
+    """The input is not valid."""
+
+    code = "params_validation_error"
+
+    def __init__(self, message: str | None = None, *, errors: Mapping[str, Sequence[str]] | None = None) -> None:
+        """`errors` maps a field's name to its messages; without a `message` the first of them speaks for all."""
+        self.errors: dict[str, list[str]] = {field: list(messages) for field, messages in (errors or {}).items()}
+        first = next((messages[0] for messages in self.errors.values() if messages), None)
+        super().__init__(message if message is not None else first)
+
+
+class BadRequestError(PlatformError):
+    """The request is not valid."""
+
+    code = "bad_request"
+
+
+class NotFoundError(PlatformError):
+    """Not found."""
+
+    code = "not_found"
+
+
+class PermissionDeniedError(PlatformError):
+    """You do not have permission to perform this action."""
+
+    code = "permission_denied"

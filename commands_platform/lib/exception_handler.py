@@ -1,0 +1,175 @@
+"""How errors look on the wire. Nothing else knows: the domain raises, this answers.
+
+A view may say two things about its errors. `error_shape = "details"` gives validation errors the shape that storage and
+event subscription are documented with; `error_statuses = {SomeError: 406}` gives a status to errors of its own app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import set_rollback
+
+from commands_platform.lib.errors import (
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    PlatformError,
+)
+from commands_platform.lib.strict_json import MalformedJsonError, PayloadTooLargeError
+
+logger = structlog.get_logger(__name__)
+
+# One message for each element of a long list would make the answer far larger than the request.
+MAX_REPORTED_FIELDS = 50
+
+AUTHENTICATE_HEADER = 'Api-Key realm="Commands Platform"'
+RETRY_AFTER_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: dict[str, object]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | None:
+    """The response for an error that a view raised; None leaves it to Django, which logs it and answers 500."""
+    view = context.get("view")
+    match exc:
+        case PlatformError():
+            answer: _Answer | None = _domain_answer(exc, view)
+        case exceptions.APIException():
+            answer = _framework_answer(exc, view)
+        case _:
+            answer = _other_answer(exc, view)
+    if answer is None:
+        return None
+    set_rollback()
+    return Response(answer.body, status=answer.status, headers=answer.headers)
+
+
+def error_body(detail: str, code: str, **more: object) -> dict[str, object]:
+    """The body of every error that is not about one of the input's fields."""
+    return {"detail": detail, "code": code, **more}
+
+
+def _domain_answer(exc: PlatformError, view: object) -> _Answer:
+    statuses: Mapping[type[PlatformError], int] = getattr(view, "error_statuses", {})
+    own_status = next((statuses[ancestor] for ancestor in type(exc).__mro__ if ancestor in statuses), None)
+    if own_status == 406:
+        # The errors documented with 406 are documented without a code.
+        return _Answer(406, {"detail": exc.message})
+    if own_status is not None:
+        return _Answer(own_status, error_body(exc.message, exc.code))
+    match exc:
+        case InvalidInputError():
+            errors = exc.errors or {api_settings.NON_FIELD_ERRORS_KEY: [exc.message]}
+            return _invalid_input(view, exc.message, exc.code, errors)
+        case NotFoundError():
+            return _not_found()
+        case PermissionDeniedError():
+            return _Answer(403, error_body(exc.message, exc.code))
+    return _Answer(400, error_body(exc.message, exc.code))
+
+
+def _framework_answer(exc: exceptions.APIException, view: object) -> _Answer:
+    match exc:
+        case exceptions.ValidationError():
+            errors = _flattened(exc.detail)
+            return _invalid_input(view, _first_message(errors), InvalidInputError.code, errors)
+        case exceptions.NotFound():
+            return _not_found()
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            # REST framework makes a 403 of these where no authenticator names a scheme.
+            header = getattr(exc, "auth_header", None) or AUTHENTICATE_HEADER
+            return _Answer(401, _body_of(exc), {"WWW-Authenticate": header})
+        case exceptions.Throttled():
+            wait = getattr(exc, "wait", None)
+            return _Answer(429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))})
+    return _Answer(exc.status_code, _body_of(exc))
+
+
+def _other_answer(exc: Exception, view: object) -> _Answer | None:
+    match exc:
+        case Http404():
+            return _not_found()
+        case PermissionDenied():
+            return _Answer(403, _body_of(exceptions.PermissionDenied()))
+        case PayloadTooLargeError():
+            return _Answer(413, error_body(str(exc), "payload_too_large"))
+        case MalformedJsonError():
+            return _Answer(400, error_body(f"JSON parse error - {exc}", exceptions.ParseError.default_code))
+        case DatabaseError() | InterfaceError():
+            return _database_answer(exc, view)
+    return None
+
+
+def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> _Answer | None:
+    name = type(exc.__cause__ or exc).__name__
+    if isinstance(exc, OperationalError | InterfaceError):
+        # The first line says which server and why; a traceback for every request of an outage would say no more.
+        logger.error("database_was_unavailable", error=name, reason=str(exc).partition("\n")[0])
+        body = error_body("The service is temporarily unavailable.", "service_unavailable")
+        return _Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    if isinstance(exc, DataError):
+        # The message would quote the value, which logs must not hold.
+        logger.error("database_refused_a_value", error=name, view=type(view).__name__)
+        return _Answer(400, error_body("The request holds a value that cannot be stored.", "bad_request"))
+    return None
+
+
+def _not_found() -> _Answer:
+    """Whatever was looked for and whyever it was not found: a stranger's object looks just like none."""
+    return _Answer(404, error_body("Not found.", "not_found"))
+
+
+def _invalid_input(view: object, message: str, code: str, errors: Mapping[str, list[str]]) -> _Answer:
+    if getattr(view, "error_shape", None) != "details":
+        return _Answer(400, error_body(message, code, errors=dict(errors)))
+    named, messages = next(iter(errors.items()), ("", []))
+    if named and named != api_settings.NON_FIELD_ERRORS_KEY and messages and messages[0] == message:
+        message = f"{named}: {message}"
+    return _Answer(400, {"details": message})
+
+
+def _body_of(exc: exceptions.APIException) -> dict[str, object]:
+    if isinstance(exc.detail, exceptions.ErrorDetail):
+        return error_body(str(exc.detail), exc.detail.code or exc.default_code)
+    return error_body(_first_message(_flattened(exc.detail)), exc.default_code)
+
+
+def _flattened(detail: object) -> dict[str, list[str]]:
+    """REST framework's nested details as `{"params.keys.0": [messages]}`, the first MAX_REPORTED_FIELDS of them."""
+    errors: dict[str, list[str]] = {}
+    for path, message in _messages(detail, ()):
+        name = ".".join(path) or api_settings.NON_FIELD_ERRORS_KEY
+        if name not in errors and len(errors) == MAX_REPORTED_FIELDS:
+            break
+        errors.setdefault(name, []).append(message)
+    return errors
+
+
+def _messages(detail: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(detail, Mapping):
+        for key, value in detail.items():
+            yield from _messages(value, path if key == api_settings.NON_FIELD_ERRORS_KEY else (*path, str(key)))
+    elif isinstance(detail, list | tuple):
+        for index, value in enumerate(detail):
+            yield from _messages(value, (*path, str(index)) if isinstance(value, Mapping | list | tuple) else path)
+    else:
+        yield path, str(detail)
+
+
+def _first_message(errors: Mapping[str, list[str]]) -> str:
+    return next((messages[0] for messages in errors.values() if messages), InvalidInputError().message)

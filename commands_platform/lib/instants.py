@@ -1,0 +1,12 @@
+"""Instants as the wire writes them: ISO 8601 in UTC with `Z`, fractional seconds only where they are not zero."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def format_instant(instant: datetime) -> str:
+    """`2026-02-25T12:00:00Z`, or `2026-02-25T12:00:00.250000Z`; the instant must be aware."""
+    if instant.tzinfo is None:
+        raise ValueError("A naive datetime is no instant.")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -1,0 +1,178 @@
+"""What must be settled before any other code sees a request: readable text everywhere, and a body of a known size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from commands_platform.lib import strict_json
+from commands_platform.lib.exception_handler import error_body
+from commands_platform.lib.handlers import internal_error, is_api_path, json_error
+from commands_platform.lib.strict_json import PayloadTooLargeError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+logger = structlog.get_logger(__name__)
+
+# Django parses the header before any middleware runs, in time that grows faster than its length.
+MAX_CONTENT_TYPE_LENGTH = 1000
+
+_METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+_ERRORS_BY_STATUS = {
+    400: ("The request is not valid.", "bad_request"),
+    403: ("You do not have permission to perform this action.", "permission_denied"),
+    404: ("Not found.", "not_found"),
+    405: ("Method not allowed.", "method_not_allowed"),
+    413: ("The request body is too large.", "payload_too_large"),
+}
+
+
+class RequestHygieneMiddleware:
+    """Refuses NUL and what is not UTF-8 in path, query and headers (400), and API bodies over MAX_BODY_BYTES (413).
+
+    Gives bodies that come in chunks a length, since Django reads none without; and gives errors under the API's path
+    that some other code answered in HTML the contract's shape.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refusal = _refused_text(request) or _refused_body(request)
+        if refusal is not None:
+            return refusal
+        _forget_misleading_headers(request)
+        response = self.get_response(request)
+        if response.status_code >= 400 and is_api_path(request.path_info):
+            return _in_the_contracts_shape(request, response)
+        return response
+
+
+def refuse_unreadable_requests(application: WSGIApplication) -> WSGIApplication:
+    """Answers 400 where Django fails while it makes the request object, which is before any middleware runs.
+
+    A Content-Type does that: by an unknown charset (RFC 2231), by a codec that is not for text, or by any charset
+    together with too many query parameters.
+    """
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if len(environ.get("CONTENT_TYPE") or "") <= MAX_CONTENT_TYPE_LENGTH:
+            try:
+                return application(environ, start_response)
+            except (ValueError, LookupError, SuspiciousOperation) as error:
+                logger.warning("request_was_unreadable", error=type(error).__name__)
+        body = strict_json.dumps(error_body("The request is not valid.", "bad_request"))
+        start_response("400 Bad Request", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return guarded
+
+
+def _refused_text(request: HttpRequest) -> HttpResponse | None:
+    if not _is_clean_path(request.path_info):
+        return json_error(400, "The path is not valid: it must be UTF-8 without NUL.", "bad_request")
+    if not _is_clean_query(request.META.get("QUERY_STRING", "")):
+        return json_error(400, "The query string is not valid: it must be UTF-8 without NUL.", "bad_request")
+    for name, value in request.META.items():
+        if name.startswith(("HTTP_", "CONTENT_TYPE")) and not _is_clean_header(value):
+            return json_error(400, "A header is not valid: it must be UTF-8 without NUL.", "bad_request")
+    return None
+
+
+def _is_clean_path(path: str) -> bool:
+    # Django has decoded the path already; it keeps as %XX only those bytes that are not UTF-8.
+    return "\0" not in path and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
+
+
+def _is_clean_query(query: str) -> bool:
+    if "%" not in query and query.isascii():
+        return "\0" not in query
+    raw = unquote_to_bytes(_wire_bytes(query))
+    return b"\0" not in raw and _is_utf8(raw)
+
+
+def _is_clean_header(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    return "\0" not in value and (value.isascii() or _is_utf8(_wire_bytes(value)))
+
+
+def _wire_bytes(text: str) -> bytes:
+    """The bytes behind a WSGI string: one a character (PEP 3333), unless a test client breaks that rule."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refused_body(request: HttpRequest) -> HttpResponse | None:
+    announced = request.META.get("CONTENT_LENGTH")
+    if not announced:
+        return None if request.method in _METHODS_WITHOUT_BODY else _read_unannounced_body(request)
+    if not (announced.isascii() and announced.isdigit() and len(announced) < 20):
+        return json_error(400, "The Content-Length header is not valid.", "bad_request")
+    return _too_large() if int(announced) > settings.MAX_BODY_BYTES and is_api_path(request.path_info) else None
+
+
+def _read_unannounced_body(request: HttpRequest) -> HttpResponse | None:
+    """Gives the request the length of a body that came in chunks (HTTP/1.1) or in frames (HTTP/2), or refuses it."""
+    if request.META.get("wsgi.input_terminated"):
+        # The server ends its input where the body ends; otherwise reading on would wait for the next request.
+        body = request.META["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
+        if len(body) > settings.MAX_BODY_BYTES:
+            return _too_large()
+        request.META["CONTENT_LENGTH"] = str(len(body))
+        request._stream = BytesIO(body)  # noqa: SLF001
+    elif "HTTP_TRANSFER_ENCODING" in request.META:
+        return json_error(411, "The request needs a Content-Length header.", "length_required")
+    return None
+
+
+def _too_large() -> HttpResponse:
+    return json_error(413, str(PayloadTooLargeError(settings.MAX_BODY_BYTES)), "payload_too_large")
+
+
+def _forget_misleading_headers(request: HttpRequest) -> None:
+    # Names with an underscore arrive as these, and REST framework takes them for the real ones.
+    request.META.pop("HTTP_CONTENT_TYPE", None)
+    request.META.pop("HTTP_CONTENT_LENGTH", None)
+    if request.encoding is not None:
+        # From the Content-Type's charset; Django would decode the query string with it, and fail on "hex" or "idna".
+        request.encoding = settings.DEFAULT_CHARSET
+    if is_api_path(request.path_info) and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
+        # REST framework makes a form of an empty body that calls itself one, and forms have other rules than JSON.
+        request.META.pop("CONTENT_TYPE", None)
+
+
+def _in_the_contracts_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The same response if it is JSON already; otherwise its status and headers around a JSON body."""
+    if not isinstance(response, HttpResponse) or response.get("Content-Type", "").startswith("application/json"):
+        return response
+    if response.status_code >= 500:
+        error = internal_error(request)
+    else:
+        detail, code = _ERRORS_BY_STATUS.get(response.status_code, _ERRORS_BY_STATUS[400])
+        error = json_error(response.status_code, detail, code)
+    response.content = error.content
+    response["Content-Type"] = "application/json"
+    if response.has_header("Content-Length"):
+        response["Content-Length"] = str(len(error.content))
+    return response

@@ -1,0 +1,28 @@
+"""JSON in, JSON out, whatever the Accept header says: a client written for another server never gets a 406 for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from commands_platform.lib.parsers import is_json_media_type
+
+
+class JSONOnlyNegotiation(BaseContentNegotiation):
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        """The view's parser for a JSON body, and none (415) for any other."""
+        return next(iter(parsers), None) if is_json_media_type(request.content_type) else None
+
+    def select_renderer(
+        self,
+        request: Request,  # noqa: ARG002
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,  # noqa: ARG002
+    ) -> tuple[BaseRenderer, str]:
+        """The view's first renderer and its media type."""
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type

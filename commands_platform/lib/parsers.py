@@ -1,0 +1,61 @@
+"""Request bodies: strict JSON, read up to the limit and no further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.utils.http import parse_header_parameters
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.parsers import BaseParser
+
+from commands_platform.lib import strict_json
+from commands_platform.lib.strict_json import JsonValue, PayloadTooLargeError
+
+
+class StrictJSONParser(BaseParser):
+    """Reads `application/json` and `application/*+json` (RFC 6839) in UTF-8; an empty body is `{}`.
+
+    Raises MalformedJsonError, PayloadTooLargeError, UnsupportedMediaType for another charset, and ParseError for a body
+    that cannot be read to its end.
+    """
+
+    media_type = "application/json"
+
+    def parse(  # type: ignore[override]  # any JSON value may stand at the top; the stubs know mappings only
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> JsonValue:
+        _refuse_other_charsets(media_type or "")
+        limit: int = settings.MAX_BODY_BYTES
+        if _announced_length(parser_context or {}) > limit:
+            raise PayloadTooLargeError(limit)
+        try:
+            raw = stream.read(limit + 1)
+        except OSError as error:
+            raise ParseError("The request body could not be read.") from error
+        return strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH) if raw else {}
+
+
+def is_json_media_type(content_type: str) -> bool:
+    """Whether a Content-Type header names JSON; a missing one counts as JSON, since nothing else is spoken here."""
+    name = parse_header_parameters(content_type)[0]
+    return name in ("", StrictJSONParser.media_type) or (name.startswith("application/") and name.endswith("+json"))
+
+
+def _refuse_other_charsets(content_type: str) -> None:
+    charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(content_type)
+
+
+def _announced_length(parser_context: Mapping[str, Any]) -> int:
+    request = parser_context.get("request")
+    announced = request.META.get("CONTENT_LENGTH") if request is not None else None
+    try:
+        return int(announced or 0)
+    except ValueError:
+        return 0

@@ -1,0 +1,60 @@
+"""Responses as compact JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+from django.utils.functional import Promise
+from rest_framework.renderers import BaseRenderer
+
+from commands_platform.lib.instants import format_instant
+
+
+class RawJson:
+    """JSON text that is already rendered; it stands for its value, alone or anywhere inside a response's data."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes | str) -> None:
+        self.text = text
+
+
+NULL = RawJson(b"null")
+
+
+class JSONRenderer(BaseRenderer):
+    """UTF-8 JSON, instants as `2026-02-25T12:00:00Z`, UUIDs as text. `None` is no body at all; null is `NULL`."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    render_style = "binary"
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,  # noqa: ARG002
+        renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> bytes:
+        return b"" if data is None else render(data)
+
+
+def render(data: object) -> bytes:
+    """The JSON text of a response's data; TypeError for what has no JSON form, a naive datetime among them."""
+    return orjson.dumps(data, default=_in_json, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _in_json(value: object) -> object:
+    match value:
+        case RawJson():
+            return orjson.Fragment(value.text)
+        case datetime():
+            return format_instant(value)
+        case date():
+            return value.isoformat()
+        case Promise():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form.")

@@ -1,0 +1,57 @@
+"""Time zones by their IANA names, from the `tzdata` wheel: every machine has the same rules."""
+
+from __future__ import annotations
+
+import zoneinfo
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
+
+import tzdata  # type: ignore[import-untyped]
+
+from commands_platform.lib.errors import InvalidInputError
+
+# Both are names of the database's files and mean "whatever this machine thinks" or "nobody has set it".
+_NO_PLACES = frozenset({"Factory", "localtime"})
+
+
+class InvalidTimezoneError(InvalidInputError):
+    """The time zone is not a name of the IANA database."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(errors={"timezone": [message or type(self).__doc__ or ""]})
+
+
+def use_packaged_zones() -> str:
+    """Makes `zoneinfo` read the `tzdata` wheel alone, never the operating system's copy; returns the version, `2026f`.
+
+    Zones that were loaded before keep their old rules; so settings call this before anything else asks for a zone.
+    """
+    zoneinfo.reset_tzpath(to=())
+    ZoneInfo.clear_cache()
+    load_zone.cache_clear()
+    _spellings.cache_clear()
+    return str(tzdata.IANA_VERSION)
+
+
+def check_zone(name: str) -> str:
+    """The name as the IANA database spells it, found without regard to case; an alias stays an alias.
+
+    Raises InvalidTimezoneError for anything that is no such name.
+    """
+    # ASCII first: folding case would take a Kelvin sign for a k.
+    spelling = _spellings().get(name.lower()) if isinstance(name, str) and name.isascii() else None
+    if spelling is None:
+        shown = name if isinstance(name, str) and len(name) <= 64 else str(name)[:64] + "…"
+        raise InvalidTimezoneError(f"{shown!r} is not a time zone of the IANA database, like 'Europe/Berlin'.")
+    return spelling
+
+
+@lru_cache(maxsize=1024)
+def load_zone(name: str) -> ZoneInfo:
+    """The zone's rules, one object per name; raises InvalidTimezoneError."""
+    return ZoneInfo(check_zone(name))
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    return {name.lower(): name for name in zoneinfo.available_timezones() - _NO_PLACES}

@@ -1,0 +1,109 @@
+"""`manage.py bootstrap`: an organization, a command, a user and an API key to begin with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError, transaction
+
+from auth_tokens.services import create_api_key
+from commands_platform.lib.errors import PlatformError
+from deliveries.guard import address_guard
+from organizations.models import Command as PlatformCommand
+from organizations.models import Organization, User
+
+Row = TypeVar("Row", Organization, PlatformCommand, User)
+
+
+class Command(BaseCommand):
+    help = "Makes (or finds, by name) an organization, a command and a user, and always a new API key for them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--organization", default="Default organization", metavar="NAME")
+        parser.add_argument("--timezone", default="", metavar="ZONE", help="An IANA name; of a new organization: UTC.")
+        parser.add_argument("--command", default="default-command", metavar="NAME", dest="command_name")
+        parser.add_argument("--callback-url", default="", metavar="URL", help="Where the command's callbacks go.")
+        parser.add_argument("--public", action="store_true", help="The command may act for other organizations' users.")
+        parser.add_argument("--user", default="Default user", metavar="NAME", dest="user_name")
+        parser.add_argument("--email", default="", metavar="E")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="Print one JSON object.")
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            organization = _organization(options["organization"], options["timezone"])
+            command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
+            user = _user(organization, options["user_name"], options["email"])
+            api_key, key = create_api_key(organization=organization, command=command, name="bootstrap")
+        except PlatformError as error:
+            raise CommandError(error.message) from error
+        except ValidationError as error:
+            raise CommandError("; ".join(f"{field}: {' '.join(says)}" for field, says in error.message_dict.items())) from error
+        except IntegrityError as error:
+            raise CommandError("The e-mail address belongs to another user of the organization.") from error
+        made = {
+            "organization": {
+                "uuid": str(organization.uuid),
+                "name": organization.name,
+                "timezone": organization.timezone,
+            },
+            "command": {
+                "uuid": str(command.uuid),
+                "name": command.name,
+                "callback_url": command.callback_url or None,
+                "is_public": command.is_public,
+                "signing_secret": command.signing_secret,
+                "signature": command.signature,
+            },
+            "user": {"uuid": str(user.uuid), "full_name": user.full_name, "email": user.email},
+            "api_key": key,
+            "scopes": api_key.scopes,
+        }
+        self.stdout.write(json.dumps(made) if options["as_json"] else _for_people(made))
+
+
+def _organization(name: str, timezone: str) -> Organization:
+    organization = Organization.objects.filter(name=name).first() or Organization(name=name)
+    if timezone:
+        organization.timezone = timezone
+    return _saved(organization)
+
+
+def _command(organization: Organization, name: str, callback_url: str, *, public: bool) -> PlatformCommand:
+    command = PlatformCommand.objects.filter(organization=organization, name=name).first()
+    command = command or PlatformCommand(organization=organization, name=name)
+    if callback_url:
+        command.callback_url = address_guard().check_url(callback_url)
+    command.is_public = command.is_public or public
+    return _saved(command)
+
+
+def _user(organization: Organization, full_name: str, email: str) -> User:
+    user = User.objects.filter(organization=organization, full_name=full_name).order_by("pk").first()
+    user = user or User(organization=organization, full_name=full_name)
+    if email:
+        user.email = email
+    return _saved(user)
+
+
+def _saved(row: Row) -> Row:
+    row.full_clean(validate_unique=False, validate_constraints=False)
+    row.save()
+    return row
+
+
+def _for_people(made: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            f"Organization   {made['organization']['uuid']}  {made['organization']['name']}",
+            f"Command        {made['command']['uuid']}  {made['command']['name']}",
+            f"Callback URL   {made['command']['callback_url'] or '-'}",
+            f"Signing secret {made['command']['signing_secret']}",
+            f"Signature      {made['command']['signature']}",
+            f"User           {made['user']['uuid']}  {made['user']['full_name']}",
+            f"API key        {made['api_key']}  (shown this once)",
+        ]
+    )

@@ -1,0 +1,208 @@
+"""Runs several commands side by side under one terminal, as `manage.py up` does, and ends them together.
+
+honcho's own manager is not used: docs/decisions/0002-embedded-servers.md says why.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Self, TextIO
+
+from honcho.colour import get_colours
+from honcho.printer import Message, Printer
+
+from commands_platform import launch
+
+# What is left of a child's output without a line's end, before it is shown anyway.
+_LONGEST_LINE = 64 * 1024
+
+
+class StopRequestedError(BaseException):
+    """The process was asked to stop while it was still starting. No handler of errors may swallow it."""
+
+
+class StopRequests:
+    """What SIGINT, SIGTERM and SIGHUP ask for, from the first one on."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._interrupts = True
+        self.is_urgent = False
+
+    @property
+    def are_there(self) -> bool:
+        return self._first is not None
+
+    def stop_interrupting(self) -> None:
+        """From here on a request is only noted; until here it interrupts whatever runs by StopRequestedError."""
+        self._interrupts = False
+
+    def note(self) -> None:
+        """A second request is urgent, unless it comes so soon that it is the first one's echo."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        elif now - self._first > 0.5:
+            self.is_urgent = True
+
+    def __enter__(self) -> Self:
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, signal.SIG_IGN)
+
+    def _receive(self, _signal_number: int, _frame: FrameType | None) -> None:
+        self.note()
+        if self._interrupts:
+            self._interrupts = False
+            raise StopRequestedError
+
+
+@dataclass
+class _Child:
+    name: str
+    colour: str
+    process: subprocess.Popen[bytes]
+    unfinished_line: bytes = field(default=b"")
+
+
+class ProcessGroup:
+    """Children that live and end together; each line they print is shown under the child's name."""
+
+    def __init__(self, stop: StopRequests, *, patience: float = 5.0, output: TextIO = sys.stdout) -> None:
+        """`patience` is how many seconds children have to end by themselves once told to."""
+        self._stop = stop
+        self._patience = patience
+        self._output = _Output(output, stop)
+        self._printer = Printer(self._output)
+        self._colours = get_colours()
+        self._children: list[_Child] = []
+        self._selector = selectors.DefaultSelector()
+
+    def say(self, text: str, name: str = "up") -> None:
+        self._print(name, text, None)
+
+    def show(self, text: str) -> None:
+        """Without a name in front of each line, so that it can be copied."""
+        print(text, file=self._output, flush=True)
+
+    def start(self, name: str, command: str, *, environment: Mapping[str, str], directory: Path) -> None:
+        """Runs the command through a shell, which should `exec` it: it is the shell's pid that is told to end."""
+        process = launch.start(
+            ["/bin/sh", "-c", command],
+            death_signal=signal.SIGTERM,
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        child = _Child(name, next(self._colours), process)
+        self._printer.width = max(self._printer.width, len(name))
+        self._children.append(child)
+        assert process.stdout is not None  # noqa: S101
+        self._selector.register(process.stdout, selectors.EVENT_READ, child)
+
+    def run(self, find_problem: Callable[[], str | None]) -> int:
+        """Until a stop is requested (0), a child ends, or `find_problem` names one (not 0); then ends all the rest."""
+        status = 0
+        while not self._stop.are_there:
+            self._relay(0.1)
+            ended = next((child for child in self._children if child.process.poll() is not None), None)
+            if ended is not None:
+                status = abs(ended.process.returncode) or 1
+                self._relay(0.1)
+                self.say(f"{ended.name} {_how_it_ended(ended.process.returncode)}; stopping the rest")
+                break
+            if problem := find_problem():
+                status = 1
+                self.say(f"{problem}; stopping everything")
+                break
+        else:
+            self.say("Stopping")
+        self.end()
+        return status
+
+    def end(self) -> None:
+        """Ends every child: SIGTERM, and SIGKILL once patience is out or a stop is requested again."""
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + self._patience
+        while alive := [child for child in self._children if child.process.poll() is None]:
+            self._relay(0.05)
+            if self._stop.is_urgent or time.monotonic() > deadline:
+                self.say(f"Not ended in time, killed: {', '.join(child.name for child in alive)}")
+                break
+        for child in self._children:
+            # The whole session: a child that is gone may have left children of its own.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.wait()
+        self._relay(0)
+
+    def _relay(self, seconds: float) -> None:
+        """Shows what children have printed, waiting at most so long for the first of it."""
+        for key, _ in self._selector.select(seconds):
+            child: _Child = key.data
+            read = os.read(key.fd, 65536)
+            if not read:
+                self._selector.unregister(key.fileobj)
+            *lines, rest = (child.unfinished_line + read).split(b"\n")
+            if rest and (not read or len(rest) > _LONGEST_LINE):
+                lines.append(rest)
+                rest = b""
+            child.unfinished_line = rest
+            for line in lines:
+                self._print(child.name, line.decode(errors="replace"), child.colour)
+
+    def _print(self, name: str, text: str, colour: str | None) -> None:
+        self._printer.write(Message(type="line", data=text, time=datetime.now().astimezone(), name=name, colour=colour))
+
+
+class _Output:
+    """A terminal or pipe whose reader may go away: then nothing is shown any more, and a stop is requested."""
+
+    def __init__(self, stream: TextIO, stop: StopRequests) -> None:
+        self._stream = stream
+        self._stop = stop
+        self._is_broken = False
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self._is_broken:
+            return
+        try:
+            action()
+        except OSError:
+            self._is_broken = True
+            self._stop.note()
+            # Python would try once more when it exits, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _how_it_ended(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"stopped with status {status}"

@@ -1,0 +1,271 @@
+"""Every setting, from environment variables; `.env.example` lists them all.
+
+Two ways to run: with DATABASE_URL and REDIS_URL (production), or with neither (embedded: `manage.py up` starts private
+servers and writes down where they listen, and every other command finds them there).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from commands_platform import __version__, embedded, env
+from commands_platform.lib import zones
+from commands_platform.lib.logs import logging_config
+from deliveries.address_guard import parse_networks
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_DIR = Path(env.text("COMMANDS_LOCAL_DIR", str(BASE_DIR / ".local")))
+
+TZDATA_VERSION = zones.use_packaged_zones()
+
+# Where the servers are
+
+# Commands that work before there is any server to talk to.
+_NEEDS_NO_SERVER = {"up", "receiver", "next_slots", "help", "version", "--help", "--version"}
+
+EMBEDDED = not os.environ.get("DATABASE_URL") or env.flag("COMMANDS_EMBEDDED", default=False)
+_running = embedded.read_connection(LOCAL_DIR) if EMBEDDED else None
+if EMBEDDED and _running is None and not os.environ.get("DATABASE_URL"):
+    if len(sys.argv) > 1 and sys.argv[1] in _NEEDS_NO_SERVER:
+        _running = embedded.Connection(database_url="postgresql:///nowhere", redis_url="redis://127.0.0.1:1/0")
+    else:
+        raise env.BadEnvironmentError("DATABASE_URL", "is not set, and nothing runs here: start `make run` first")
+
+DATABASE_URL = env.text("DATABASE_URL", _running.database_url if _running else None)
+REDIS_URL = env.text("REDIS_URL", _running.redis_url if _running else None)
+if EMBEDDED and not os.environ.get("SECRET_KEY"):
+    os.environ["SECRET_KEY"] = embedded.secret_key(LOCAL_DIR)
+SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+
+# The web
+
+DEBUG = False
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+HTTPS = env.flag("HTTPS", default=not EMBEDDED)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+X_FRAME_OPTIONS = "DENY"
+
+# An API path works with and without its slash; a redirect would lose the body of a POST.
+APPEND_SLASH = False
+
+MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 1024 * 1024, minimum=64 * 1024, maximum=64 * 1024 * 1024)
+MAX_JSON_DEPTH = 64
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_structlog",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "commands_platform",
+    "organizations",
+    "auth_tokens",
+    "deliveries",
+    "activity",
+    "events",
+    "scheduling",
+    "storage",
+]
+
+MIDDLEWARE = [
+    "commands_platform.lib.middleware.RequestHygieneMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+]
+
+ROOT_URLCONF = "commands_platform.urls"
+WSGI_APPLICATION = "commands_platform.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "commands_platform" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "static/"
+# Embedded, the files are served from where the packages keep them.
+STATIC_ROOT = None if EMBEDDED else BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = EMBEDDED
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# PostgreSQL
+
+
+def _database() -> dict[str, Any]:
+    database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
+    if not database.get("NAME"):
+        raise env.BadEnvironmentError("DATABASE_URL", "must name a database: postgresql://user:password@host/name")
+    # A unix socket comes as ?host=/directory, which the URL reader keeps among the options.
+    options = dict(database.get("OPTIONS", {}))
+    database["HOST"] = options.pop("host", database.get("HOST", ""))
+    options.setdefault("application_name", env.text("COMMANDS_PROCESS_NAME", "commands-platform"))
+    options.setdefault("connect_timeout", 5)
+    pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
+    if pool_size:
+        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
+        # Finds connections that a restarted server has left behind, before a request meets them.
+        database["CONN_HEALTH_CHECKS"] = True
+    database["OPTIONS"] = options
+    database["TEST"] = {"NAME": env.text("TEST_DATABASE_NAME", "test_commands_platform")}
+    return database
+
+
+DATABASES = {"default": _database()}
+
+# The API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["auth_tokens.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["auth_tokens.authentication.HasRequiredScope"],
+    "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.negotiation.JSONOnlyNegotiation",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "commands_platform.lib.exception_handler.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Commands Platform",
+    "DESCRIPTION": "Schedule calls, keep small data, subscribe to events and record activity.",
+    "VERSION": __version__,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "PREPROCESSING_HOOKS": ["commands_platform.lib.routes.documented_endpoints"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SECURITY": [{"ApiKey": []}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
+            "ExchangeToken": {"type": "apiKey", "in": "header", "name": "X-EXCHANGE-TOKEN"},
+        }
+    },
+}
+
+EXCHANGE_TOKEN_LIFETIME = timedelta(
+    days=env.integer("COMMANDS_EXCHANGE_TOKEN_DAYS", 30, minimum=1, maximum=3650),
+)
+FREQUENCY_UNIT = timedelta(
+    seconds={"seconds": 1, "minutes": 60}[env.choice("COMMANDS_FREQUENCY_UNIT", ("seconds", "minutes"), "seconds")],
+)
+
+# Celery: ticks and wake-ups, never the truth
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": env.text("REDIS_KEY_PREFIX", "commands-platform:"),
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    # A hint that a dead worker held is worthless later: the next tick gives another.
+    "visibility_timeout": 3600,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_ENABLE_UTC = True
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_ROUTES = {
+    "scheduling.*": {"queue": "dispatch"},
+    "deliveries.*": {"queue": "deliver"},
+}
+CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+
+# Delivery
+
+CALLBACK_ALLOWED_NETWORKS = env.parsed(
+    "CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if EMBEDDED else "", parse_networks
+)
+CALLBACK_ALLOWED_PORTS = frozenset(int(port) for port in env.words("CALLBACK_ALLOWED_PORTS")) or None
+CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
+DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))
+DELIVERY_LEASE = env.seconds("DELIVERY_LEASE_SECONDS", 60, minimum=2, maximum=3600)
+DELIVERY_WINDOW = env.integer("DELIVERY_WINDOW", 100, minimum=1, maximum=1000)
+DISPATCH_BATCH = env.integer("DISPATCH_BATCH", 1000, minimum=1, maximum=10_000)
+
+# Logs
+
+LOGGING_CONFIG = None
+LOG_FORMAT = env.choice("LOG_FORMAT", ("console", "json"), "console" if EMBEDDED else "json")
+LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL)
+
+# Admin
+
+UNFOLD = {
+    "SITE_TITLE": "Commands Platform",
+    "SITE_HEADER": "Commands Platform",
+    "SITE_SYMBOL": "schedule_send",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}

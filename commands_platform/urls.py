@@ -1,0 +1,27 @@
+"""Every path that the server answers."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from commands_platform import health
+
+urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("admin/", admin.site.urls),
+    path("v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("v1/", include("auth_tokens.urls")),
+    path("v1/platform/", include("scheduling.urls")),
+    path("v1/platform/", include("storage.urls")),
+    path("v1/platform/", include("events.urls")),
+    path("v1/platform/", include("activity.urls")),
+]
+
+handler400 = "commands_platform.lib.handlers.bad_request"
+handler403 = "commands_platform.lib.handlers.permission_denied"
+handler404 = "commands_platform.lib.handlers.not_found"
+handler500 = "commands_platform.lib.handlers.server_error"

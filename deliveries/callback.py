@@ -1,0 +1,59 @@
+"""What one attempt sends: the stored body with its fresh parts, and the headers that let a receiver trust it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from auth_tokens.tokens import make_token_of
+from commands_platform import __version__
+from deliveries.ledger import Claim
+from deliveries.models import Kind
+from deliveries.signing import signature_header
+
+USER_AGENT = f"CommandsPlatform/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """A POST, ready for libcurl."""
+
+    url: str
+    headers: list[str]
+    body: bytes
+
+
+def build_request(claim: Claim, *, now: datetime) -> CallbackRequest:
+    """The request of this attempt, signed for this second. The webhook-id is the same on every attempt."""
+    message_id, timestamp = str(claim.id), int(now.timestamp())
+    body = _body(claim)
+    signature = signature_header(claim.command.signing_secrets, message_id=message_id, timestamp=timestamp, body=body)
+    return CallbackRequest(
+        url=claim.url,
+        headers=[
+            "Content-Type: application/json",
+            f"User-Agent: {USER_AGENT}",
+            f"webhook-id: {message_id}",
+            f"webhook-timestamp: {timestamp}",
+            f"webhook-signature: {signature}",
+            f"X-DailyBot-Signature: {claim.command.signature}",
+            f"X-Correlation-Id: {message_id}",
+            # libcurl would wait for a "100 Continue" before a body of more than 1 MiB.
+            "Expect:",
+        ],
+        body=body,
+    )
+
+
+def _body(claim: Claim) -> bytes:
+    if claim.kind == Kind.EVENT:
+        return claim.body.encode()
+    # The token is made here so that none is ever stored.
+    body = orjson.loads(claim.body)
+    body["exchange_token"] = make_token_of(
+        claim.command.id, claim.command.token_generation, claim.user_id, claim.user_token_generation
+    )
+    body["scheduled_execution"]["attempt"] = claim.attempt
+    return orjson.dumps(body)

@@ -1,0 +1,75 @@
+"""Which headers of their own operators and callers may add to a callback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from commands_platform.lib.errors import InvalidInputError
+
+MAX_HEADERS = 32
+MAX_HEADERS_BYTES = 8 * 1024
+
+_OURS_PREFIX = "webhook-"
+_RESERVED = frozenset(
+    {
+        # What frames the message and belongs to one connection: RFC 9110 §7.6.1, RFC 9112 §6.
+        *("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-authenticate"),
+        *("proxy-authentication-info", "proxy-authorization", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
+        # What the sender says itself, about a body that it neither compresses nor lets the receiver compress.
+        *("accept-encoding", "content-encoding", "content-type", "user-agent", "x-correlation-id"),
+        "x-dailybot-signature",
+    }
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with blanks around their values removed, each value ready for Latin-1.
+
+    InvalidInputError names the header that cannot be sent and never repeats a value: it may be a secret.
+    """
+    if len(headers) > MAX_HEADERS:
+        raise InvalidInputError(f"There may be at most {MAX_HEADERS} headers.")
+    checked: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in headers.items():
+        _check_name(name)
+        # CGI and WSGI receivers read "_" and "-" in a name as one, so X_DailyBot_Signature would pass for ours.
+        folded = name.lower().replace("_", "-")
+        if folded in _RESERVED or folded.startswith(_OURS_PREFIX):
+            raise InvalidInputError(f"The header {_shown(name)} is set by the server and cannot be given.")
+        if folded in seen:
+            raise InvalidInputError(f"The header {_shown(name)} is given twice.")
+        seen.add(folded)
+        checked[name] = _checked_value(name, value)
+    # As they stand in the request: "Name: value\r\n".
+    if sum(len(name) + len(value) + 4 for name, value in checked.items()) > MAX_HEADERS_BYTES:
+        raise InvalidInputError(f"The headers are longer than {MAX_HEADERS_BYTES} bytes in all.")
+    return checked
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise InvalidInputError(f"{_shown(name)} is not the name of a header.")
+
+
+def _checked_value(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidInputError(f"The value of the header {_shown(name)} must be a string.")
+    stripped = value.strip(" \t")
+    if not stripped:
+        # libcurl takes a header without a value as the wish to leave it out.
+        raise InvalidInputError(f"The header {_shown(name)} has no value.")
+    if not _VALUE.fullmatch(stripped):
+        raise InvalidInputError(
+            f"The value of the header {_shown(name)} has line breaks, control characters or letters outside Latin-1."
+        )
+    return stripped
+
+
+def _shown(name: object) -> str:
+    text = ascii(name)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,15 @@
+"""What can be wrong with a delivery before it is sent."""
+
+from __future__ import annotations
+
+from commands_platform.lib.errors import InvalidInputError, PlatformError
+
+
+class InvalidCallbackUrlError(InvalidInputError):
+    """The callback URL is not valid."""
+
+
+class InvalidSigningSecretError(PlatformError):
+    """The signing secret is not "whsec_" followed by the base64 of 24 to 64 bytes."""
+
+    code = "invalid_signing_secret"

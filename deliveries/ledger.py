@@ -1,0 +1,264 @@
+"""The queue side of the ledger, in SQL: claiming what is due under a lease, and recording what came of it.
+
+A claim moves `next_attempt_at` to the end of its lease, so the rows of a sender that dies are due again by themselves.
+Whatever is written later names the lease; a sender that has lost it writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import orjson
+from django.conf import settings
+from django.db import connection, transaction
+
+from commands_platform.lib import clock
+from commands_platform.lib.identifiers import new_ledger_id
+from deliveries.models import Kind, Reason, State
+from deliveries.signals import deliveries_failed
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFacts:
+    """What a callback needs to know of its command."""
+
+    id: int
+    token_generation: int
+    signing_secrets: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One delivery that this process holds until its lease ends, with all that is needed to send it."""
+
+    id: UUID
+    lease: UUID
+    kind: str
+    reason: str
+    url: str
+    body: str
+    attempt: int
+    max_attempts: int
+    command: CommandFacts
+    user_id: int | None
+    user_token_generation: int
+    skip: Reason | None
+    held_since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: the row's next state, and the attempt's own record (None where nothing was sent)."""
+
+    id: UUID
+    lease: UUID
+    state: State
+    reason: str = ""
+    retry_in: timedelta | None = None
+    status: int | None = None
+    attempt: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row to be written: one slot to be sent, or one slot or run of slots that was skipped."""
+
+    organization_id: int
+    command_id: int
+    user_id: int | None
+    kind: Kind
+    source_uuid: UUID
+    due_at: datetime
+    destination: str = ""
+    url: str = ""
+    body: str = ""
+    skipped: Reason | None = None
+    last_due_at: datetime | None = None
+    slot_count: int = 1
+
+    @property
+    def state(self) -> State:
+        return State.PENDING if self.skipped is None else State.SKIPPED
+
+
+# A slot that is already there stays as it is: however often it is found due, it is written once.
+_INSERT = """
+INSERT INTO deliveries_delivery (
+    id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
+    reason, url, body, attempt_count, max_attempts, next_attempt_at, attempts, created_at, finished_at
+)
+SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
+       v.slot_count, v.state, v.reason, v.url, v.body, 0, %(max_attempts)s,
+       CASE WHEN v.state = 'pending' THEN v.due_at END, '[]', %(now)s, CASE WHEN v.state <> 'pending' THEN %(now)s END
+FROM unnest(
+    %(ids)s::uuid[], %(organizations)s::bigint[], %(commands)s::bigint[], %(users)s::bigint[], %(kinds)s::text[],
+    %(sources)s::uuid[], %(destinations)s::text[], %(due)s::timestamptz[], %(last_due)s::timestamptz[],
+    %(counts)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(urls)s::text[], %(bodies)s::text[]
+) AS v(id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count,
+       state, reason, url, body)
+ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
+"""
+
+# The joins are outer ones: a row whose command is gone must come back to be ended, not vanish until its lease is over.
+_CLAIM = """
+WITH due AS (
+    SELECT id FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at <= %(now)s
+    ORDER BY next_attempt_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE deliveries_delivery d
+    SET next_attempt_at = %(lease_ends)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
+    FROM due WHERE d.id = due.id
+    RETURNING d.id, d.kind, d.reason, d.url, d.body, d.attempt_count, d.max_attempts, d.command_id, d.user_id
+)
+SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.body, claimed.attempt_count,
+       claimed.max_attempts, claimed.command_id, claimed.user_id,
+       c.token_generation, c.signing_secret,
+       CASE WHEN c.previous_secret_expires_at > %(now)s THEN c.previous_signing_secret END, c.signature,
+       c.is_active AND co.is_active, u.token_generation, u.is_active, uo.is_active
+FROM claimed
+LEFT JOIN organizations_command c ON c.id = claimed.command_id
+LEFT JOIN organizations_organization co ON co.id = c.organization_id
+LEFT JOIN organizations_user u ON u.id = claimed.user_id
+LEFT JOIN organizations_organization uo ON uo.id = u.organization_id
+ORDER BY claimed.id
+"""
+
+# A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
+_RECORD = """
+UPDATE deliveries_delivery d
+SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' ELSE v.state END,
+    reason = CASE WHEN v.state = 'delivered' THEN '' WHEN v.state = 'pending' THEN d.reason ELSE v.reason END,
+    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN v.next_attempt_at END,
+    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE %(now)s END,
+    lease = NULL,
+    last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
+    attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt END
+FROM unnest(
+    %(ids)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(reasons)s::text[], %(next)s::timestamptz[],
+    %(statuses)s::smallint[], %(attempts)s::jsonb[]
+) AS v(id, lease, state, reason, next_attempt_at, status, attempt)
+WHERE d.id = v.id AND d.lease = v.lease
+RETURNING d.id, d.state, d.kind
+"""
+
+# An attempt that was never begun is not counted.
+_RELEASE = """
+UPDATE deliveries_delivery
+SET next_attempt_at = %(now)s, lease = NULL, attempt_count = attempt_count - 1
+WHERE id = ANY(%(ids)s) AND lease = %(lease)s AND state = 'pending'
+"""
+
+
+def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
+    """Writes the rows in one statement; how many of them were new. The caller tells a sender, after its commit."""
+    if not rows:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            {
+                "now": now,
+                "max_attempts": len(settings.DELIVERY_RETRY_DELAYS) + 1,
+                "ids": [new_ledger_id() for _ in rows],
+                "organizations": [row.organization_id for row in rows],
+                "commands": [row.command_id for row in rows],
+                "users": [row.user_id for row in rows],
+                "kinds": [row.kind.value for row in rows],
+                "sources": [row.source_uuid for row in rows],
+                "destinations": [row.destination for row in rows],
+                "due": [row.due_at for row in rows],
+                "last_due": [row.last_due_at for row in rows],
+                "counts": [row.slot_count for row in rows],
+                "states": [row.state.value for row in rows],
+                "reasons": [row.skipped.value if row.skipped else "" for row in rows],
+                "urls": [row.url for row in rows],
+                "bodies": [row.body for row in rows],
+            },
+        )
+        return cursor.rowcount
+
+
+def claim_due(*, limit: int, lease: timedelta) -> list[Claim]:
+    """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends."""
+    # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
+    held_since = time.monotonic()
+    now, token = clock.now(), uuid4()
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"now": now, "limit": limit, "lease_ends": now + lease, "lease": token})
+        rows = cursor.fetchall()
+    return [_claim(token, held_since, row) for row in rows]
+
+
+def _claim(lease: UUID, held_since: float, row: tuple[object, ...]) -> Claim:
+    (
+        id_, kind, reason, url, body, attempt, max_attempts, command_id, user_id,
+        command_generation, secret, previous_secret, signature, command_active, user_generation, user_active, user_organization_active,
+    ) = row  # fmt: skip
+    skip: Reason | None = None
+    if not command_active:
+        skip = Reason.COMMAND_INACTIVE
+    elif user_id is not None and not (user_active and user_organization_active):
+        skip = Reason.USER_INACTIVE
+    secrets = tuple(str(each) for each in (secret, previous_secret) if each)
+    return Claim(
+        id=id_,  # type: ignore[arg-type]
+        lease=lease,
+        kind=str(kind),
+        reason=str(reason),
+        url=str(url),
+        body=str(body),
+        attempt=attempt,  # type: ignore[arg-type]
+        max_attempts=max_attempts,  # type: ignore[arg-type]
+        command=CommandFacts(command_id, command_generation or 0, secrets, str(signature)),  # type: ignore[arg-type]
+        user_id=user_id,  # type: ignore[arg-type]
+        user_token_generation=user_generation or 0,  # type: ignore[arg-type]
+        skip=skip,
+        held_since=held_since,
+    )
+
+
+def record(outcomes: Sequence[Outcome]) -> int:
+    """Writes the outcomes whose lease is still ours in one statement, with what follows from them; how many they were."""
+    with transaction.atomic():
+        now = clock.now()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _RECORD,
+                {
+                    "now": now,
+                    "ids": [outcome.id for outcome in outcomes],
+                    "leases": [outcome.lease for outcome in outcomes],
+                    "states": [outcome.state.value for outcome in outcomes],
+                    "reasons": [str(outcome.reason) for outcome in outcomes],
+                    "next": [now + outcome.retry_in if outcome.retry_in is not None else None for outcome in outcomes],
+                    "statuses": [outcome.status for outcome in outcomes],
+                    "attempts": [
+                        None if outcome.attempt is None else orjson.dumps(outcome.attempt).decode()
+                        for outcome in outcomes
+                    ],
+                },
+            )
+            rows = cursor.fetchall()
+        # An event's own failed delivery makes no further event: a hook on failures that fails would feed itself.
+        failed = [id_ for id_, state, kind in rows if state == State.FAILED and kind != Kind.EVENT]
+        if failed:
+            deliveries_failed.send(sender=None, ids=failed)
+    return len(rows)
+
+
+def release(claims: Sequence[Claim]) -> None:
+    """Gives back, at once, claims that no request was made for."""
+    by_lease: dict[UUID, list[UUID]] = {}
+    for claim in claims:
+        by_lease.setdefault(claim.lease, []).append(claim.id)
+    now = clock.now()
+    with connection.cursor() as cursor:
+        for lease, ids in by_lease.items():
+            cursor.execute(_RELEASE, {"now": now, "ids": ids, "lease": lease})

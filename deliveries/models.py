@@ -1,0 +1,137 @@
+"""The ledger: one row for each slot and destination, from due to its end, and the queue of what is still to be sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import F, Q
+
+from commands_platform.lib.identifiers import new_ledger_id
+from organizations.models import Command, Organization, User
+
+
+class State(models.TextChoices):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class Kind(models.TextChoices):
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+    EVENT = "event"
+
+
+class Reason(models.TextChoices):
+    """Why a slot was not delivered; part of the API, so a code never changes."""
+
+    MISSED = "missed", "the server was not running at the time"
+    PAUSED = "paused", "the schedule was paused"
+    NO_CALLBACK_URL = "no_callback_url", "neither the schedule nor its command has a callback URL"
+    ORGANIZATION_INACTIVE = "organization_inactive", "the organization is inactive"
+    COMMAND_INACTIVE = "command_inactive", "the command is inactive"
+    USER_INACTIVE = "user_inactive", "the user it runs as is inactive"
+    SCHEDULE_PAUSED = "schedule_paused", "the schedule was paused before it was sent"
+    SCHEDULE_CHANGED = "schedule_changed", "the schedule was changed before it was sent"
+    SCHEDULE_DELETED = "schedule_deleted", "the schedule was deleted before it was sent"
+    HOOK_REMOVED = "hook_removed", "the hook was removed before it was sent"
+    INVALID_SCHEDULE = "invalid_schedule", "its slots can no longer be computed"
+    BLOCKED_ADDRESS = "blocked_address", "callbacks may not reach the receiver's address"
+    REJECTED = "rejected", "the receiver's answer said not to try again"
+    RETRIES_EXHAUSTED = "retries_exhausted", "every attempt failed"
+    UNSENDABLE = "unsendable", "the request could not be made"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def pending(self) -> DeliveryQuerySet:
+        return self.filter(state=State.PENDING)
+
+    def due(self, now: datetime) -> DeliveryQuerySet:
+        return self.pending().filter(next_attempt_at__lte=now)
+
+    def of_source(self, uuid: UUID) -> DeliveryQuerySet:
+        """What one schedule or one event led to."""
+        return self.filter(source_uuid=uuid)
+
+
+class Delivery(models.Model):
+    """One slot for one destination. A run of skipped slots is one row with its first and last due time and a count.
+
+    The foreign keys are not enforced by the database: the ledger outlives what it tells of, and three look-ups for each
+    row would be half the cost of writing it. The rows they name are never deleted, only deactivated.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_ledger_id, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    command = models.ForeignKey(
+        Command, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    user = models.ForeignKey(
+        User, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+", null=True
+    )
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    source_uuid = models.UUIDField()
+    destination = models.CharField(max_length=40, blank=True, default="")
+    due_at = models.DateTimeField()
+    last_due_at = models.DateTimeField(null=True)
+    slot_count = models.PositiveBigIntegerField(default=1)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
+    url = models.TextField(blank=True, default="")
+    body = models.TextField(blank=True, default="", help_text="As JSON, without the exchange token.")
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    attempts = models.JSONField(default=list)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        command_id: int
+        organization_id: int
+        user_id: int | None
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"
+            ),
+            models.CheckConstraint(
+                name="deliveries_delivery_pending",
+                condition=Q(state="pending", next_attempt_at__isnull=False, finished_at=None)
+                | (~Q(state="pending") & Q(next_attempt_at=None, finished_at__isnull=False, lease=None)),
+            ),
+            models.CheckConstraint(
+                name="deliveries_delivery_reason",
+                condition=Q(state="pending") | Q(state="delivered", reason="") | (~Q(state="delivered") & ~Q(reason="")),
+            ),
+            models.CheckConstraint(
+                name="deliveries_delivery_range",
+                condition=Q(slot_count=1, last_due_at=None)
+                | Q(slot_count__gt=1, state="skipped", last_due_at__gt=F("due_at")),
+            ),
+        ]
+        indexes = [
+            # The senders' claim; finished rows leave it, so it stays as small as the queue is.
+            models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def last_attempt(self) -> dict[str, Any] | None:
+        """The record of the latest attempt that came to an end."""
+        return self.attempts[-1] if self.attempts else None

@@ -1,0 +1,286 @@
+"""The sender: a plain loop over one libcurl multi handle, with a sliding window of transfers in flight.
+
+It claims under a lease, sends, and records, and there is no barrier between the three: a slow receiver holds its own
+places in the window and nobody else's. Between runs the handles and their connections stay open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TypeVar
+
+import pycurl
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from deliveries import ledger
+from deliveries.address_guard import AddressGuard
+from deliveries.callback import build_request
+from deliveries.guard import address_guard
+from deliveries.ledger import Claim, Outcome
+from deliveries.models import Reason, State
+from deliveries.retry_policy import is_retryable, retry_delay
+from deliveries.transfer import Result, Transfer
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# While requests are under way, new work is looked for this often; it is one probe of a small index.
+_POLL_SECONDS = 0.05
+_RECORD_AT_ONCE = 200
+_RECORD_WITHIN_SECONDS = 0.05
+_STOP_WITHIN_SECONDS = 3.0
+_RECONNECT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSettings:
+    """How a sender works; times are spans, `window` is the number of transfers in flight at most."""
+
+    window: int
+    timeout: timedelta
+    lease: timedelta
+    retry_delays: Sequence[timedelta]
+    guard: AddressGuard
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run of the loop has in hand."""
+
+    waiting: deque[Claim] = field(default_factory=deque)
+    in_flight: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    first_outcome_at: float = 0.0
+    next_poll_at: float = 0.0
+    more_may_be_due: bool = True
+    finished: int = 0
+
+
+class Sender:
+    """Sends what is due, again and again; one for each process, used by one thread."""
+
+    def __init__(self, config: SenderSettings) -> None:
+        self._config = config
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
+        self._idle = [Transfer(config.guard) for _ in range(config.window)]
+        self._busy: set[Transfer] = set()
+
+    def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Sends until nothing is due and nothing is in flight; how many deliveries it recorded.
+
+        When `should_stop` turns true it claims no more, gives what is in flight a few seconds, and hands the rest back.
+        """
+        run = _Run()
+        stop_at: float | None = None
+        try:
+            while True:
+                if stop_at is None and should_stop():
+                    stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
+                if stop_at is None:
+                    self._claim(run)
+                    self._start(run)
+                elif time.monotonic() >= stop_at:
+                    break
+                self._perform(run)
+                self._record(run)
+                if run.in_flight:
+                    self._multi.select(min(self._wait(), _POLL_SECONDS))
+                elif stop_at is not None or not (run.waiting or run.more_may_be_due):
+                    break
+            self._record(run, everything=True)
+        finally:
+            self._give_back(run)
+        return run.finished
+
+    def _claim(self, run: _Run) -> None:
+        """Reads ahead by a window at most, so that no claim waits here for long while its lease runs."""
+        now = time.monotonic()
+        if len(run.waiting) * 2 >= self._config.window or (not run.more_may_be_due and now < run.next_poll_at):
+            return
+        limit = len(self._idle) + self._config.window - len(run.waiting)
+        claims = _with_database(lambda: ledger.claim_due(limit=limit, lease=self._config.lease), patience=0)
+        run.waiting.extend(claims)
+        run.more_may_be_due = len(claims) == limit
+        run.next_poll_at = now + _POLL_SECONDS
+
+    def _start(self, run: _Run) -> None:
+        # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
+        freshest = time.monotonic() - (self._config.lease - self._config.timeout).total_seconds()
+        while self._idle and run.waiting:
+            claim = run.waiting.popleft()
+            if claim.held_since < freshest:
+                _with_database(lambda claim=claim: ledger.release([claim]), patience=0)
+            elif claim.reason:
+                self._finish(run, claim, State.CANCELLED, claim.reason)
+            elif claim.skip is not None:
+                self._finish(run, claim, State.SKIPPED, claim.skip)
+            else:
+                self._start_one(run, claim)
+
+    def _start_one(self, run: _Run, claim: Claim) -> None:
+        transfer = self._idle.pop()
+        started_at = datetime.now(UTC)
+        try:
+            request = build_request(claim, now=started_at)
+            transfer.start(claim, request, started_at=started_at, timeout=self._config.timeout)
+            self._multi.add_handle(transfer.curl)
+        except Exception as error:  # noqa: BLE001 (a row that cannot be sent must not stop the others)
+            logger.exception("delivery_unsendable", delivery=str(claim.id))
+            self._idle.append(transfer)
+            self._finish(run, claim, State.FAILED, Reason.UNSENDABLE, record=_unsendable(claim, started_at, error))
+            return
+        self._busy.add(transfer)
+        run.in_flight += 1
+
+    def _perform(self, run: _Run) -> None:
+        while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
+            pass
+        left = 1
+        while left:
+            left, succeeded, failed = self._multi.info_read()
+            for curl in succeeded:
+                self._end(run, curl.transfer, None)
+            for curl, errno, _message in failed:
+                self._end(run, curl.transfer, errno)
+
+    def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
+        self._multi.remove_handle(transfer.curl)
+        self._busy.discard(transfer)
+        self._idle.append(transfer)
+        run.in_flight -= 1
+        claim = transfer.claim
+        assert claim is not None  # noqa: S101 (a busy transfer has one)
+        self._judge(run, claim, transfer.result(errno))
+
+    def _judge(self, run: _Run, claim: Claim, result: Result) -> None:
+        """Delivered, to be tried again, or failed: by CONTRACT, 2xx alone is success."""
+        status = result.status
+        if status is not None and 200 <= status < 300:
+            self._finish(run, claim, State.DELIVERED, "", result)
+            return
+        if result.error == "blocked_address":
+            self._finish(run, claim, State.FAILED, Reason.BLOCKED_ADDRESS, result)
+            return
+        if not is_retryable(status):
+            self._finish(run, claim, State.FAILED, Reason.REJECTED, result)
+            return
+        now = datetime.now(UTC)
+        # The first of a redelivery's attempts waits as the first of all did.
+        made = max(1, len(self._config.retry_delays) + 1 - (claim.max_attempts - claim.attempt))
+        delay = retry_delay(
+            made,
+            status=status,
+            retry_after=str(result.retry_after) if result.retry_after > 0 else None,
+            now=now,
+            delays=self._config.retry_delays,
+        )
+        if claim.attempt >= claim.max_attempts or delay is None:
+            self._finish(run, claim, State.FAILED, Reason.RETRIES_EXHAUSTED, result)
+            return
+        self._finish(run, claim, State.PENDING, "", result, next_attempt_in=delay)
+
+    def _finish(
+        self,
+        run: _Run,
+        claim: Claim,
+        state: State,
+        reason: str,
+        result: Result | None = None,
+        *,
+        next_attempt_in: timedelta | None = None,
+        record: dict[str, object] | None = None,
+    ) -> None:
+        if not run.outcomes:
+            run.first_outcome_at = time.monotonic()
+        run.outcomes.append(
+            Outcome(
+                id=claim.id,
+                lease=claim.lease,
+                state=state,
+                reason=reason,
+                retry_in=next_attempt_in,
+                status=result.status if result else None,
+                attempt=result.record if result else record,
+            )
+        )
+
+    def _record(self, run: _Run, *, everything: bool = False) -> None:
+        """Writes outcomes in batches; the last of them as soon as nothing is in flight."""
+        due = (
+            everything
+            or not run.in_flight
+            or len(run.outcomes) >= _RECORD_AT_ONCE
+            or time.monotonic() - run.first_outcome_at >= _RECORD_WITHIN_SECONDS
+        )
+        if not run.outcomes or not due:
+            return
+        outcomes, run.outcomes = run.outcomes, []
+        # Trying beyond the lease is of no use: the rows are somebody else's by then.
+        _with_database(lambda: ledger.record(outcomes), patience=self._config.lease.total_seconds())
+        run.finished += len(outcomes)
+
+    def _give_back(self, run: _Run) -> None:
+        """Ends what is still in flight and returns every claim, so that another sender need not wait for the lease."""
+        claims = list(run.waiting)
+        for transfer in list(self._busy):
+            self._multi.remove_handle(transfer.curl)
+            self._busy.discard(transfer)
+            self._idle.append(transfer)
+            if transfer.claim is not None:
+                claims.append(transfer.claim)
+        if claims:
+            _with_database(lambda: ledger.release(claims), patience=0)
+
+    def _wait(self) -> float:
+        milliseconds = self._multi.timeout()
+        return _POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
+
+
+def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:
+    return {
+        "number": claim.attempt,
+        "started_at": started_at.isoformat(),
+        "status": None,
+        "error": "unsendable",
+        "message": f"The request could not be made ({type(error).__name__}).",
+    }
+
+
+def _with_database(work: Callable[[], T], *, patience: float) -> T:
+    """Does `work`; where the connection turns out broken, with a new one, for `patience` seconds and at least once."""
+    give_up_at = time.monotonic() + patience
+    tries = 0
+    while True:
+        try:
+            return work()
+        except (OperationalError, InterfaceError):
+            # A connection that a restarted server closed stays broken until Django is told to look at it.
+            close_old_connections()
+            tries += 1
+            if tries > 1 and time.monotonic() >= give_up_at:
+                raise
+            if tries > 1:
+                time.sleep(_RECONNECT_SECONDS)
+
+
+@cache
+def process_sender() -> Sender:
+    """This process's sender, by the settings; made on first use, after the worker has forked."""
+    return Sender(
+        SenderSettings(
+            window=settings.DELIVERY_WINDOW,
+            timeout=settings.CALLBACK_TIMEOUT,
+            lease=settings.DELIVERY_LEASE,
+            retry_delays=settings.DELIVERY_RETRY_DELAYS,
+            guard=address_guard(),
+        )
+    )

@@ -1,0 +1,54 @@
+"""What the apps above may do with the ledger's queue: cancel, and deliver once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from commands_platform.lib import broker, clock
+from deliveries.models import Delivery, Reason, State
+from deliveries.tasks import deliver_pending
+
+
+@transaction.atomic
+def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason) -> None:
+    """Cancels what these sources have not sent yet.
+
+    A request that is under way cannot be called back: its row takes the reason, which forbids another attempt.
+    """
+    _cancel(Delivery.objects.pending().filter(source_uuid__in=list(source_uuids)), reason)
+
+
+def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
+    """Cancels what one hook has not been sent yet."""
+    _cancel(
+        Delivery.objects.pending().filter(organization_id=organization_id, destination=destination), Reason.HOOK_REMOVED
+    )
+
+
+def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
+    now = clock.now()
+    rows.filter(lease=None).update(state=State.CANCELLED, reason=reason, next_attempt_at=None, finished_at=now)
+    rows.exclude(lease=None).update(reason=reason)
+
+
+@transaction.atomic
+def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
+    """Sends finished deliveries once more, with a full set of attempts and the same webhook-id; how many there were."""
+    count = (
+        deliveries.filter(state__in=[State.DELIVERED, State.FAILED, State.CANCELLED])
+        .exclude(url="")
+        .update(
+            state=State.PENDING,
+            reason="",
+            next_attempt_at=clock.now(),
+            finished_at=None,
+            max_attempts=F("attempt_count") + len(settings.DELIVERY_RETRY_DELAYS) + 1,
+        )
+    )
+    broker.send_hint_on_commit(deliver_pending)
+    return count

@@ -1,0 +1,8 @@
+"""What the apps above the ledger may want to hear of it."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+# Sent inside the transaction that records the failures, with `ids`, a list of UUIDs; deliveries of events are left out.
+deliveries_failed = Signal()

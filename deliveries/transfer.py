@@ -1,0 +1,179 @@
+"""One transfer at a time on one reusable libcurl handle, with the address guard at its socket."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pycurl
+
+from commands_platform.lib.instants import format_instant
+from deliveries.address_guard import AddressGuard
+from deliveries.callback import CallbackRequest
+from deliveries.ledger import Claim
+
+RESPONSE_LIMIT = 4096
+
+_ERROR_CLASSES = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "dns",
+    pycurl.E_COULDNT_CONNECT: "refused",
+    pycurl.E_OPERATION_TIMEDOUT: "timeout",
+    pycurl.E_SSL_CONNECT_ERROR: "tls",
+    pycurl.E_PEER_FAILED_VERIFICATION: "tls",
+    pycurl.E_SSL_CACERT_BADFILE: "tls",
+    pycurl.E_SSL_CERTPROBLEM: "tls",
+    pycurl.E_SSL_CIPHER: "tls",
+    pycurl.E_RECV_ERROR: "reset",
+    pycurl.E_SEND_ERROR: "reset",
+    pycurl.E_GOT_NOTHING: "reset",
+    pycurl.E_PARTIAL_FILE: "reset",
+    pycurl.E_URL_MALFORMAT: "invalid_url",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "protocol",
+    8: "protocol",  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
+}
+
+_CAUSES = {
+    "dns": "The host name could not be resolved.",
+    "refused": "No connection could be made.",
+    "timeout": "No answer came in time.",
+    "tls": "No trusted TLS connection could be made.",
+    "reset": "The connection was closed before the answer was whole.",
+    "protocol": "What was answered is not HTTP.",
+    "invalid_url": "The callback URL cannot be used.",
+    "other": "The request failed.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a transfer ended. Either `status` is set or `error` is, its class; `retry_after` is in seconds."""
+
+    status: int | None
+    error: str | None
+    retry_after: int
+    record: dict[str, object]
+
+
+@cache
+def certificate_bundle() -> str:
+    """The system's trusted certificates, or the bundled ones where the system has none."""
+    system = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+    return system if Path(system).exists() else certifi.where()
+
+
+class _Socket(socket.socket):
+    """A socket that pycurl copies; this one is not needed once it has."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Transfer:
+    """A libcurl easy handle with its buffers; used again and again so that nothing is set up twice."""
+
+    __slots__ = ("_guard", "_refusal", "_response", "claim", "curl", "started_at")
+
+    def __init__(self, guard: AddressGuard) -> None:
+        self._guard = guard
+        self._refusal: str | None = None
+        self._response = bytearray()
+        self.claim: Claim | None = None
+        self.started_at: datetime | None = None
+        curl = self.curl = pycurl.Curl()
+        curl.transfer = self
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        # libcurl would take proxies from the environment, and the guard would then see the proxy's address only.
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.CAINFO, certificate_bundle())
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+
+    def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: timedelta) -> None:
+        """Sets the handle up for this request; the caller adds it to its multi handle. May raise pycurl.error."""
+        self.claim, self.started_at, self._refusal = claim, started_at, None
+        self._response.clear()
+        milliseconds = int(timeout.total_seconds() * 1000)
+        curl = self.curl
+        curl.setopt(pycurl.URL, request.url)
+        curl.setopt(pycurl.HTTPHEADER, request.headers)
+        curl.setopt(pycurl.POSTFIELDS, request.body)
+        curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds)
+
+    def result(self, errno: int | None) -> Result:
+        """What came of it; `errno` is libcurl's, None where the transfer ended well."""
+        curl = self.curl
+        status: int | None = curl.getinfo(pycurl.RESPONSE_CODE) or None
+        error: str | None = None
+        if errno is not None and not (errno == pycurl.E_WRITE_ERROR and status is not None):
+            # Of a write error with a status we are the cause: the answer was longer than what is kept of it.
+            status, error = None, self._error_class(errno)
+        record: dict[str, object] = {"number": self.claim.attempt if self.claim else 0}
+        if self.started_at is not None:
+            record["started_at"] = format_instant(self.started_at)
+        record |= {"status": status, "error": error, "message": self._cause(status, error)}
+        record |= _timings(curl)
+        record["address"] = curl.getinfo(pycurl.PRIMARY_IP) or None
+        # PostgreSQL's text has no NUL.
+        record["response"] = self._response.decode("utf-8", "replace").replace("\0", "\ufffd")
+        retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
+        return Result(status=status, error=error, retry_after=retry_after, record=record)
+
+    def close(self) -> None:
+        self.curl.close()
+
+    def _write(self, data: bytes) -> int | None:
+        room = RESPONSE_LIMIT - len(self._response)
+        self._response += data[:room]
+        # A short count makes libcurl drop the connection: what is beyond the limit is never read.
+        return None if len(data) <= room else 0
+
+    def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
+        family, kind, protocol, peer = address
+        host = peer[0].decode() if isinstance(peer[0], bytes) else peer[0]
+        refusal = self._guard.refusal(host)
+        if refusal is not None:
+            self._refusal = refusal
+            return int(pycurl.SOCKET_BAD)
+        return _Socket(family, kind, protocol)
+
+    def _error_class(self, errno: int) -> str:
+        if self._refusal is not None and errno == pycurl.E_COULDNT_CONNECT:
+            return "blocked_address"
+        return _ERROR_CLASSES.get(errno, "other")
+
+    def _cause(self, status: int | None, error: str | None) -> str:
+        if error == "blocked_address":
+            return f"Callbacks may not reach this address: {self._refusal}."
+        if error is not None:
+            return _CAUSES[error]
+        if status is not None and 300 <= status < 400:
+            return "The receiver redirects; redirects are not followed."
+        if status is not None and 200 <= status < 300:
+            return ""
+        return f"The receiver answered with status {status}."
+
+
+def _timings(curl: Any) -> dict[str, object]:
+    looked_up = curl.getinfo(pycurl.NAMELOOKUP_TIME_T)
+    connected = curl.getinfo(pycurl.CONNECT_TIME_T)
+    secured = curl.getinfo(pycurl.APPCONNECT_TIME_T)
+    ready = curl.getinfo(pycurl.PRETRANSFER_TIME_T)
+    first_byte = curl.getinfo(pycurl.STARTTRANSFER_TIME_T)
+    return {
+        "dns_ms": looked_up / 1000,
+        "connect_ms": max(connected - looked_up, 0) / 1000,
+        "tls_ms": max(secured - connected, 0) / 1000,
+        "first_byte_ms": max(first_byte - ready, 0) / 1000,
+        "total_ms": curl.getinfo(pycurl.TOTAL_TIME_T) / 1000,
+    }

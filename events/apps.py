@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.apps import AppConfig
+from django.db.models.signals import post_save, pre_save
+
+if TYPE_CHECKING:
+    from organizations.models import User
+
+_WAS_ACTIVE = "_was_active_before_save"
+
+
+class EventsConfig(AppConfig):
+    name = "events"
+    verbose_name = "Events"
+
+    def ready(self) -> None:
+        from deliveries.signals import deliveries_failed
+        from organizations.models import User
+
+        deliveries_failed.connect(_publish_failed_deliveries, dispatch_uid="events.deliveries_failed")
+        pre_save.connect(_note_user_before_save, sender=User, dispatch_uid="events.user_before_save")
+        post_save.connect(_publish_user_change, sender=User, dispatch_uid="events.user_after_save")
+
+
+def _publish_failed_deliveries(ids: Sequence[UUID], **_: Any) -> None:
+    from events import services
+
+    services.publish_failed_deliveries(ids)
+
+
+def _note_user_before_save(instance: User, *, raw: bool, update_fields: Collection[str] | None, **_: Any) -> None:
+    """Asks the database what `is_active` is, since the instance may have been changed many times since it was read."""
+    if raw or (update_fields is not None and "is_active" not in update_fields):
+        return
+    stored = type(instance).objects.filter(pk=instance.pk).values_list("is_active", flat=True).first()
+    instance.__dict__[_WAS_ACTIVE] = bool(stored)
+
+
+def _publish_user_change(instance: User, **_: Any) -> None:
+    from events import services
+
+    was_active = instance.__dict__.pop(_WAS_ACTIVE, None)
+    if was_active is not None:
+        services.publish_user_change(user=instance, was_active=was_active)

@@ -1,0 +1,50 @@
+"""`/v1/platform/event-subscription/` and `/v1/platform/events/`."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.response import Response
+
+from auth_tokens.api import ApiRequest, PlatformView, required_token
+from auth_tokens.scopes import Scope
+from events import services
+from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
+
+
+class EventSubscription(PlatformView):
+    required_scope = Scope.EVENT_SUBSCRIPTION
+    error_shape = "details"
+
+    @extend_schema(request=EventSubscriptionInput, responses={200: EventSubscriptionOutput})
+    def post(self, request: ApiRequest) -> Response:
+        """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
+        token = required_token(request.context)
+        data = EventSubscriptionInput(data=request.data)
+        data.is_valid(raise_exception=True)
+        hook = services.register_hook(token=token, **data.validated_data)
+        return Response({"hook_uuid": hook.pk})
+
+    @extend_schema(responses={200: None})
+    def delete(self, request: ApiRequest) -> Response:
+        """Unsubscribes, and cancels what has not been sent; it is no error if there was nothing."""
+        services.remove_hook(token=required_token(request.context))
+        return Response()
+
+
+class EventList(PlatformView):
+    required_scope = Scope.EVENTS_PUBLISH
+
+    @extend_schema(request=EventInput, responses={202: EventOutput})
+    def post(self, request: ApiRequest) -> Response:
+        """Publishes an event of the API key's organization.
+
+        The answer is 202, since the callbacks are still to be made: `deliveries` is how many hooks it is for.
+        """
+        data = EventInput(data=request.data)
+        data.is_valid(raise_exception=True)
+        values = data.validated_data
+        occurrence, deliveries = services.publish_event(
+            context=request.context, name=values["event"], body=values["body"], object_id=values["object"]
+        )
+        return Response({"uuid": occurrence.uuid, "deliveries": deliveries}, status=status.HTTP_202_ACCEPTED)

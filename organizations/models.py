@@ -1,0 +1,128 @@
+"""Who exists: organizations, their people and their commands."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+
+from commands_platform.lib.errors import PlatformError
+from commands_platform.lib.zones import check_zone
+from organizations.secrets import new_signing_secret, new_static_signature
+
+
+def validate_zone(name: str) -> None:
+    """Raises Django's ValidationError for anything but an IANA name."""
+    try:
+        check_zone(name)
+    except PlatformError as error:
+        raise ValidationError(error.message) from error
+
+
+class Organization(models.Model):
+    """A tenant. No organization ever sees another's data."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    timezone = models.CharField(max_length=64, default="UTC", validators=[validate_zone])
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class User(models.Model):
+    """A person of an organization. Operators who log in to the admin are not these."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin"
+        MANAGER = "manager"
+        MEMBER = "member"
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="users")
+    full_name = models.CharField(max_length=200)
+    email = models.EmailField(blank=True)
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    timezone = models.CharField(
+        max_length=64, blank=True, validators=[validate_zone], help_text="Empty: the organization's."
+    )
+    is_active = models.BooleanField(default=True)
+    token_generation = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Raising it revokes every exchange token of this user."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["full_name", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                F("organization"), Lower("email"), name="organizations_user_email", condition=~Q(email="")
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=["admin", "manager", "member"]), name="organizations_user_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    @property
+    def zone(self) -> str:
+        """The user's own zone, or else the organization's."""
+        return self.timezone or self.organization.timezone
+
+
+class Command(models.Model):
+    """A chat command: what callbacks are made for, with the address and the secrets they are made with."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="commands")
+    name = models.CharField(max_length=100)
+    callback_url = models.TextField(blank=True)
+    is_public = models.BooleanField(
+        default=False, help_text="A public command may act for users of other organizations."
+    )
+    is_active = models.BooleanField(default=True)
+    signing_secret = models.CharField(max_length=100, default=new_signing_secret, editable=False)
+    previous_signing_secret = models.CharField(max_length=100, blank=True, editable=False)
+    previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
+    signature = models.CharField(max_length=64, default=new_static_signature, editable=False)
+    token_generation = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Raising it revokes every exchange token of this command."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="organizations_command_name"),
+            models.CheckConstraint(
+                name="organizations_command_rotation",
+                condition=Q(previous_signing_secret="", previous_secret_expires_at=None)
+                | (~Q(previous_signing_secret="") & Q(previous_secret_expires_at__isnull=False)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def valid_signing_secrets(self, now: datetime) -> tuple[str, ...]:
+        """The secrets to sign with: the current one first, and during a rotation the one before it."""
+        if self.previous_secret_expires_at is not None and self.previous_secret_expires_at > now:
+            return (self.signing_secret, self.previous_signing_secret)
+        return (self.signing_secret,)
+
+    def rotate_signing_secret(self, *, now: datetime, overlap: timedelta) -> None:
+        """Takes a new secret; for the length of `overlap` callbacks are signed with both. The caller saves."""
+        self.previous_signing_secret = self.signing_secret
+        self.previous_secret_expires_at = now + overlap
+        self.signing_secret = new_signing_secret()

@@ -1,0 +1,32 @@
+"""Changes to organizations, users and commands."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F
+
+from commands_platform.lib import clock
+from organizations.models import Command, User
+
+ROTATION_OVERLAP = timedelta(hours=24)
+
+
+@transaction.atomic
+def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
+    """Gives the command a new signing secret; the old one signs beside it until the overlap is over."""
+    command = Command.objects.select_for_update().get(pk=command.pk)
+    command.rotate_signing_secret(now=clock.now(), overlap=overlap)
+    command.save(update_fields=["signing_secret", "previous_signing_secret", "previous_secret_expires_at"])
+    return command
+
+
+def revoke_tokens_of_command(*, command: Command) -> None:
+    """Every exchange token that the command was given is void from now on."""
+    Command.objects.filter(pk=command.pk).update(token_generation=F("token_generation") + 1)
+
+
+def revoke_tokens_of_user(*, user: User) -> None:
+    """Every exchange token that acts as the user is void from now on."""
+    User.objects.filter(pk=user.pk).update(token_generation=F("token_generation") + 1)

@@ -1,0 +1,284 @@
+"""The dispatcher: finds what is due, writes each slot into the ledger, and moves the schedule on, in one transaction.
+
+Any number may run at once. A batch's schedules are locked by `SKIP LOCKED`, and the ledger's unique slot makes a slot
+that is found twice, say after a clock stepped back, a slot that is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from commands_platform.lib import broker, clock
+from commands_platform.lib.instants import format_instant
+from deliveries import ledger
+from deliveries.ledger import NewRow
+from deliveries.models import Delivery, Kind, Reason
+from deliveries.tasks import deliver_pending
+from events import services as events
+from scheduling.models import FOREVER, DeactivationReason, TimezoneType, recurrence_of
+from scheduling.recurrence import missed, next_slot
+
+logger = structlog.get_logger(__name__)
+
+# A slot that is this late was delayed, not missed: it fires. A tick may come late under load.
+LATENESS_TOLERATED = timedelta(seconds=5)
+
+_CLAIM = """
+SELECT s.id, s.uuid, s.name, s.cron, s.execution_frequency, s.repeats, s.payload, s.callback_url, s.timezone_type,
+       s.timezone, s.anchor_at, s.next_run_at, s.organization_id, s.command_id, s.owner_id,
+       o.uuid, o.timezone, o.is_active, c.uuid, c.name, c.callback_url, c.is_active AND co.is_active,
+       u.uuid, u.full_name, u.timezone, u.is_active
+FROM scheduling_scheduledexecution s
+JOIN organizations_organization o ON o.id = s.organization_id
+JOIN organizations_command c ON c.id = s.command_id
+JOIN organizations_organization co ON co.id = c.organization_id
+LEFT JOIN organizations_user u ON u.id = s.owner_id
+WHERE s.is_active AND s.next_run_at <= %(now)s
+ORDER BY s.next_run_at LIMIT %(limit)s
+FOR UPDATE OF s SKIP LOCKED
+"""
+
+_ADVANCE = """
+UPDATE scheduling_scheduledexecution s
+SET next_run_at = v.next_run_at, repeats = v.repeats, is_active = v.is_active, deactivation_reason = v.reason,
+    updated_at = CASE WHEN v.is_active THEN s.updated_at ELSE %(now)s END
+FROM unnest(
+    %(ids)s::bigint[], %(next)s::timestamptz[], %(repeats)s::int[], %(active)s::bool[], %(reasons)s::text[]
+) AS v(id, next_run_at, repeats, is_active, reason)
+WHERE s.id = v.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DueSchedule:
+    """A schedule that is due, with what its callback tells of its organization, command and user."""
+
+    id: int
+    uuid: UUID
+    name: str
+    cron: str
+    execution_frequency: int
+    repeats: int
+    payload: str
+    own_callback_url: str
+    timezone_type: str
+    own_timezone: str
+    anchor_at: datetime
+    next_run_at: datetime
+    organization_id: int
+    command_id: int
+    owner_id: int | None
+    organization_uuid: UUID
+    organization_timezone: str
+    organization_is_active: bool
+    command_uuid: UUID
+    command_name: str
+    command_callback_url: str
+    command_is_active: bool
+    user_uuid: UUID | None
+    user_full_name: str | None
+    user_timezone: str | None
+    user_is_active: bool | None
+
+    @property
+    def callback_url(self) -> str:
+        return self.own_callback_url or self.command_callback_url
+
+    @property
+    def zone(self) -> str:
+        if self.timezone_type == TimezoneType.CUSTOM:
+            return self.own_timezone
+        if self.timezone_type == TimezoneType.USER and self.user_timezone:
+            return self.user_timezone
+        return self.organization_timezone
+
+    def reason_to_skip(self) -> Reason | None:
+        """Why a due slot of this schedule cannot be sent, if so."""
+        if not self.organization_is_active:
+            return Reason.ORGANIZATION_INACTIVE
+        if not self.command_is_active:
+            return Reason.COMMAND_INACTIVE
+        if self.owner_id is not None and not self.user_is_active:
+            return Reason.USER_INACTIVE
+        if not self.callback_url:
+            return Reason.NO_CALLBACK_URL
+        return None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction writes."""
+
+    rows: list[NewRow] = field(default_factory=list)
+    advanced: list[tuple[int, datetime | None, int, bool, str]] = field(default_factory=list)
+    completed: list[DueSchedule] = field(default_factory=list)
+    invalid: list[DueSchedule] = field(default_factory=list)
+    still_late: bool = False
+
+
+def dispatch_due() -> int:
+    """Dispatches everything that is due now; how many ledger rows it wrote. Senders are told after each batch."""
+    written = 0
+    now = clock.now()
+    more = True
+    while more:
+        more, rows = dispatch_batch(now)
+        written += rows
+        if rows:
+            broker.send_hint(deliver_pending)
+    if not written and Delivery.objects.due(now).exists():
+        # Retries, what a dead sender held, and whatever a lost hint left behind.
+        broker.send_hint(deliver_pending)
+    return written
+
+
+@transaction.atomic
+def dispatch_batch(now: datetime) -> tuple[bool, int]:
+    """One batch; whether there may be more, and how many rows were written."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"now": now, "limit": settings.DISPATCH_BATCH})
+        schedules = [DueSchedule(*row) for row in cursor.fetchall()]
+    if not schedules:
+        return False, 0
+    batch = _Batch()
+    for schedule in schedules:
+        try:
+            _plan(batch, schedule, now)
+        except Exception:  # noqa: BLE001 (a schedule that cannot be planned must not stop the others)
+            logger.exception("schedule_invalid", schedule=str(schedule.uuid))
+            _deactivate_invalid(batch, schedule)
+    ledger.insert(batch.rows, now=now)
+    _advance(batch, now)
+    _publish(batch, now)
+    full = len(schedules) == settings.DISPATCH_BATCH
+    return full or batch.still_late, len(batch.rows)
+
+
+def _plan(batch: _Batch, schedule: DueSchedule, now: datetime) -> None:
+    """Decides this schedule's slots and its next run. Nothing is added to the batch when it raises."""
+    recurrence = recurrence_of(
+        cron=schedule.cron,
+        execution_frequency=schedule.execution_frequency,
+        zone=schedule.zone,
+        anchor_at=schedule.anchor_at,
+    )
+    due_at = schedule.next_run_at
+    rows: list[NewRow] = []
+    if now - due_at > LATENESS_TOLERATED:
+        outage = missed(recurrence, first=due_at, now=now)
+        if outage.earlier_count:
+            rows.append(
+                skipped_row(schedule, due_at, Reason.MISSED, last_due_at=outage.earlier_last, count=outage.earlier_count)
+            )
+        due_at = outage.latest
+    skip = schedule.reason_to_skip()
+    rows.append(skipped_row(schedule, due_at, skip) if skip else pending_row(schedule, due_at))
+    repeats = schedule.repeats if schedule.repeats == FOREVER or skip else schedule.repeats - 1
+    following = next_slot(recurrence, after=due_at) if repeats != 0 else None
+    batch.rows.extend(rows)
+    if following is None:
+        batch.advanced.append((schedule.id, None, repeats, False, DeactivationReason.COMPLETED))
+        batch.completed.append(schedule)
+    else:
+        batch.advanced.append((schedule.id, following, repeats, True, ""))
+        batch.still_late = batch.still_late or following <= now
+
+
+def _deactivate_invalid(batch: _Batch, schedule: DueSchedule) -> None:
+    batch.rows.append(skipped_row(schedule, schedule.next_run_at, Reason.INVALID_SCHEDULE))
+    batch.advanced.append((schedule.id, None, schedule.repeats, False, DeactivationReason.INVALID))
+    batch.invalid.append(schedule)
+
+
+def pending_row(schedule: DueSchedule, due_at: datetime, *, kind: Kind = Kind.SCHEDULED) -> NewRow:
+    """The ledger row of a slot that is to be sent."""
+    return NewRow(
+        organization_id=schedule.organization_id,
+        command_id=schedule.command_id,
+        user_id=schedule.owner_id,
+        kind=kind,
+        source_uuid=schedule.uuid,
+        due_at=due_at,
+        url=schedule.callback_url,
+        body=callback_body(schedule, due_at),
+    )
+
+
+def skipped_row(
+    schedule: DueSchedule, due_at: datetime, reason: Reason, *, last_due_at: datetime | None = None, count: int = 1
+) -> NewRow:
+    """The ledger row of a slot that is not sent, or of a run of `count` of them up to `last_due_at`."""
+    return NewRow(
+        organization_id=schedule.organization_id,
+        command_id=schedule.command_id,
+        user_id=schedule.owner_id,
+        kind=Kind.SCHEDULED,
+        source_uuid=schedule.uuid,
+        due_at=due_at,
+        skipped=reason,
+        last_due_at=last_due_at if count > 1 else None,
+        slot_count=count,
+    )
+
+
+def callback_body(schedule: DueSchedule, due_at: datetime) -> str:
+    """The callback's body as it is stored: without the token and the attempt's number, which each sending fills in."""
+    due = format_instant(due_at)
+    return orjson.dumps(
+        {
+            "intent": schedule.command_name,
+            "query": "",
+            "event_timestamp": due,
+            "organization_uuid": schedule.organization_uuid,
+            "user_uuid": schedule.user_uuid,
+            "user_full_name": schedule.user_full_name,
+            "command_uuid": schedule.command_uuid,
+            "exchange_token": None,
+            "payload": orjson.Fragment(schedule.payload),
+            "scheduled_execution": {"uuid": schedule.uuid, "name": schedule.name, "due_at": due, "attempt": 0},
+        }
+    ).decode()
+
+
+def _advance(batch: _Batch, now: datetime) -> None:
+    ids, following, repeats, active, reasons = zip(*batch.advanced, strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ADVANCE,
+            {
+                "now": now,
+                "ids": list(ids),
+                "next": list(following),
+                "repeats": list(repeats),
+                "active": list(active),
+                "reasons": [str(reason) for reason in reasons],
+            },
+        )
+
+
+def _publish(batch: _Batch, now: datetime) -> None:
+    occurrences = [
+        *_occurrences("platform.schedule.completed", batch.completed, now),
+        *_occurrences("platform.schedule.deactivated", batch.invalid, now),
+    ]
+    if occurrences:
+        events.publish_all(occurrences)
+
+
+def _occurrences(name: str, schedules: Iterable[DueSchedule], now: datetime) -> Iterable[events.Occurrence]:
+    for schedule in schedules:
+        yield events.Occurrence(
+            organization_id=schedule.organization_id,
+            name=name,
+            body={"schedule_uuid": str(schedule.uuid), "name": schedule.name},
+            object_id=str(schedule.uuid),
+            occurred_at=now,
+        )

@@ -1,0 +1,35 @@
+"""What can be wrong with a schedule."""
+
+from __future__ import annotations
+
+from commands_platform.lib.errors import BadRequestError, InvalidInputError
+from commands_platform.lib.zones import InvalidTimezoneError
+
+__all__ = ["InvalidCommandError", "InvalidCronError", "InvalidTimezoneError", "MissingTokenOrCommandError"]
+
+
+class InvalidCronError(InvalidInputError):
+    """The cron expression is not valid."""
+
+    def __init__(self, reason: str, *, field: str | None = None, position: int | None = None) -> None:
+        """`position` counts the expression's characters from 1; both it and the field's name stand in the message."""
+        self.field = field
+        self.position = position
+        place = [f"{field} field"] if field else []
+        if position is not None:
+            place.append(f"character {position}")
+        where = ", ".join(place)
+        message = f"{where}: {reason}" if where else reason
+        super().__init__(errors={"cron": [message[:1].upper() + message[1:]]})
+
+
+class MissingTokenOrCommandError(BadRequestError):
+    """You should specify an exchange token or valid command"""
+
+    code = "missing_token_or_command"
+
+
+class InvalidCommandError(BadRequestError):
+    """Command is not valid. It must be owned by the same API Key organization owner"""
+
+    code = "invalid_command_specified"

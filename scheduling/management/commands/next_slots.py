@@ -1,0 +1,202 @@
+"""`manage.py next_slots`: when an expression fires, for people and, line by line, for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError
+
+from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.instants import format_instant
+from scheduling.recurrence import Recurrence, load_zone, slots
+
+MAX_COUNT = 10_000
+MAX_LINE_BYTES = 64 * 1024
+DEFAULT_COUNT = 5
+GAP_RULES = ("run_after", "skip")
+OVERLAP_RULES = ("first", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which slots are asked for: the first `count` of the recurrence after `start`."""
+
+    recurrence: Recurrence
+    start: datetime
+    count: int
+
+    def answer(self) -> list[datetime]:
+        """The slots in UTC; fewer than `count` when there are no more."""
+        return list(islice(slots(self.recurrence, after=self.start), self.count))
+
+
+class Command(BaseCommand):
+    """Needs no database."""
+
+    help = "Prints the next slots of a cron expression: local time, offset and UTC."
+    requires_system_checks = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("expr", nargs="?", help="a cron expression, quoted, or @daily and its like")
+        parser.add_argument("--timezone", default="UTC", help="an IANA name (default: UTC)")
+        parser.add_argument("--from", dest="start", help="slots strictly after this instant, ISO 8601 (default: now)")
+        parser.add_argument(
+            "--count", type=int, default=DEFAULT_COUNT, help=f"1 to {MAX_COUNT} (default: {DEFAULT_COUNT})"
+        )
+        parser.add_argument("--seconds", action="store_true", help="the expression has six fields, the seconds first")
+        parser.add_argument("--dst-gap", choices=GAP_RULES, default="run_after", help="what a skipped wall time does")
+        parser.add_argument("--dst-overlap", choices=OVERLAP_RULES, default="first", help="what a repeated one does")
+        parser.add_argument("--json", action="store_true", help='print {"slots": […]} instead of lines')
+        parser.add_argument(
+            "--batch",
+            metavar="FILE",
+            help='answer each JSON line {"expr", "tz", "from", "count"} of a file, or of - for the standard input, '
+            'with one line {"slots": […]} or {"error": "…"}',
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["batch"] is not None:
+            if options["expr"] is not None:
+                raise CommandError("Give an expression or --batch, not both.")
+            self._answer_batch(options["batch"])
+            return
+        if options["expr"] is None:
+            raise CommandError("Give an expression, or --batch.")
+        try:
+            question = _read_question(
+                {
+                    "expr": options["expr"],
+                    "tz": options["timezone"],
+                    "from": options["start"],
+                    "count": options["count"],
+                    "seconds": options["seconds"],
+                    "dst_gap": options["dst_gap"],
+                    "dst_overlap": options["dst_overlap"],
+                }
+            )
+            found = question.answer()
+        except InvalidInputError as error:
+            raise CommandError(error.message) from error
+        if options["json"]:
+            self.stdout.write(_as_json(found))
+            return
+        for slot in found:
+            local = slot.astimezone(load_zone(question.recurrence.zone))
+            self.stdout.write(
+                f"{local:%a %Y-%m-%d %H:%M:%S} {local.isoformat()[19:]} {local:%Z}  {format_instant(slot)}"
+            )
+        if not found:
+            self.stdout.write("It never fires after that.")
+
+    def _answer_batch(self, path: str) -> None:
+        if path == "-":
+            self._answer_lines(sys.stdin.buffer)
+            return
+        try:
+            with open(path, "rb") as lines:  # noqa: PTH123
+                self._answer_lines(lines)
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def _answer_lines(self, lines: BinaryIO) -> None:
+        for line in _bounded_lines(lines):
+            self.stdout.write(_answer_line(line))
+            # A program may wait for this answer before it asks on.
+            self.stdout.flush()
+
+
+def _bounded_lines(lines: BinaryIO) -> Iterator[bytes]:
+    """The lines, none kept longer than a little over the limit."""
+    while line := lines.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := lines.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+        yield line
+
+
+def _answer_line(line: bytes) -> str:
+    if len(line) > MAX_LINE_BYTES:
+        return _as_error(f"The line is longer than {MAX_LINE_BYTES} bytes.")
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return _as_error("The line is not JSON in UTF-8.")
+    if not isinstance(values, dict):
+        return _as_error("The line is not a JSON object.")
+    try:
+        return _as_json(_read_question(values).answer())
+    except InvalidInputError as error:
+        return _as_error(error.message)
+
+
+def _read_question(values: dict[str, Any]) -> Question:
+    start = _read_instant(values.get("from"))
+    return Question(
+        recurrence=Recurrence(
+            zone=load_zone(_read_text(values, "tz", default="UTC")).key,
+            anchor=start,
+            cron=_read_text(values, "expr"),
+            cron_seconds=_read_flag(values, "seconds"),
+            dst_gap=_read_choice(values, "dst_gap", GAP_RULES),
+            dst_overlap=_read_choice(values, "dst_overlap", OVERLAP_RULES),
+        ),
+        start=start,
+        count=_read_count(values.get("count")),
+    )
+
+
+def _read_text(values: dict[str, Any], name: str, *, default: str = "") -> str:
+    text = values.get(name, default)
+    if not isinstance(text, str) or not text:
+        raise InvalidInputError(f"{name} must be a string, and not an empty one.")
+    return text
+
+
+def _read_instant(value: object) -> datetime:
+    if value is None:
+        return datetime.now(UTC)
+    try:
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if instant is not None and instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInputError("from must be an instant with its offset, like 2026-03-08T07:00:00Z.")
+
+
+def _read_count(value: object) -> int:
+    if value is None:
+        return DEFAULT_COUNT
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+        raise InvalidInputError(f"count must be a whole number from 1 to {MAX_COUNT}.")
+    return value
+
+
+def _read_flag(values: dict[str, Any], name: str) -> bool:
+    flag = values.get(name, False)
+    if not isinstance(flag, bool):
+        raise InvalidInputError(f"{name} must be true or false.")
+    return flag
+
+
+def _read_choice(values: dict[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+    choice = values.get(name, choices[0])
+    if choice not in choices:
+        raise InvalidInputError(f"{name} must be one of {', '.join(choices)}.")
+    return choice
+
+
+def _as_json(found: list[datetime]) -> str:
+    return json.dumps({"slots": [format_instant(slot) for slot in found]})
+
+
+def _as_error(message: str) -> str:
+    return json.dumps({"error": message})

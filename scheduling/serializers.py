@@ -1,0 +1,119 @@
+"""The scheduling endpoints' bodies. What a schedule may be is decided by the services; here only shapes are checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from commands_platform.lib.fields import (
+    JsonObjectField,
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+    UUIDField,
+)
+from commands_platform.lib.instants import format_instant
+from scheduling.models import FOREVER, ScheduledExecution, TimezoneType
+
+_LARGEST_INTEGER = 2**31 - 1
+_URL_LENGTH = 2048
+
+
+class _Text(StrictCharField):
+    """Text where null and "" both mean: none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation("" if data is None else data)
+
+
+class ScheduledExecutionChanges(serializers.Serializer[ScheduledExecution]):
+    """The fields that may be changed; each is optional."""
+
+    name = StrictCharField(max_length=255, required=False)
+    execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
+    cron = _Text(max_length=255)
+    repeats = StrictIntegerField(min_value=FOREVER, max_value=_LARGEST_INTEGER, required=False)
+    payload = JsonObjectField(required=False)
+    timezone_type = serializers.ChoiceField(choices=TimezoneType.choices, required=False)
+    timezone = _Text(max_length=64)
+    callback_url = _Text(max_length=_URL_LENGTH)
+    is_active = StrictBooleanField(required=False)
+
+
+class ScheduledExecutionInput(ScheduledExecutionChanges):
+    """A new schedule."""
+
+    name = StrictCharField(max_length=255)
+    command_uuid = UUIDField(required=False, allow_null=True)
+    is_owned_by_user = StrictBooleanField(default=True)
+
+
+class ScheduledExecutionCreated(serializers.Serializer[ScheduledExecution]):
+    uuid = serializers.UUIDField()
+
+
+class ScheduledExecutionOutput(serializers.Serializer[ScheduledExecution]):
+    """A schedule as documented: these nine keys."""
+
+    uuid = serializers.UUIDField()
+    name = serializers.CharField()
+    timezone_type = serializers.CharField()
+    is_active = serializers.BooleanField()
+    cron = serializers.CharField(allow_null=True)
+    execution_frequency = serializers.IntegerField()
+    repeats = serializers.IntegerField()
+    payload = serializers.DictField()
+    callback_url = serializers.CharField(allow_null=True)
+
+
+def schedule_output(schedule: ScheduledExecution) -> dict[str, object]:
+    """The nine documented keys of a schedule."""
+    return {
+        "uuid": schedule.uuid,
+        "name": schedule.name,
+        "timezone_type": schedule.timezone_type,
+        "is_active": schedule.is_active,
+        "cron": schedule.cron or None,
+        "execution_frequency": schedule.execution_frequency,
+        "repeats": schedule.repeats,
+        "payload": schedule.payload,
+        "callback_url": schedule.effective_callback_url or None,
+    }
+
+
+def expansion_output(schedule: ScheduledExecution, name: str) -> object:
+    """The value of one extra key that `?expand=` asks for; KeyError for a name that is none."""
+    return _EXPANSIONS[name](schedule)
+
+
+def _last_delivery(schedule: ScheduledExecution) -> dict[str, object] | None:
+    delivery = schedule.last_delivery()
+    if delivery is None:
+        return None
+    return {
+        "uuid": delivery.id,
+        "due_at": format_instant(delivery.due_at),
+        "state": delivery.state,
+        "reason": delivery.reason or None,
+        "attempts": delivery.attempt_count,
+        "status": delivery.last_status,
+        "finished_at": format_instant(delivery.finished_at) if delivery.finished_at else None,
+    }
+
+
+_EXPANSIONS = {
+    "next_run_at": lambda schedule: (
+        format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None
+    ),
+    "last_delivery": _last_delivery,
+    "timezone": lambda schedule: schedule.zone,
+    "command_uuid": lambda schedule: schedule.command.uuid,
+    "user_uuid": lambda schedule: schedule.owner.uuid if schedule.owner else None,
+    "deactivation_reason": lambda schedule: schedule.deactivation_reason or None,
+    "created_at": lambda schedule: format_instant(schedule.created_at),
+    "updated_at": lambda schedule: format_instant(schedule.updated_at),
+}

@@ -1,0 +1,306 @@
+"""What callers and operators may do with schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from auth_tokens.models import CallerContext
+from commands_platform.lib import broker, clock
+from commands_platform.lib.errors import InvalidInputError
+from deliveries import ledger
+from deliveries.guard import address_guard
+from deliveries.models import Kind, Reason
+from deliveries.services import cancel_pending
+from deliveries.tasks import deliver_pending
+from organizations.models import Command, Organization, User
+from scheduling.dispatch import DueSchedule, pending_row, skipped_row
+from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError
+from scheduling.models import FOREVER, DeactivationReason, ScheduledExecution, TimezoneType
+from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
+from scheduling.tasks import dispatch_due
+
+LONGEST_PERIOD = timedelta(days=3653)
+LARGEST_PAYLOAD = 256 * 1024
+
+_TIMING_FIELDS = {"cron", "execution_frequency", "timezone_type", "timezone"}
+_CONTENT_FIELDS = {"payload", "callback_url"}
+_EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | {"name", "repeats", "is_active"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """Whom a new schedule is for."""
+
+    organization: Organization
+    command: Command
+    owner: User | None
+
+
+@transaction.atomic
+def create_scheduled_execution(
+    *,
+    context: CallerContext,
+    values: Mapping[str, Any],
+    command_uuid: UUID | None = None,
+    is_owned_by_user: bool = True,
+) -> ScheduledExecution:
+    """A new schedule with its first run computed; it may be due at once.
+
+    `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError or InvalidInputError.
+    """
+    party = _party(context, command_uuid, is_owned_by_user=is_owned_by_user)
+    schedule = ScheduledExecution(organization=party.organization, command=party.command, owner=party.owner)
+    _apply(schedule, values)
+    if schedule.repeats == 0:
+        raise InvalidInputError(errors={"repeats": ["Must be -1 (for ever) or at least 1."]})
+    _start(schedule, clock.now())
+    if not schedule.is_active:
+        schedule.deactivation_reason = DeactivationReason.PAUSED
+    schedule.save(force_insert=True)
+    _wake_dispatcher(schedule)
+    return schedule
+
+
+@transaction.atomic
+def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
+    """Changes the fields that are given. What the old version has not sent yet is cancelled; the phase begins anew only
+    where the timing changed. Raises InvalidInputError.
+    """
+    now = clock.now()
+    schedule = _locked(schedule)
+    before = {field: getattr(schedule, field) for field in _EDITABLE_FIELDS}
+    if changes.get("callback_url") == schedule.command.callback_url and not schedule.callback_url:
+        # The answer to GET shows the command's URL; sent back unchanged, it is still the command's.
+        changes = {field: value for field, value in changes.items() if field != "callback_url"}
+    _apply(schedule, changes)
+    changed = {field for field in _EDITABLE_FIELDS if getattr(schedule, field) != before[field]}
+    if schedule.repeats == 0 and schedule.is_active:
+        if "is_active" in changes:
+            raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
+        schedule.is_active = False
+    _apply_transition(schedule, now, was_active=bool(before["is_active"]), timing_changed=bool(changed & _TIMING_FIELDS))
+    schedule.save(update_fields=[*_EDITABLE_FIELDS, "anchor_at", "next_run_at", "deactivation_reason", "updated_at"])
+    if before["is_active"] and not schedule.is_active:
+        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
+    elif changed & (_TIMING_FIELDS | _CONTENT_FIELDS):
+        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
+    _wake_dispatcher(schedule)
+    return schedule
+
+
+@transaction.atomic
+def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
+    """Removes the schedule and cancels what it has not sent; its ledger rows stay."""
+    schedule = _locked(schedule)
+    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DELETED)
+    schedule.delete()
+
+
+def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
+    """Stops it until it is resumed; what it has not sent is cancelled."""
+    return update_scheduled_execution(schedule=schedule, changes={"is_active": False})
+
+
+def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
+    """Goes on from now, in its old phase; the slots of the pause are recorded as skipped. May raise InvalidInputError."""
+    return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
+
+
+@transaction.atomic
+def run_now(*, schedule: ScheduledExecution) -> None:
+    """One extra run, at once, that takes none of the repeats. Raises InvalidInputError where nothing can be called."""
+    schedule = _locked(schedule)
+    due = due_schedule_of(schedule)
+    reason = due.reason_to_skip()
+    if reason is not None:
+        raise InvalidInputError(f"It cannot run: {reason.label}.")
+    now = clock.now()
+    ledger.insert([pending_row(due, now, kind=Kind.MANUAL)], now=now)
+    broker.send_hint_on_commit(deliver_pending)
+
+
+def recompute_next_runs(*, schedules: Q) -> int:
+    """Computes the next run of active cron schedules anew, after the zone they are read in has changed; how many."""
+    count = 0
+    rows = ScheduledExecution.objects.active().exclude(cron="").filter(schedules).values_list("pk", flat=True)
+    for pk in list(rows):
+        with transaction.atomic():
+            schedule = _locked(ScheduledExecution(pk=pk))
+            schedule.next_run_at = next_slot(schedule.recurrence, after=clock.now())
+            schedule.is_active = schedule.is_active and schedule.next_run_at is not None
+            schedule.save(update_fields=["next_run_at", "is_active"])
+            count += 1
+    return count
+
+
+def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
+    """The dispatcher's view of one schedule."""
+    organization, command, owner = schedule.organization, schedule.command, schedule.owner
+    return DueSchedule(
+        id=schedule.pk,
+        uuid=schedule.uuid,
+        name=schedule.name,
+        cron=schedule.cron,
+        execution_frequency=schedule.execution_frequency,
+        repeats=schedule.repeats,
+        payload=orjson.dumps(schedule.payload).decode(),
+        own_callback_url=schedule.callback_url,
+        timezone_type=schedule.timezone_type,
+        own_timezone=schedule.timezone,
+        anchor_at=schedule.anchor_at,
+        next_run_at=schedule.next_run_at or schedule.anchor_at,
+        organization_id=organization.pk,
+        command_id=command.pk,
+        owner_id=owner.pk if owner else None,
+        organization_uuid=organization.uuid,
+        organization_timezone=organization.timezone,
+        organization_is_active=organization.is_active,
+        command_uuid=command.uuid,
+        command_name=command.name,
+        command_callback_url=command.callback_url,
+        command_is_active=command.is_active and command.organization.is_active,
+        user_uuid=owner.uuid if owner else None,
+        user_full_name=owner.full_name if owner else None,
+        user_timezone=owner.timezone if owner else None,
+        user_is_active=owner.is_active if owner else None,
+    )
+
+
+def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
+    token = context.token
+    if token is not None:
+        if command_uuid is not None and command_uuid != token.command.uuid:
+            raise InvalidCommandError
+        return _Party(token.organization, token.command, token.user if is_owned_by_user else None)
+    if command_uuid is None:
+        raise MissingTokenOrCommandError
+    command = Command.objects.filter(uuid=command_uuid, organization=context.organization, is_active=True).first()
+    if command is None:
+        raise InvalidCommandError
+    return _Party(context.organization, command, None)
+
+
+def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
+    """The row as it is now, with its lock: a dispatcher that has just taken it is waited for."""
+    return (
+        ScheduledExecution.objects.select_for_update(of=("self",))
+        .select_related("organization", "command__organization", "owner")
+        .get(pk=schedule.pk)
+    )
+
+
+def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
+    """Sets the given fields and checks the whole. Raises InvalidInputError with every field that is wrong."""
+    for field in _EDITABLE_FIELDS & values.keys():
+        setattr(schedule, field, values[field])
+    errors: dict[str, list[str]] = {}
+    for field, check in _CHECKS.items():
+        try:
+            check(schedule)
+        except InvalidInputError as error:
+            errors[field] = [error.message]
+    if errors:
+        raise InvalidInputError(errors=errors)
+
+
+def _check_cron(schedule: ScheduledExecution) -> None:
+    if schedule.cron:
+        parse_cron(schedule.cron)
+
+
+def _check_frequency(schedule: ScheduledExecution) -> None:
+    if settings.FREQUENCY_UNIT * schedule.execution_frequency > LONGEST_PERIOD:
+        raise InvalidInputError("The period may be ten years at most.")
+
+
+def _check_payload(schedule: ScheduledExecution) -> None:
+    if len(orjson.dumps(schedule.payload)) > LARGEST_PAYLOAD:
+        raise InvalidInputError(f"The payload may have {LARGEST_PAYLOAD} bytes of JSON at most.")
+
+
+def _check_callback_url(schedule: ScheduledExecution) -> None:
+    if schedule.callback_url:
+        schedule.callback_url = address_guard().check_url(schedule.callback_url)
+
+
+def _check_timezone_type(schedule: ScheduledExecution) -> None:
+    if schedule.timezone_type == TimezoneType.USER and schedule.owner is None:
+        raise InvalidInputError("user_timezone needs a schedule that is owned by a user.")
+
+
+def _check_timezone(schedule: ScheduledExecution) -> None:
+    if schedule.timezone_type == TimezoneType.CUSTOM and not schedule.timezone:
+        raise InvalidInputError("custom_timezone needs the name of a time zone.")
+    if schedule.timezone:
+        schedule.timezone = check_zone(schedule.timezone)
+
+
+_CHECKS = {
+    "cron": _check_cron,
+    "execution_frequency": _check_frequency,
+    "payload": _check_payload,
+    "callback_url": _check_callback_url,
+    "timezone_type": _check_timezone_type,
+    "timezone": _check_timezone,
+}
+
+
+def _start(schedule: ScheduledExecution, now: datetime) -> None:
+    """Begins a phase at `now` and computes the first run."""
+    schedule.anchor_at = now
+    if schedule.execution_frequency:
+        # On the next whole second, so that no run comes before its whole period is over.
+        schedule.anchor_at = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+    is_one_off = not schedule.cron and not schedule.execution_frequency
+    schedule.next_run_at = now if is_one_off else next_slot(schedule.recurrence, after=now)
+
+
+def _apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:
+    resumed = schedule.is_active and not was_active
+    if timing_changed:
+        _start(schedule, now)
+    elif resumed and schedule.next_run_at is None:
+        _restart(schedule, now)
+    elif resumed:
+        _skip_pause(schedule, now)
+    if schedule.is_active:
+        schedule.deactivation_reason = ""
+    elif was_active:
+        done = schedule.repeats == 0
+        schedule.deactivation_reason = DeactivationReason.COMPLETED if done else DeactivationReason.PAUSED
+
+
+def _restart(schedule: ScheduledExecution, now: datetime) -> None:
+    """A completed schedule runs again: a one-off at once, the others at their next slot, in their old phase."""
+    schedule.next_run_at = next_slot(schedule.recurrence, after=now)
+    if schedule.next_run_at is None:
+        _start(schedule, now)
+
+
+def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
+    """Records the slots that fell into the pause. A one-off has not had its only run yet: it keeps it."""
+    first = schedule.next_run_at
+    following = next_slot(schedule.recurrence, after=now)
+    if first is None or first > now or following is None:
+        return
+    passed = missed(schedule.recurrence, first=first, now=now)
+    row = skipped_row(
+        due_schedule_of(schedule), first, Reason.PAUSED, last_due_at=passed.latest, count=passed.earlier_count + 1
+    )
+    ledger.insert([row], now=now)
+    schedule.next_run_at = following
+
+
+def _wake_dispatcher(schedule: ScheduledExecution) -> None:
+    """What is due at once need not wait for the next tick."""
+    if schedule.is_active and not schedule.cron and not schedule.execution_frequency:
+        broker.send_hint_on_commit(dispatch_due)

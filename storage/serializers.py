@@ -1,0 +1,239 @@
+"""The storage endpoint's bodies: which operation, on what, and where."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rest_framework import serializers
+
+from commands_platform.lib.fields import (
+    AnyJsonField,
+    JsonObjectField,
+    StrictCharField,
+    StrictIntegerField,
+)
+from commands_platform.lib.instants import format_instant
+from commands_platform.lib.text import has_control_characters
+from storage.models import Item
+
+LONGEST_KEY = 255
+MOST_KEYS = 100
+MOST_RESULTS = 250
+LONGEST_TTL = timedelta(days=3653)
+
+_LARGEST_VERSION = 2**63 - 1
+
+
+class KeyField(StrictCharField):
+    """A key as it is stored: NFC, its spaces kept, 1 to 255 characters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST_KEY, trim_whitespace=False, **kwargs)
+
+
+class OptionalTextField(KeyField):
+    """The same where null and "" both mean: none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation("" if data is None else data)
+
+
+class KeysField(serializers.ListField):
+    """1 to 100 keys."""
+
+    child = KeyField()
+    default_error_messages = {"too_many": f"At most {MOST_KEYS} keys are allowed."}
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        # Before each is looked at: a body may hold hundreds of thousands.
+        if isinstance(data, list) and len(data) > MOST_KEYS:
+            self.fail("too_many")
+        return super().to_internal_value(data)
+
+
+class ItemsField(JsonObjectField):
+    """An object of 1 to 100 keys and their values."""
+
+    default_error_messages = {
+        "too_many": f"At most {MOST_KEYS} keys are allowed.",
+        "key": "The key {given!r} is not valid: {reason}",
+        "same_key": "The key {given!r} appears twice, spelt in two ways.",
+    }
+    _key = KeyField()
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        given = super().to_internal_value(data)
+        if not given:
+            self.fail("empty")
+        if len(given) > MOST_KEYS:
+            self.fail("too_many")
+        items: dict[str, Any] = {}
+        for text, value in given.items():
+            key = self._normalised(text)
+            if key in items:
+                self.fail("same_key", given=key)
+            items[key] = value
+        return items
+
+    def _normalised(self, text: str) -> str:
+        try:
+            return str(self._key.run_validation(text))
+        except serializers.ValidationError as error:
+            shown = text if len(text) <= 50 else text[:50] + "…"
+            detail = error.detail
+            self.fail("key", given=shown, reason=detail[0] if isinstance(detail, list) else detail)
+
+
+class NumberField(serializers.Field[Any, Any, Any, Any]):
+    """A JSON number; an integer stays one."""
+
+    default_error_messages = {"invalid": "A valid number is required."}
+
+    def to_internal_value(self, data: Any) -> int | float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        return data
+
+
+class CursorField(serializers.CharField):
+    """`next_cursor` of an earlier page, which is the last key of that page."""
+
+    default_error_messages = {"invalid": "This is no cursor of a list."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if data is not serializers.empty and data is not None and not isinstance(data, str):
+            self.fail("invalid")
+        return super().run_validation("" if data is None else data)
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            key = base64.b64decode(data + "=" * (-len(data) % 4), altchars=b"-_", validate=True).decode()
+        except ValueError:
+            self.fail("invalid")
+        if len(key) > LONGEST_KEY or has_control_characters(key):
+            self.fail("invalid")
+        return key
+
+
+def _ttl_field(help_text: str) -> StrictIntegerField:
+    longest = int(LONGEST_TTL.total_seconds())
+    return StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=longest, help_text=help_text)
+
+
+class KeyParams(serializers.Serializer[Item]):
+    key = KeyField()
+
+
+class SetParams(serializers.Serializer[Item]):
+    key = KeyField()
+    value = AnyJsonField()
+    ttl = _ttl_field("Seconds to live; without it the item lives for ever.")
+    if_version = StrictIntegerField(
+        required=False, allow_null=True, min_value=0, max_value=_LARGEST_VERSION,
+        help_text="Only over this version; 0: only if there is no such item.",
+    )  # fmt: skip
+
+
+class DeleteParams(serializers.Serializer[Item]):
+    key = KeyField()
+    if_version = StrictIntegerField(
+        required=False, allow_null=True, min_value=1, max_value=_LARGEST_VERSION, help_text="Only this version."
+    )
+
+
+class IncrementParams(serializers.Serializer[Item]):
+    key = KeyField()
+    amount = NumberField(default=1)
+    ttl = _ttl_field("Seconds to live for an item that the call makes; one that exists keeps its own.")
+
+
+class ListParams(serializers.Serializer[Item]):
+    prefix = OptionalTextField()
+    limit = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_RESULTS)
+    cursor = CursorField()
+
+
+class KeysParams(serializers.Serializer[Item]):
+    keys = KeysField(allow_empty=False)
+
+
+class SetManyParams(serializers.Serializer[Item]):
+    items = ItemsField()
+    ttl = _ttl_field("Seconds to live; without it the items live for ever.")
+
+
+PARAMS: dict[str, type[serializers.Serializer[Item]]] = {
+    "get": KeyParams,
+    "set": SetParams,
+    "delete": DeleteParams,
+    "exists": KeyParams,
+    "list": ListParams,
+    "increment": IncrementParams,
+    "get_many": KeysParams,
+    "set_many": SetManyParams,
+    "delete_many": KeysParams,
+}
+
+
+class StorageInput(serializers.Serializer[Item]):
+    """An operation, its parameters, and perhaps the namespace that it takes place in."""
+
+    op = serializers.ChoiceField(
+        choices=list(PARAMS), error_messages={"invalid_choice": f"Must be one of {', '.join(PARAMS)}."}
+    )
+    params = JsonObjectField()
+    namespace = OptionalTextField()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a request asks for; of `params` only those that were given."""
+
+    op: str
+    params: dict[str, Any]
+    namespace: str
+
+
+# A serializer that is given no data keeps none, so one of each kind serves all requests: to make them costs more than
+# to run them.
+_INPUT = StorageInput()
+_PARAMS = {op: serializer() for op, serializer in PARAMS.items()}
+
+
+def read_operation(data: Any) -> Operation:
+    """The operation of a request's body. Raises REST framework's ValidationError."""
+    values = _INPUT.run_validation(data)
+    op = values["op"]
+    params = _PARAMS[op].run_validation(values["params"])
+    return Operation(op, params, values.get("namespace", ""))
+
+
+def page_output(items: Sequence[Item], *, more: bool) -> Mapping[str, object]:
+    """A page of a list; `next_cursor` is null on the last one."""
+    return {
+        "results": [
+            {
+                "key": item.key,
+                "version": item.version,
+                "expires_at": format_instant(item.expires_at) if item.expires_at else None,
+                "created_at": format_instant(item.created_at),
+                "updated_at": format_instant(item.updated_at),
+            }
+            for item in items
+        ],
+        "next_cursor": _cursor_after(items[-1].key) if more else None,
+    }
+
+
+def _cursor_after(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")

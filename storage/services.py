@@ -1,0 +1,256 @@
+"""What callers may do with items.
+
+Each function is one SQL statement where it can be. All of them read the time as the database's `now()`, which stands
+still inside a transaction: an item that one of its statements found alive has not expired for the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+
+from auth_tokens.models import CallerContext
+from commands_platform.lib import strict_json
+from commands_platform.lib.errors import InvalidInputError
+from storage.errors import MissingContextError, VersionConflictError
+from storage.models import Bucket, Item
+
+LARGEST_VALUE = 256 * 1024
+# The values of one answer stand in memory all at once, several times over.
+LARGEST_ANSWER = 8 * 1024 * 1024
+
+# NULL = NULL is not true, and IS NOT DISTINCT FROM uses no index: each kind of bucket has a condition of its own.
+_OWNERS = {
+    (False, False): "command_id IS NULL AND user_id IS NULL",
+    (True, False): "command_id = %(command)s AND user_id IS NULL",
+    (True, True): "command_id = %(command)s AND user_id = %(user)s",
+}
+_IN_BUCKET = "organization_id = %(organization)s AND {owner} AND namespace = %(namespace)s"
+_ALIVE = "(expires_at IS NULL OR expires_at > now())"
+
+_READ = f"SELECT value, version FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE}"  # noqa: S608
+
+# Above the limit no value is read at all: the sizes alone can be had without reading the values.
+_READ_MANY = f"""
+SELECT key, CASE WHEN sum(octet_length(value)) OVER () <= %(limit)s THEN value END
+FROM storage_item WHERE {_IN_BUCKET} AND key = ANY(%(keys)s) AND {_ALIVE}
+"""  # noqa: S608
+
+_LOCK = f"SELECT id, value FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE} FOR UPDATE"  # noqa: S608
+
+# Rows are locked in the order of their keys, here and in _DELETE: two writers of many items cannot wait for each other.
+# An expired row is overwritten as if it were not there. `only_new` leaves one that is alive alone, but locks it.
+_WRITE = """
+INSERT INTO storage_item AS item (
+    organization_id, command_id, user_id, namespace, key, value, version, expires_at, created_at, updated_at
+)
+SELECT %(organization)s::bigint, %(command)s::bigint, %(user)s::bigint, %(namespace)s, v.key, v.value, 1,
+       now() + %(ttl)s::interval, now(), now()
+FROM (VALUES {rows}) AS v(key, value)
+ORDER BY v.key COLLATE "C"
+ON CONFLICT (organization_id, command_id, user_id, namespace, key) DO UPDATE
+SET value = EXCLUDED.value, expires_at = EXCLUDED.expires_at, updated_at = EXCLUDED.updated_at,
+    version = CASE WHEN item.expires_at <= now() THEN 1 ELSE item.version + 1 END,
+    created_at = CASE WHEN item.expires_at <= now() THEN now() ELSE item.created_at END
+WHERE item.expires_at <= now() OR NOT %(only_new)s
+RETURNING version
+"""
+
+_REPLACE = f"""
+UPDATE storage_item
+SET value = %(value)s, version = version + 1, expires_at = now() + %(ttl)s::interval, updated_at = now()
+WHERE {_IN_BUCKET} AND key = %(key)s AND version = %(if_version)s AND {_ALIVE}
+RETURNING version
+"""  # noqa: S608
+
+_UPDATE = """
+UPDATE storage_item SET value = %(value)s, version = version + 1, updated_at = now() WHERE id = %(id)s
+RETURNING version
+"""
+
+_DELETE = f"""
+WITH doomed AS (
+    SELECT id FROM storage_item WHERE {_IN_BUCKET} AND key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+)
+DELETE FROM storage_item USING doomed WHERE storage_item.id = doomed.id
+"""  # noqa: S608
+
+_DELETE_VERSION = f"""
+DELETE FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND version = %(if_version)s AND {_ALIVE}
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A value as its JSON text, just as it is stored, and its version."""
+
+    text: str
+    version: int
+
+
+def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
+    """The bucket that a request speaks of: within its token's command and user, else a namespace of the API key's
+    organization. Raises MissingContextError where there is neither.
+    """
+    token = context.token
+    if token is not None:
+        user_id = token.user.pk if token.user else None
+        return Bucket(token.organization.pk, token.command.pk, user_id, namespace)
+    if not namespace:
+        raise MissingContextError
+    return Bucket(context.organization.pk, namespace=namespace)
+
+
+def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
+    """The item's value, None if there is no such item."""
+    rows = _rows(_READ, bucket, key=key)
+    return StoredValue(*rows[0]) if rows else None
+
+
+def has_item(*, bucket: Bucket, key: str) -> bool:
+    """Whether there is such an item."""
+    return Item.objects.in_bucket(bucket).alive().filter(key=key).exists()
+
+
+def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int) -> tuple[list[Item], bool]:
+    """Up to `limit` items without their values, by key, whose keys begin with `prefix` and come after `after`; and
+    whether there are more.
+    """
+    items = Item.objects.in_bucket(bucket).alive().filter(key__startswith=prefix, key__gt=after)
+    rows = list(items.defer("value").order_by("key")[: limit + 1])
+    return rows[:limit], len(rows) > limit
+
+
+def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
+    """The JSON texts of the values that exist, in the order of `keys`.
+
+    Raises InvalidInputError where they have more than LARGEST_ANSWER bytes together.
+    """
+    texts: dict[str, str | None] = dict(_rows(_READ_MANY, bucket, keys=list(keys), limit=LARGEST_ANSWER))
+    found = {key: text for key in keys if (text := texts.get(key)) is not None}
+    if len(found) < len(texts):
+        message = f"Their values have more than {LARGEST_ANSWER} bytes together; ask for fewer keys at a time."
+        raise InvalidInputError(errors={"keys": [message]})
+    return found
+
+
+def set_item(
+    *, bucket: Bucket, key: str, value: object, ttl: timedelta | None = None, if_version: int | None = None
+) -> StoredValue:
+    """Stores the value for the length of `ttl`, or for ever; an earlier time to live is over.
+
+    With `if_version` only over that version; 0 is for an item that does not exist. Raises VersionConflictError, and
+    InvalidInputError for a value that is too large.
+    """
+    text = _json_text(value, field="value")
+    if if_version:
+        versions = _rows(_REPLACE, bucket, key=key, value=text, ttl=ttl, if_version=if_version)
+    else:
+        versions = _write(bucket, {key: text}, ttl=ttl, only_new=if_version == 0)
+    if not versions:
+        raise VersionConflictError
+    return StoredValue(text, versions[0][0])
+
+
+def set_items(*, bucket: Bucket, items: Mapping[str, object], ttl: timedelta | None = None) -> dict[str, str]:
+    """Stores all the values or none; their JSON texts. Raises InvalidInputError for a value that is too large."""
+    texts = {key: _json_text(value, field="items") for key, value in items.items()}
+    _write(bucket, texts, ttl=ttl)
+    return texts
+
+
+@transaction.atomic
+def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelta | None = None) -> StoredValue:
+    """Adds to a number; an item that does not exist counts as 0. Integers stay integers, of 64 bits at most.
+
+    `ttl` is for an item that this call makes; the time to live of one that exists does not change, so that a counter
+    of a span of time ends when the span does. Raises InvalidInputError where there is no number, or none comes out.
+    """
+    locked = _rows(_LOCK, bucket, key=key)
+    if not locked:
+        text = _sum_text(0, amount)
+        versions = _write(bucket, {key: text}, ttl=ttl, only_new=True)
+        if versions:
+            return StoredValue(text, versions[0][0])
+        # Somebody else has made it since. The attempt to write has locked it: now it stays.
+        locked = _rows(_LOCK, bucket, key=key)
+    id_, current = locked[0]
+    text = _sum_text(orjson.loads(current), amount)
+    versions = _rows(_UPDATE, bucket, id=id_, value=text)
+    return StoredValue(text, versions[0][0])
+
+
+def delete_item(*, bucket: Bucket, key: str, if_version: int | None = None) -> None:
+    """Removes the item, if there is one. With `if_version` only that version, else VersionConflictError."""
+    if if_version is None:
+        delete_items(bucket=bucket, keys=[key])
+    elif not _execute(_DELETE_VERSION, bucket, key=key, if_version=if_version):
+        raise VersionConflictError
+
+
+def delete_items(*, bucket: Bucket, keys: Iterable[str]) -> None:
+    """Removes those of the items that exist, all at once."""
+    _execute(_DELETE, bucket, keys=list(keys))
+
+
+def _json_text(value: object, *, field: str) -> str:
+    text = strict_json.dumps(value)
+    if len(text) > LARGEST_VALUE:
+        message = f"A value may have {LARGEST_VALUE} bytes of JSON at most; this one has {len(text)}."
+        raise InvalidInputError(errors={field: [message]})
+    return text.decode()
+
+
+def _sum_text(current: object, amount: float) -> str:
+    if isinstance(current, bool) or not isinstance(current, int | float):
+        raise InvalidInputError(errors={"key": ["The item is not a number."]})
+    total = current + amount
+    try:
+        if math.isfinite(total):
+            return strict_json.dumps(total).decode()
+    except TypeError:
+        # An integer beyond 64 bits.
+        pass
+    raise InvalidInputError(errors={"amount": ["The sum is beyond 64 bits."]})
+
+
+def _write(
+    bucket: Bucket, texts: Mapping[str, str], *, ttl: timedelta | None, only_new: bool = False
+) -> list[tuple[Any, ...]]:
+    """The new versions, in the order of the keys."""
+    # Not as an array: to quote the values inside one takes seconds of CPU for a mebibyte.
+    rows = ", ".join(f"(%(key{number})s, %(value{number})s)" for number in range(len(texts)))
+    values = {f"key{number}": key for number, key in enumerate(texts)}
+    values |= {f"value{number}": text for number, text in enumerate(texts.values())}
+    return _rows(_WRITE.replace("{rows}", rows), bucket, ttl=ttl, only_new=only_new, **values)
+
+
+def _rows(statement: str, bucket: Bucket, **values: object) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(*_bound(statement, bucket, values))
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+def _execute(statement: str, bucket: Bucket, **values: object) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(*_bound(statement, bucket, values))
+        count: int = cursor.rowcount
+        return count
+
+
+def _bound(statement: str, bucket: Bucket, values: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
+    owner = _OWNERS[bucket.command_id is not None, bucket.user_id is not None]
+    place = {
+        "organization": bucket.organization_id,
+        "command": bucket.command_id,
+        "user": bucket.user_id,
+        "namespace": bucket.namespace,
+    }
+    return statement.format(owner=owner), {**place, **values}

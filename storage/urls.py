@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+from commands_platform.lib.routes import both
+from storage.views import Storage
+
+urlpatterns = [
+    *both("storage/", Storage.as_view(), "storage"),
+]

@@ -1,0 +1,152 @@
+"""`/v1/platform/storage/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.response import Response
+
+from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.scopes import Scope
+from commands_platform.lib.renderers import RawJson
+from storage import services
+from storage.errors import VersionConflictError
+from storage.models import Bucket
+from storage.serializers import MOST_RESULTS, StorageInput, page_output, read_operation
+from storage.services import StoredValue
+
+_VERSION_HEADER = "X-Storage-Version"
+_FOUND_HEADER = "X-Storage-Found"
+
+
+def _get(bucket: Bucket, *, key: str) -> Response:
+    stored = services.get_item(bucket=bucket, key=key)
+    return _value(stored) if stored else Response({}, headers={_FOUND_HEADER: "false"})
+
+
+def _set(bucket: Bucket, *, key: str, value: object, ttl: int | None = None, if_version: int | None = None) -> Response:
+    return _value(services.set_item(bucket=bucket, key=key, value=value, ttl=_span(ttl), if_version=if_version))
+
+
+def _delete(bucket: Bucket, *, key: str, if_version: int | None = None) -> Response:
+    services.delete_item(bucket=bucket, key=key, if_version=if_version)
+    return Response({})
+
+
+def _exists(bucket: Bucket, *, key: str) -> Response:
+    return Response({"exists": services.has_item(bucket=bucket, key=key)})
+
+
+def _list(bucket: Bucket, *, prefix: str = "", limit: int | None = None, cursor: str = "") -> Response:
+    items, more = services.list_items(bucket=bucket, prefix=prefix, after=cursor, limit=limit or MOST_RESULTS)
+    return Response(page_output(items, more=more))
+
+
+def _increment(bucket: Bucket, *, key: str, amount: float, ttl: int | None = None) -> Response:
+    return _value(services.increment_item(bucket=bucket, key=key, amount=amount, ttl=_span(ttl)))
+
+
+def _get_many(bucket: Bucket, *, keys: list[str]) -> Response:
+    return _values(services.get_items(bucket=bucket, keys=keys))
+
+
+def _set_many(bucket: Bucket, *, items: dict[str, object], ttl: int | None = None) -> Response:
+    return _values(services.set_items(bucket=bucket, items=items, ttl=_span(ttl)))
+
+
+def _delete_many(bucket: Bucket, *, keys: list[str]) -> Response:
+    services.delete_items(bucket=bucket, keys=keys)
+    return Response({})
+
+
+_OPERATIONS: dict[str, Callable[..., Response]] = {
+    "get": _get,
+    "set": _set,
+    "delete": _delete,
+    "exists": _exists,
+    "list": _list,
+    "increment": _increment,
+    "get_many": _get_many,
+    "set_many": _set_many,
+    "delete_many": _delete_many,
+}
+
+
+class Storage(PlatformView):
+    required_scope = Scope.STORAGE
+    error_shape = "details"
+    error_statuses = {VersionConflictError: 409}
+
+    @extend_schema(
+        request=StorageInput,
+        parameters=[
+            OpenApiParameter(
+                "X-EXCHANGE-TOKEN", str, OpenApiParameter.HEADER,
+                description="The items of the token's command and user. Without it a namespace is needed.",
+            ),
+            OpenApiParameter(
+                _VERSION_HEADER, int, OpenApiParameter.HEADER, response=[200],
+                description="The item's version, on get, set and increment.",
+            ),
+            OpenApiParameter(
+                _FOUND_HEADER, str, OpenApiParameter.HEADER, response=[200],
+                description="`false` where get found no item.",
+            ),
+        ],
+        responses={200: OpenApiTypes.ANY},
+        examples=[
+            OpenApiExample("get", {"op": "get", "params": {"key": "color"}}, request_only=True),
+            OpenApiExample(
+                "set",
+                {"op": "set", "params": {"key": "color", "value": {"r": 255}, "ttl": 3600, "if_version": 1}},
+                request_only=True,
+            ),
+            OpenApiExample(
+                "increment", {"op": "increment", "params": {"key": "visits", "amount": 1}}, request_only=True
+            ),
+            OpenApiExample(
+                "list",
+                {"op": "list", "params": {"prefix": "user:", "limit": 50}, "namespace": "cache"},
+                request_only=True,
+            ),
+            OpenApiExample(
+                "set_many", {"op": "set_many", "params": {"items": {"a": 1, "b": [True]}}}, request_only=True
+            ),
+        ],
+    )  # fmt: skip
+    def post(self, request: ApiRequest) -> Response:
+        """Keeps JSON values under keys.
+
+        | op | params | answer |
+        |---|---|---|
+        | `get` | `key` | the value; `{}` and `X-Storage-Found: false` if there is none |
+        | `set` | `key`, `value`, optional `ttl` (seconds), `if_version` | the value |
+        | `delete` | `key`, optional `if_version` | `{}` |
+        | `exists` | `key` | `{"exists": …}` |
+        | `list` | optional `prefix`, `limit`, `cursor` | `{"results": […], "next_cursor": …}`, without the values |
+        | `increment` | `key`, optional `amount`, `ttl` for a new item | the sum |
+        | `get_many` | `keys` | an object of those that exist |
+        | `set_many` | `items` (an object), optional `ttl` | the items |
+        | `delete_many` | `keys` | `{}` |
+
+        Operations on many items take place on all of them or on none. A version that is not the one in `if_version`
+        is answered with 409, `version_conflict`; `"if_version": 0` asks that there be no such item.
+        """
+        operation = read_operation(request.data)
+        bucket = services.find_bucket(context=request.context, namespace=operation.namespace)
+        return _OPERATIONS[operation.op](bucket, **operation.params)
+
+
+def _value(stored: StoredValue) -> Response:
+    return Response(RawJson(stored.text), headers={_VERSION_HEADER: str(stored.version)})
+
+
+def _values(texts: dict[str, str]) -> Response:
+    return Response({key: RawJson(text) for key, text in texts.items()})
+
+
+def _span(seconds: int | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

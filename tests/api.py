@@ -1,0 +1,84 @@
+"""A client of the API, as its users write them: JSON, a key, perhaps a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.http import HttpResponse
+from django.test import Client
+
+from auth_tokens.models import ApiKey
+from organizations.models import Command, Organization, User
+from tests.factories import make_api_key, make_command, make_organization, make_token, make_user
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who calls: an organization with a command, a user, a key bound to the command, and a token of the user."""
+
+    organization: Organization
+    command: Command
+    user: User
+    api_key: ApiKey
+    key: str
+    token: str
+
+    def with_scopes(self, *scopes: str) -> Caller:
+        """The same caller with a key that has only these scopes."""
+        row, key = make_api_key(command=self.command, scopes=list(scopes))
+        return Caller(self.organization, self.command, self.user, row, key, self.token)
+
+
+def make_caller(organization: Organization | None = None, **command: Any) -> Caller:
+    organization = organization or make_organization()
+    bound = make_command(organization, **command)
+    user = make_user(organization)
+    api_key, key = make_api_key(command=bound)
+    return Caller(organization, bound, user, api_key, key, make_token(bound, user))
+
+
+class ApiClient:
+    """Calls as `caller` with its key and token; `token=None` and `key=None` leave the header out."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self._client = Client()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = "",
+        token: str | None = "",
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> HttpResponse:
+        sent = dict(headers or {})
+        if key is not None:
+            sent.setdefault("X-API-KEY", key or self.caller.key)
+        if token is not None:
+            sent.setdefault("X-EXCHANGE-TOKEN", token or self.caller.token)
+        data: Any = raw
+        content_type = "application/json"
+        if raw is None:
+            data = b"" if body is None else orjson.dumps(body)
+        return self._client.generic(method, path, data, content_type, headers=sent)  # type: ignore[arg-type, return-value]
+
+    def get(self, path: str, **options: Any) -> HttpResponse:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+        return self.request("POST", path, body, **options)
+
+    def put(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+        return self.request("PUT", path, body, **options)
+
+    def patch(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+        return self.request("PATCH", path, body, **options)
+
+    def delete(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+        return self.request("DELETE", path, body, **options)

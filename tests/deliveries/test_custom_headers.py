@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commands_platform.lib.errors import InvalidInputError
+from deliveries.custom_headers import MAX_HEADERS, MAX_HEADERS_BYTES, check_headers
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer abc.def=="),
+        ("X-Api-Key", "k"),
+        ("x-team", "Z\u00fcrich"),
+        ("X-Note", "a\tb c"),
+        ("!#$%&'*+-.^_`|~09aZ", "any token is a name"),
+        ("Cookie", "a=b; c=d"),
+        ("X-Webhook-Id", "not the reserved prefix"),
+        ("Hosts", "x"),
+    ],
+)
+def test_a_header_of_the_callers_own_is_kept(name: str, value: str) -> None:
+    assert check_headers({name: value}) == {name: value}
+
+
+def test_no_headers_are_fine() -> None:
+    assert check_headers({}) == {}
+
+
+def test_blanks_around_a_value_are_dropped() -> None:
+    assert check_headers({"X-Note": " \t a b\t "}) == {"X-Note": "a b"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection"),
+        *(
+            "Proxy-Authorization",
+            "Proxy-Authenticate",
+            "Proxy-Authentication-Info",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "HTTP2-Settings",
+            "Expect",
+        ),
+        *("Content-Type", "Content-Encoding", "Accept-Encoding", "User-Agent", "X-DailyBot-Signature"),
+        *("X-Correlation-Id", "webhook-id", "Webhook-Signature", "webhook-timestamp", "webhook-anything"),
+        *("content_length", "X_DailyBot_Signature", "webhook_signature"),
+    ],
+)
+def test_a_header_that_the_server_sets_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        check_headers({name: SECRET})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            " ",
+            "X Note",
+            "X-Note ",
+            " X-Note",
+            "X-Note:",
+            "X:Note",
+            "X-N\u00f6te",
+            "X-Note\r\nHost",
+            "X\x00",
+            "X\n",
+        ),
+        *(":authority", "X/Y", "X(Y)", "X,Y", 'X"Y', "X@Y", "X[Y]", "X{Y}", "X\u200bY", "X\x7f", "\uff38"),
+    ],
+    ids=ascii,
+)
+def test_a_name_that_is_no_token_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_headers({name: SECRET})
+
+    assert ascii(name) in caught.value.message
+    assert caught.value.message.isprintable()
+    assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(f"{SECRET}\r\nHost: x", f"{SECRET}\r", f"{SECRET}\n", f"\n{SECRET}", f"{SECRET}\x00", f"{SECRET}\x0b"),
+        *(
+            f"{SECRET}\x7f",
+            f"{SECRET}\x85",
+            f"{SECRET}\u2028",
+            f"{SECRET}\u20ac",
+            f"{SECRET}\U0001f680",
+            SECRET + "\ud800",
+        ),
+    ],
+    ids=ascii,
+)
+def test_a_value_that_cannot_stand_in_a_header_is_refused_and_not_repeated(value: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_headers({"X-Note": value})
+
+    assert "'X-Note'" in caught.value.message
+    assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t"])
+def test_a_header_needs_a_value(value: str) -> None:
+    with pytest.raises(InvalidInputError, match="'X-Note' has no value"):
+        check_headers({"X-Note": value})
+
+
+@pytest.mark.parametrize("value", [None, 1, True, ["a"], {"a": "b"}, b"a"], ids=repr)
+def test_a_value_that_is_no_string_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="'X-Note' must be a string"):
+        check_headers({"X-Note": value})
+
+
+@pytest.mark.parametrize("second", ["X-NOTE", "x-note", "X_Note"])
+def test_the_same_name_in_another_case_is_refused(second: str) -> None:
+    with pytest.raises(InvalidInputError, match="given twice"):
+        check_headers({"X-Note": "a", second: "b"})
+
+
+def test_there_is_a_limit_to_their_number() -> None:
+    headers = {f"X-{number}": "a" for number in range(MAX_HEADERS)}
+
+    assert check_headers(headers) == headers
+    with pytest.raises(InvalidInputError, match="at most 32"):
+        check_headers(headers | {"X-More": "a"})
+
+
+def test_there_is_a_limit_to_their_size() -> None:
+    longest = "a" * (MAX_HEADERS_BYTES - len("X-Note: \r\n"))
+
+    assert check_headers({"X-Note": longest}) == {"X-Note": longest}
+    with pytest.raises(InvalidInputError, match="8192 bytes") as caught:
+        check_headers({"X-Note": longest + "a"})
+    assert len(caught.value.message) < 100
+
+
+def test_a_long_bad_name_is_cut_in_the_message() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_headers({" " * 100_000: "a"})
+
+    assert len(caught.value.message) < 120
+
+
+@given(st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=4))
+def test_what_is_accepted_cannot_break_out_of_its_line(headers: dict[str, str]) -> None:
+    try:
+        checked = check_headers(headers)
+    except InvalidInputError:
+        return
+
+    for name, value in checked.items():
+        line = f"{name}: {value}".encode("latin-1")
+        assert not {0, 10, 13} & set(line)
+        assert line.partition(b": ")[0] == name.encode("ascii")

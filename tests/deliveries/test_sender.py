@@ -1,0 +1,475 @@
+"""The sender against real receivers: what arrives, what is tried again, and what the ledger says afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import uuid4
+
+import orjson
+import pytest
+from standardwebhooks import Webhook
+
+from auth_tokens.tokens import read_token
+from commands_platform.lib import clock
+from deliveries import ledger
+from deliveries.address_guard import AddressGuard, parse_networks
+from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.sender import Sender, SenderSettings
+from deliveries.services import cancel_pending, redeliver
+from organizations.services import rotate_signing_secret
+from tests.factories import make_command, make_delivery, make_user
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LOOPBACK = AddressGuard(allowed_networks=parse_networks("127.0.0.0/8"))
+
+
+def make_sender(**changes: object) -> Sender:
+    return Sender(
+        SenderSettings(
+            **{  # type: ignore[arg-type]
+                "window": 20,
+                "timeout": timedelta(seconds=5),
+                "lease": timedelta(seconds=60),
+                "retry_delays": (timedelta(seconds=5), timedelta(seconds=30)),
+                "guard": LOOPBACK,
+                **changes,
+            }
+        )
+    )
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    return make_sender()
+
+
+def due_again(delivery: Delivery) -> None:
+    """Lets the wait before the next attempt be over."""
+    Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=clock.now())
+
+
+def test_a_callback_carries_what_the_contract_says(sender: Sender, receiver: Receiver) -> None:
+    user = make_user()
+    command = make_command(user.organization)
+    body = {
+        "intent": command.name,
+        "exchange_token": None,
+        "payload": {"text": "Grüße"},
+        "scheduled_execution": {"uuid": "u", "attempt": 0},
+    }
+    delivery = make_delivery(command, user=user, url=receiver.url, body=orjson.dumps(body).decode())
+
+    sender.drain()
+
+    (request,) = receiver.requests
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("CommandsPlatform/")
+    assert request.webhook_id == str(delivery.pk)
+    assert request.headers["x-dailybot-signature"] == command.signature
+    assert request.headers["x-correlation-id"]
+    assert request.json["payload"] == {"text": "Grüße"}
+    assert request.json["scheduled_execution"]["attempt"] == 1
+    subject = read_token(request.json["exchange_token"])
+    assert subject is not None
+    assert (subject.command, subject.user) == (command, user)
+    Webhook(command.signing_secret).verify(request.body, request.headers)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.last_status, delivery.attempt_count) == (State.DELIVERED, 204, 1)
+    assert "exchange_token\":null" in delivery.body
+
+
+def test_an_attempt_keeps_its_timings_and_the_beginning_of_the_answer(sender: Sender, receiver: Receiver) -> None:
+    receiver.answer_with(Answer(200, body=b"\0" + b"x" * 10_000))
+    delivery = make_delivery(url=receiver.url)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    (attempt,) = delivery.attempts
+    assert delivery.state == State.DELIVERED
+    assert attempt["status"] == 200
+    assert attempt["address"] == "127.0.0.1"
+    assert attempt["total_ms"] > 0
+    assert attempt["response"] == "\ufffd" + "x" * 4095
+
+
+def test_both_secrets_sign_while_a_secret_is_rotated(sender: Sender, receiver: Receiver) -> None:
+    command = make_command()
+    old = command.signing_secret
+    new = rotate_signing_secret(command=command).signing_secret
+    make_delivery(command, url=receiver.url)
+
+    sender.drain()
+
+    (request,) = receiver.requests
+    for secret in (old, new):
+        Webhook(secret).verify(request.body, request.headers)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+def test_these_answers_are_retried_with_the_same_webhook_id(sender: Sender, receiver: Receiver, status: int) -> None:
+    receiver.answer_with(Answer(status))
+    delivery = make_delivery(url=receiver.url)
+    before = clock.now()
+
+    sender.drain()
+    delivery.refresh_from_db()
+    assert delivery.state == State.PENDING
+    assert delivery.next_attempt_at is not None
+    assert timedelta(seconds=5) <= delivery.next_attempt_at - before <= timedelta(seconds=8)
+    due_again(delivery)
+    sender.drain()
+
+    first, second = receiver.requests
+    assert first.webhook_id == second.webhook_id
+    assert second.json["scheduled_execution"]["attempt"] == 2
+    delivery.refresh_from_db()
+    assert delivery.state == State.DELIVERED
+    assert [attempt["status"] for attempt in delivery.attempts] == [status, 204]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 403, 404, 410, 422])
+def test_these_answers_end_it_at_once(sender: Sender, receiver: Receiver, status: int) -> None:
+    receiver.answer_with(Answer(status, headers=(("Location", f"{receiver.url}/elsewhere"),)))
+    delivery = make_delivery(url=receiver.url)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason, delivery.last_status) == (State.FAILED, Reason.REJECTED, status)
+    assert len(receiver.requests) == 1
+
+
+def test_retry_after_makes_the_wait_longer(sender: Sender, receiver: Receiver) -> None:
+    receiver.answer_with(Answer(503, headers=(("Retry-After", "120"),)))
+    delivery = make_delivery(url=receiver.url)
+    before = clock.now()
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert delivery.next_attempt_at is not None
+    assert timedelta(seconds=120) <= delivery.next_attempt_at - before <= timedelta(seconds=125)
+
+
+def test_when_every_attempt_has_failed_so_has_the_delivery(receiver: Receiver) -> None:
+    sender = make_sender(retry_delays=(timedelta(seconds=5), timedelta(seconds=30)))
+    receiver.always_answer(lambda _: Answer(500))
+    delivery = make_delivery(url=receiver.url, max_attempts=3)
+
+    for _ in range(3):
+        sender.drain()
+        due_again(delivery) if Delivery.objects.pending().exists() else None
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason, delivery.attempt_count) == (State.FAILED, Reason.RETRIES_EXHAUSTED, 3)
+    assert len(receiver.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Answer(hang_up=True), "reset"), (Answer(delay=3), "timeout")],
+    ids=["the connection closes", "no answer in time"],
+)
+def test_an_attempt_without_an_answer_is_retried(receiver: Receiver, answer: Answer, error: str) -> None:
+    sender = make_sender(timeout=timedelta(seconds=1))
+    receiver.answer_with(answer)
+    delivery = make_delivery(url=receiver.url)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.last_status) == (State.PENDING, None)
+    assert delivery.attempts[0]["error"] == error
+    assert delivery.attempts[0]["message"]
+
+
+def test_a_refused_connection_is_retried(sender: Sender) -> None:
+    with Receiver() as gone:
+        url = gone.url
+    delivery = make_delivery(url=url)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.PENDING
+    assert delivery.attempts[0]["error"] == "refused"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_an_address_that_must_not_be_reached_is_not(receiver: Receiver, host: str) -> None:
+    sender = make_sender(guard=AddressGuard())
+    delivery = make_delivery(url=f"http://{host}:{receiver.port}/callback")
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.FAILED, Reason.BLOCKED_ADDRESS)
+    assert "loopback" in delivery.attempts[0]["message"]
+    assert receiver.requests == []
+
+
+def test_the_environments_proxy_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, sender: Sender, receiver: Receiver
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
+    delivery = make_delivery(url=receiver.url)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.DELIVERED
+
+
+def test_a_row_that_cannot_be_sent_fails_alone(sender: Sender, receiver: Receiver) -> None:
+    poison = make_delivery(url=receiver.url, body="not JSON")
+    others = [make_delivery(url=receiver.url) for _ in range(5)]
+
+    sender.drain()
+
+    poison.refresh_from_db()
+    assert (poison.state, poison.reason) == (State.FAILED, Reason.UNSENDABLE)
+    assert Delivery.objects.filter(pk__in=[each.pk for each in others], state=State.DELIVERED).count() == 5
+
+
+def test_a_slow_receiver_does_not_hold_up_the_others(receiver: Receiver) -> None:
+    sender = make_sender(window=4)
+    receiver.always_answer(lambda request: Answer(delay=2.0 if "slow" in request.path else 0))
+    make_delivery(url=f"{receiver.url}/slow")
+    for _ in range(40):
+        make_delivery(url=receiver.url)
+    started = time.monotonic()
+
+    sender.drain()
+
+    assert time.monotonic() - started < 4
+    slow = Delivery.objects.get(url__endswith="/slow")
+    assert all(
+        each.finished_at < slow.finished_at for each in Delivery.objects.exclude(pk=slow.pk)
+    )
+
+
+def test_what_becomes_due_while_it_works_is_sent_in_the_same_run(sender: Sender, receiver: Receiver) -> None:
+    receiver.answer_with(Answer(delay=1.0))
+    make_delivery(url=f"{receiver.url}/first")
+    runner = threading.Thread(target=run_and_close, args=(sender,))
+    runner.start()
+    receiver.wait_for(1)
+    make_delivery(url=f"{receiver.url}/second")
+
+    second = receiver.wait_for(1, matching=lambda request: request.path.endswith("/second"))
+    still_waiting = Delivery.objects.pending().filter(url__endswith="/first").exists()
+    runner.join()
+
+    assert second
+    assert still_waiting
+
+
+def run_and_close(sender: Sender) -> None:
+    from django.db import connection
+
+    try:
+        sender.drain()
+    finally:
+        connection.close()
+
+
+def test_a_claim_that_nobody_ended_is_sent_again_after_its_lease(sender: Sender, receiver: Receiver) -> None:
+    delivery = make_delivery(url=receiver.url)
+    ledger.claim_due(limit=10, lease=timedelta(seconds=60))
+    sender.drain()
+    assert receiver.requests == []
+
+    due_again(delivery)
+    sender.drain()
+
+    (request,) = receiver.requests
+    assert request.webhook_id == str(delivery.pk)
+    assert request.json["scheduled_execution"]["attempt"] == 2
+
+
+def test_an_outcome_whose_lease_is_lost_is_not_written() -> None:
+    delivery = make_delivery()
+    (stale,) = ledger.claim_due(limit=1, lease=timedelta(seconds=0))
+    (ours,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+
+    written = ledger.record([ledger.Outcome(stale.id, stale.lease, State.FAILED, Reason.REJECTED)])
+    ledger.record([ledger.Outcome(ours.id, ours.lease, State.DELIVERED, status=200)])
+
+    delivery.refresh_from_db()
+    assert written == 0
+    assert delivery.state == State.DELIVERED
+
+
+def test_two_claims_never_share_a_row() -> None:
+    for _ in range(50):
+        make_delivery()
+    barrier = threading.Barrier(2)
+    claimed: list[list[ledger.Claim]] = []
+
+    def claim() -> None:
+        from django.db import connection
+
+        barrier.wait()
+        claimed.append(ledger.claim_due(limit=30, lease=timedelta(seconds=60)))
+        connection.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    first, second = ({claim.id for claim in claims} for claims in claimed)
+    assert len(first) + len(second) == 50
+    assert not first & second
+
+
+def test_a_cancelled_delivery_is_not_sent(sender: Sender, receiver: Receiver) -> None:
+    delivery = make_delivery(url=receiver.url)
+
+    cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_PAUSED)
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "reason"),
+    [
+        (State.DELIVERED, State.DELIVERED, ""),
+        (State.PENDING, State.CANCELLED, Reason.SCHEDULE_DELETED),
+        (State.FAILED, State.FAILED, Reason.REJECTED),
+    ],
+)
+def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: State, state: State, reason: str) -> None:
+    delivery = make_delivery()
+    (claim,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
+
+    retry_in = timedelta(seconds=5) if answer == State.PENDING else None
+    why = Reason.REJECTED if answer == State.FAILED else ""
+    ledger.record([ledger.Outcome(claim.id, claim.lease, answer, why, retry_in=retry_in)])
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (state, reason)
+
+
+def test_a_cancelled_delivery_whose_sender_died_is_ended_not_sent(sender: Sender, receiver: Receiver) -> None:
+    delivery = make_delivery(url=receiver.url)
+    ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
+    due_again(delivery)
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_DELETED)
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("deactivate", "reason"),
+    [
+        ("command", Reason.COMMAND_INACTIVE),
+        ("organization", Reason.COMMAND_INACTIVE),
+        ("user", Reason.USER_INACTIVE),
+    ],
+)
+def test_nothing_is_sent_for_somebody_inactive(
+    sender: Sender, receiver: Receiver, deactivate: str, reason: Reason
+) -> None:
+    user = make_user()
+    command = make_command(user.organization)
+    delivery = make_delivery(command, user=user, url=receiver.url)
+    row = {"command": command, "organization": user.organization, "user": user}[deactivate]
+    row.is_active = False
+    row.save(update_fields=["is_active"])
+
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
+    assert receiver.requests == []
+
+
+def test_a_redelivery_has_the_same_id_and_a_full_set_of_attempts(sender: Sender, receiver: Receiver) -> None:
+    receiver.answer_with(Answer(404), Answer(503))
+    delivery = make_delivery(url=receiver.url)
+    sender.drain()
+
+    redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk))
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.PENDING
+    assert {request.webhook_id for request in receiver.requests} == {str(delivery.pk)}
+    assert len(delivery.attempts) == 2
+
+
+def test_an_events_body_is_sent_as_it_is(sender: Sender, receiver: Receiver) -> None:
+    body = '{"event":"kudos.posted","event_timestamp":1707154471.495433,"hook":{"id":1,"name":"x"},"body":{}}'
+    make_delivery(kind=Kind.EVENT, destination="hook:1", url=receiver.url, body=body)
+
+    sender.drain()
+
+    (request,) = receiver.requests
+    assert request.body == body.encode()
+
+
+def test_when_it_is_told_to_stop_it_hands_back_what_it_holds(receiver: Receiver) -> None:
+    sender = make_sender(window=2)
+    receiver.always_answer(lambda _: Answer(delay=10))
+    deliveries = [make_delivery(url=receiver.url) for _ in range(5)]
+    stop = threading.Event()
+    runner = threading.Thread(target=run_until, args=(sender, stop))
+    runner.start()
+    receiver.wait_for(2)
+
+    stop.set()
+    runner.join(timeout=8)
+
+    assert not runner.is_alive()
+    rows = Delivery.objects.filter(pk__in=[each.pk for each in deliveries])
+    assert all(row.lease is None and row.state == State.PENDING and row.attempt_count == 0 for row in rows)
+
+
+def run_until(sender: Sender, stop: threading.Event) -> None:
+    from django.db import connection
+
+    try:
+        sender.drain(should_stop=stop.is_set)
+    finally:
+        connection.close()
+
+
+def test_a_claim_that_was_held_too_long_is_not_begun(receiver: Receiver) -> None:
+    """A frozen process that goes on must not begin what another may have begun in the meantime."""
+    sender = make_sender(lease=timedelta(seconds=5), timeout=timedelta(seconds=5))
+    make_delivery(url=receiver.url)
+
+    runner = threading.Thread(target=run_until, args=(sender, stop := threading.Event()))
+    runner.start()
+    time.sleep(0.3)
+    stop.set()
+    runner.join()
+
+    assert receiver.requests == []
+
+
+def test_the_ledger_takes_one_row_for_a_slot() -> None:
+    command = make_command()
+    now = clock.now()
+    row = ledger.NewRow(command.organization_id, command.pk, None, Kind.SCHEDULED, uuid4(), now, url="http://x/", body="{}")
+
+    written = [ledger.insert([row], now=now) for _ in range(2)]
+
+    assert written == [1, 0]
+    assert Delivery.objects.count() == 1

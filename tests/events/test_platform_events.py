@@ -1,0 +1,354 @@
+"""The events that the platform publishes of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+from django.contrib.auth.models import User as Operator
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+from pytest_django import DjangoAssertNumQueries
+
+from commands_platform.lib import clock
+from commands_platform.lib.instants import format_instant
+from deliveries import ledger
+from deliveries.ledger import Outcome
+from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.sender import process_sender
+from events.models import Hook
+from organizations.models import User
+from scheduling.dispatch import dispatch_due
+from tests.api import ApiClient, Caller, make_caller
+from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.django_db
+
+URL = "http://127.0.0.1:9/callback"
+
+
+@pytest.fixture
+def alice(db: None) -> ApiClient:
+    """The owner, whose command can be called."""
+    return ApiClient(make_caller(callback_url=URL))
+
+
+def make_hook(caller: Caller, *subscriptions: str, **values: Any) -> Hook:
+    return Hook.objects.create(
+        **{
+            "organization": caller.organization,
+            "command": caller.command,
+            "user": caller.user,
+            "subscriptions": list(subscriptions or ["*"]),
+            **values,
+        }
+    )
+
+
+def events_of(hook: Hook) -> list[dict[str, Any]]:
+    """The callbacks that the ledger holds for the hook, oldest first."""
+    rows = Delivery.objects.filter(destination=hook.destination, kind=Kind.EVENT).order_by("id")
+    return [orjson.loads(row.body) for row in rows]
+
+
+def claimed(caller: Caller, **values: Any) -> Delivery:
+    """A delivery that a sender holds."""
+    lease = uuid4()
+    return make_delivery(caller.command, lease=lease, attempt_count=3, **values)
+
+
+def failed(delivery: Delivery, *, status: int | None = 500) -> Outcome:
+    assert delivery.lease is not None
+    return Outcome(
+        id=delivery.pk,
+        lease=delivery.lease,
+        state=State.FAILED,
+        reason=Reason.RETRIES_EXHAUSTED,
+        status=status,
+        attempt={"number": 3},
+    )
+
+
+@contextmanager
+def failing_inserts(statement: str) -> Iterator[None]:
+    """While it lasts, PostgreSQL runs the statement for each event's row that is inserted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN NEW; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER spoil BEFORE INSERT ON deliveries_delivery FOR EACH ROW WHEN (NEW.kind = 'event')"
+            " EXECUTE FUNCTION spoil()"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER spoil ON deliveries_delivery")
+            cursor.execute("DROP FUNCTION spoil()")
+
+
+def test_a_failed_delivery_is_an_event_about_its_schedule(alice: ApiClient) -> None:
+    hook = make_hook(alice.caller, "platform.delivery.failed")
+    delivery = claimed(alice.caller)
+
+    ledger.record([failed(delivery)])
+
+    delivery.refresh_from_db()
+    (event,) = events_of(hook)
+    assert delivery.finished_at is not None
+    assert event == {
+        "event": "platform.delivery.failed",
+        "event_timestamp": delivery.finished_at.timestamp(),
+        "hook": {"id": hook.pk, "name": alice.caller.command.name},
+        "body": {
+            "delivery_uuid": str(delivery.pk),
+            "schedule_uuid": str(delivery.source_uuid),
+            "due_at": format_instant(delivery.due_at),
+            "attempts": 3,
+            "status": 500,
+            "reason": "retries_exhausted",
+        },
+    }
+
+
+def test_a_delivery_that_had_no_answer_at_all_failed_with_no_status(alice: ApiClient) -> None:
+    hook = make_hook(alice.caller)
+
+    ledger.record([failed(claimed(alice.caller), status=None)])
+
+    assert events_of(hook)[0]["body"]["status"] is None
+
+
+def test_a_hook_on_one_schedule_hears_of_its_failures_alone(alice: ApiClient) -> None:
+    mine, other = claimed(alice.caller), claimed(alice.caller)
+    hook = make_hook(alice.caller, subscribed_objects=[str(mine.source_uuid)])
+
+    ledger.record([failed(mine), failed(other)])
+
+    assert [event["body"]["delivery_uuid"] for event in events_of(hook)] == [str(mine.pk)]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [(State.DELIVERED, ""), (State.SKIPPED, Reason.USER_INACTIVE), (State.CANCELLED, Reason.SCHEDULE_PAUSED)],
+)
+def test_only_failures_are_told(alice: ApiClient, state: State, reason: str) -> None:
+    hook = make_hook(alice.caller)
+    delivery = claimed(alice.caller)
+    assert delivery.lease is not None
+
+    ledger.record([Outcome(id=delivery.pk, lease=delivery.lease, state=state, reason=reason)])
+
+    assert events_of(hook) == []
+
+
+def test_a_failure_stays_in_its_organization(alice: ApiClient, mallory: ApiClient) -> None:
+    stranger = make_hook(mallory.caller)
+
+    ledger.record([failed(claimed(alice.caller))])
+
+    assert events_of(stranger) == []
+
+
+def test_the_failure_of_an_events_own_delivery_is_no_further_event(receiver: Receiver) -> None:
+    caller = make_caller(callback_url=receiver.url)
+    hook = make_hook(caller, "platform.*")
+    receiver.always_answer(lambda _: Answer(400))
+    make_delivery(caller.command, url=receiver.url)
+
+    process_sender().drain()
+    process_sender().drain()
+
+    states = Delivery.objects.order_by("id").values_list("kind", "state")
+    assert list(states) == [(Kind.SCHEDULED, State.FAILED), (Kind.EVENT, State.FAILED)]
+    assert len(events_of(hook)) == 1
+
+
+def test_hundreds_of_failures_without_a_hook_cost_one_query(
+    alice: ApiClient, mallory: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_hook(mallory.caller)
+    make_hook(alice.caller, "kudos.*")
+    outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
+
+    # The recording's own savepoint, time and update; then a savepoint and the one query.
+    with django_assert_num_queries(7):
+        ledger.record(outcomes)
+
+    assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
+
+
+def test_hundreds_of_failures_with_a_hook_cost_no_more_statements_than_one(
+    alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    hook = make_hook(alice.caller)
+    outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
+
+    with django_assert_num_queries(10):
+        ledger.record(outcomes)
+
+    assert len(events_of(hook)) == 100
+
+
+def test_failures_that_cannot_be_published_are_recorded_all_the_same(
+    alice: ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_hook(alice.caller)
+    delivery = claimed(alice.caller)
+
+    with failing_inserts("RAISE EXCEPTION 'no'"):
+        assert ledger.record([failed(delivery)]) == 1
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.FAILED
+    assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
+    assert "failed_deliveries_not_published" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_is_lost_while_publishing_does_not_pass_for_a_recording(alice: ApiClient) -> None:
+    make_hook(alice.caller)
+    delivery = claimed(alice.caller)
+
+    with failing_inserts("PERFORM pg_terminate_backend(pg_backend_pid())"):
+        with pytest.raises(OperationalError):
+            ledger.record([failed(delivery)])
+        connection.close()
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.PENDING
+
+
+def test_a_user_who_is_made_active_is_an_event(alice: ApiClient) -> None:
+    hook = make_hook(alice.caller, "organization.user_activated")
+
+    user = make_user(alice.caller.organization, full_name="Grace Hopper")
+
+    (event,) = events_of(hook)
+    assert event["event"] == "organization.user_activated"
+    assert event["body"] == {"user_uuid": str(user.uuid), "full_name": "Grace Hopper"}
+
+
+def test_a_user_who_is_made_inactive_is_none(alice: ApiClient) -> None:
+    hook = make_hook(alice.caller)
+
+    make_user(alice.caller.organization, is_active=False)
+
+    assert events_of(hook) == []
+
+
+@pytest.mark.parametrize("update_fields", [None, ["is_active"], ["full_name", "is_active"]])
+def test_a_user_who_goes_and_comes_back_is_two_events(alice: ApiClient, update_fields: list[str] | None) -> None:
+    user = make_user(alice.caller.organization)
+    hook = make_hook(alice.caller, subscribed_objects=[str(user.uuid)])
+
+    user.is_active = False
+    user.save(update_fields=update_fields)
+    user.is_active = True
+    user.save(update_fields=update_fields)
+
+    assert [event["event"] for event in events_of(hook)] == [
+        "organization.user_deactivated",
+        "organization.user_activated",
+    ]
+    assert events_of(hook)[0]["body"] == {"user_uuid": str(user.uuid), "full_name": user.full_name}
+
+
+def test_a_user_who_only_changes_their_name_is_no_event(alice: ApiClient) -> None:
+    user = make_user(alice.caller.organization)
+    hook = make_hook(alice.caller)
+
+    user.full_name = "Grace Hopper"
+    user.save()
+    user.is_active = False
+    user.save(update_fields=["full_name"])
+
+    assert events_of(hook) == []
+
+
+def test_a_stale_copy_of_a_user_is_compared_with_what_the_database_holds(alice: ApiClient) -> None:
+    user = make_user(alice.caller.organization)
+    stale = User.objects.get(pk=user.pk)
+    hook = make_hook(alice.caller)
+    user.is_active = False
+    user.save()
+
+    stale.is_active = False
+    stale.save()
+
+    assert len(events_of(hook)) == 1
+
+
+def test_a_user_of_another_organization_is_not_told_of(alice: ApiClient) -> None:
+    hook = make_hook(alice.caller)
+
+    make_user(make_organization())
+
+    assert events_of(hook) == []
+
+
+def test_the_hook_of_the_user_who_is_deactivated_is_recorded_as_skipped(alice: ApiClient) -> None:
+    make_hook(alice.caller)
+    user = alice.caller.user
+
+    user.is_active = False
+    user.save()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, Reason.USER_INACTIVE)
+
+
+def test_loading_a_fixture_is_no_event(alice: ApiClient, tmp_path: Any) -> None:
+    user = make_user(alice.caller.organization)
+    dump = tmp_path / "users.json"
+    call_command("dumpdata", "organizations.user", pks=str(user.pk), output=str(dump))
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    hook = make_hook(alice.caller)
+
+    call_command("loaddata", str(dump), verbosity=0)
+
+    user.refresh_from_db()
+    assert user.is_active
+    assert events_of(hook) == []
+
+
+def test_an_operator_who_deactivates_a_user_in_the_admin_causes_the_event(alice: ApiClient) -> None:
+    user = make_user(alice.caller.organization)
+    hook = make_hook(alice.caller, "organization.*")
+    try:
+        page = reverse("admin:organizations_user_change", args=[user.pk])
+    except NoReverseMatch:
+        pytest.skip("users are not in the admin")
+    browser = Client()
+    browser.force_login(Operator.objects.create_superuser("operator", password="secret"))
+
+    form = browser.get(page).context["adminform"].form
+    values = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    values.pop("is_active")
+    response = browser.post(page, {name: value for name, value in values.items() if value is not None})
+
+    user.refresh_from_db()
+    assert response.status_code == 302
+    assert not user.is_active
+    assert [event["event"] for event in events_of(hook)] == ["organization.user_deactivated"]
+
+
+def test_a_schedule_that_has_run_its_last_is_an_event(alice: ApiClient) -> None:
+    schedule = make_schedule(alice.caller.command, execution_frequency=0, next_run_at=clock.now())
+    hook = make_hook(alice.caller, "platform.schedule.*", subscribed_objects=[str(schedule.uuid)])
+    make_hook(alice.caller, "kudos.*", command=make_command(alice.caller.organization))
+
+    dispatch_due()
+
+    (event,) = events_of(hook)
+    assert event["event"] == "platform.schedule.completed"
+    assert event["body"] == {"schedule_uuid": str(schedule.uuid), "name": schedule.name}
+    assert Delivery.objects.filter(kind=Kind.EVENT).count() == 1

@@ -1,0 +1,93 @@
+"""Rows for tests; each factory states only what matters to its caller."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from auth_tokens import services as auth_services
+from auth_tokens import tokens
+from auth_tokens.models import ApiKey
+from auth_tokens.scopes import ALL_SCOPES
+from commands_platform.lib import clock
+from deliveries.models import Delivery, Kind, State
+from organizations.models import Command, Organization, User
+from scheduling.models import ScheduledExecution
+
+_numbers = count(1)
+
+
+def make_organization(**values: Any) -> Organization:
+    return Organization.objects.create(**{"name": f"Organization {next(_numbers)} {uuid4()}", **values})
+
+
+def make_user(organization: Organization | None = None, **values: Any) -> User:
+    return User.objects.create(
+        **{
+            "organization": organization or make_organization(),
+            "full_name": "Ada Lovelace",
+            "email": f"ada{next(_numbers)}@example.com",
+            **values,
+        }
+    )
+
+
+def make_command(organization: Organization | None = None, **values: Any) -> Command:
+    return Command.objects.create(
+        **{"organization": organization or make_organization(), "name": f"command-{next(_numbers)}", **values}
+    )
+
+
+def make_api_key(
+    organization: Organization | None = None, *, command: Command | None = None, scopes: list[str] | None = None
+) -> tuple[ApiKey, str]:
+    """The key's row and the key itself."""
+    if organization is None:
+        organization = command.organization if command else make_organization()
+    return auth_services.create_api_key(
+        organization=organization, command=command, scopes=ALL_SCOPES if scopes is None else scopes
+    )
+
+
+def make_token(command: Command, user: User | None = None) -> str:
+    return tokens.make_token(command=command, user=user)
+
+
+def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExecution:
+    """An hourly one whose next run is far enough away not to disturb; say `next_run_at` to have it due."""
+    command = command or make_command()
+    now = clock.now()
+    return ScheduledExecution.objects.create(
+        **{
+            "organization": command.organization,
+            "command": command,
+            "name": "report",
+            "execution_frequency": 3600,
+            "anchor_at": now,
+            "next_run_at": now.replace(year=now.year + 1, day=1),
+            **values,
+        }
+    )
+
+
+def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
+    """A pending one that is due now."""
+    command = command or make_command()
+    now: datetime = values.pop("now", None) or clock.now()
+    return Delivery.objects.create(
+        **{
+            "organization": command.organization,
+            "command": command,
+            "kind": Kind.SCHEDULED,
+            "source_uuid": uuid4(),
+            "due_at": now,
+            "state": State.PENDING,
+            "next_attempt_at": now,
+            "max_attempts": 8,
+            "url": "http://127.0.0.1:9/callback",
+            "body": '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}',
+            **values,
+        }
+    )

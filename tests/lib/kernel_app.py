@@ -1,0 +1,34 @@
+"""A WSGI application of the kernel alone, for a web server of its own process."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+settings.configure(
+    SECRET_KEY="only for tests",
+    ALLOWED_HOSTS=["localhost"],
+    ROOT_URLCONF="tests.lib.kernel_urls",
+    APPEND_SLASH=False,
+    USE_I18N=False,
+    MAX_BODY_BYTES=1024 * 1024,
+    MAX_JSON_DEPTH=64,
+    INSTALLED_APPS=["rest_framework"],
+    MIDDLEWARE=[
+        "commands_platform.lib.middleware.RequestHygieneMiddleware",
+        "django.middleware.common.CommonMiddleware",
+    ],
+    REST_FRAMEWORK={
+        "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.parsers.StrictJSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.renderers.JSONRenderer"],
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.negotiation.JSONOnlyNegotiation",
+        "EXCEPTION_HANDLER": "commands_platform.lib.exception_handler.exception_handler",
+        "UNAUTHENTICATED_USER": None,
+    },
+)
+_django = get_wsgi_application()
+
+# REST framework, which stands behind this import, wants Django to be set up.
+from commands_platform.lib.middleware import refuse_unreadable_requests  # noqa: E402
+
+application = refuse_unreadable_requests(_django)

@@ -1,0 +1,89 @@
+"""Paths whose views show what the kernel does: an echo of the body, and an error of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import path
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from commands_platform.lib.pagination import slice_bounds
+from commands_platform.lib.renderers import RawJson
+from commands_platform.lib.routes import both, uuid_or_not_found
+from commands_platform.lib.strict_json import dumps
+
+
+class OpenView(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+
+
+class Echo(OpenView):
+    """Answers with what it got."""
+
+    def get(self, request: Request) -> Response:
+        return Response({"query": request.GET.dict(), "bounds": slice_bounds(request)})
+
+    def post(self, request: Request) -> Response:
+        return Response(RawJson(dumps(request.data)))
+
+    put = patch = post
+
+    def delete(self, request: Request) -> Response:
+        return Response(request.data)
+
+
+class Thing(OpenView):
+    def get(self, request: Request, uuid: str) -> Response:  # noqa: ARG002
+        return Response({"uuid": uuid_or_not_found(uuid)})
+
+
+def raising(error: Callable[[], Exception]) -> Callable[..., HttpResponse]:
+    def view(request: HttpRequest) -> HttpResponse:
+        raise error()
+
+    return view
+
+
+class Bug(OpenView):
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        raise RuntimeError("the password is hunter2")
+
+
+def reads_the_body(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.body)
+
+
+def only_get(request: HttpRequest) -> HttpResponse:
+    return HttpResponseNotAllowed(["GET"])
+
+
+def teapot(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("<p>418</p>", status=418)
+
+
+_plain: dict[str, Callable[..., Any]] = {
+    "suspicious": raising(lambda: SuspiciousOperation("a secret reason")),
+    "forbidden": raising(lambda: PermissionDenied("a secret reason")),
+    "plain-bug": raising(lambda: RuntimeError("a secret reason")),
+    "reads-the-body": reads_the_body,
+    "only-get": only_get,
+    "teapot": teapot,
+}
+
+urlpatterns = [
+    *both("v1/echo/", Echo.as_view(), "echo"),
+    *both("v1/things/<str:uuid>/", Thing.as_view(), "thing"),
+    *both("v1/bug/", Bug.as_view(), "bug"),
+    *(path(f"{prefix}{name}/", view) for prefix in ("v1/", "elsewhere/") for name, view in _plain.items()),
+]
+
+handler400 = "commands_platform.lib.handlers.bad_request"
+handler403 = "commands_platform.lib.handlers.permission_denied"
+handler404 = "commands_platform.lib.handlers.not_found"
+handler500 = "commands_platform.lib.handlers.server_error"

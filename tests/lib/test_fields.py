@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from django import forms
+from django.core.exceptions import FieldError, ValidationError
+from django.db import models
+from django.db.migrations.writer import MigrationWriter
+from django.http import QueryDict
+from rest_framework import serializers
+
+from commands_platform.lib import fields
+from commands_platform.lib.fields import JsonTextField
+from commands_platform.lib.strict_json import MalformedJsonError, loads
+from tests.lib.hostile import HOSTILE_BODIES, MEBIBYTE
+
+
+class Note(models.Model):
+    value = JsonTextField()
+    extra = JsonTextField(null=True, default=dict, blank=True)
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+
+    def __str__(self) -> str:
+        return "note"
+
+
+if TYPE_CHECKING:
+    NoteModelForm = forms.ModelForm[Note]
+else:
+    NoteModelForm = forms.ModelForm
+
+
+class NoteForm(NoteModelForm):
+    class Meta:
+        model = Note
+        fields = ["value", "extra"]
+
+
+def column() -> JsonTextField:
+    field = Note._meta.get_field("value")
+    assert isinstance(field, JsonTextField)
+    return field
+
+
+# The model field
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": [1.0, 2.50, -0.0, 1e100]}, '{"b":1,"a":[1.0,2.5,-0.0,1e+100]}'),
+        ("text", '"text"'),
+        ("é\u2028😀", '"é\u2028😀"'),
+        ("", '""'),
+        (None, "null"),
+        ({}, "{}"),
+        ([], "[]"),
+        (False, "false"),
+        (0, "0"),
+        (2**64 - 1, "18446744073709551615"),
+        (-(2**63), "-9223372036854775808"),
+    ],
+)
+def test_a_value_is_stored_as_exact_text_and_comes_back(value: Any, text: str) -> None:
+    assert column().get_prep_value(value) == text
+    assert column().from_db_value(text, None, None) == value
+
+
+def test_key_order_survives() -> None:
+    stored = column().get_prep_value({"z": 1, "a": 2})
+
+    assert list(column().from_db_value(stored, None, None)) == ["z", "a"]
+
+
+def test_where_null_is_allowed_none_is_the_databases_null() -> None:
+    nullable = Note._meta.get_field("extra")
+    assert isinstance(nullable, JsonTextField)
+
+    assert nullable.get_prep_value(None) is None
+    assert nullable.from_db_value(None, None, None) is None
+
+
+def test_a_migration_names_the_field_by_its_path() -> None:
+    text, imports = MigrationWriter.serialize(JsonTextField(null=True, default=dict))
+
+    assert text == "commands_platform.lib.fields.JsonTextField(default=dict, null=True)"
+    assert "import commands_platform.lib.fields" in imports
+
+
+def test_filters_compare_the_whole_text() -> None:
+    compiled = str(Note._default_manager.filter(value={"a": "x"}).query)
+
+    assert '"tests_note"."value" = {"a":"x"}' in compiled
+    assert "IN (1, [])" in str(Note._default_manager.filter(value__in=[1, []]).query)
+
+
+@pytest.mark.parametrize(
+    "lookup", ["contains", "icontains", "startswith", "regex", "gt", "range", "iexact", "a", "a__b"]
+)
+def test_filters_into_the_text_do_not_exist(lookup: str) -> None:
+    with pytest.raises(FieldError):
+        Note._default_manager.filter(**{f"value__{lookup}": 1})
+
+
+@pytest.mark.parametrize("value", [{}, [], "", None, 0, {"a": 1}])
+def test_a_value_that_only_looks_empty_is_valid(value: Any) -> None:
+    Note(value=value).clean_fields()
+
+
+def test_what_is_no_json_is_not_valid() -> None:
+    with pytest.raises(ValidationError):
+        Note(value=object()).clean_fields()
+
+
+def test_fixtures_carry_the_value_itself() -> None:
+    note = Note(value={"a": [1]})
+
+    assert column().value_to_string(note) == {"a": [1]}
+    assert column().to_python({"a": [1]}) == {"a": [1]}
+
+
+# The form field
+
+
+def test_the_form_shows_json_for_people() -> None:
+    form = NoteForm(instance=Note(value={"b": "é", "a": [1]}))
+
+    assert form["value"].value() == '{\n  "b": "é",\n  "a": [\n    1\n  ]\n}'
+    assert isinstance(form.fields["value"].widget, forms.Textarea)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('{"b": 1, "a": 2}', {"b": 1, "a": 2}), ('"5"', "5"), ("5", 5), ("{}", {}), ("[]", []), ("false", False)],
+)
+def test_the_form_takes_any_json(text: str, value: Any) -> None:
+    form = NoteForm({"value": text, "extra": ""})
+
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data == {"value": value, "extra": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "This field is required."),
+        ("{", "Enter valid JSON. Unexpected end of data: line 1 column 2"),
+        ('{"a": 1, "a": 2}', 'Enter valid JSON. The key "a" appears twice in one object'),
+        ("'a'", "Enter valid JSON. Unexpected character, expected a JSON value: line 1 column 1"),
+        ("\ud800", "Enter valid JSON."),
+    ],
+)
+def test_the_form_says_what_is_wrong_and_keeps_what_was_typed(text: str, message: str) -> None:
+    form = NoteForm({"value": text, "extra": "null"})
+
+    assert not form.is_valid()
+    assert str(form.errors["value"][0]).startswith(message)
+    assert form["value"].value() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [('{"b": 1,\n "a": 1}', []), ('{"a": 1, "b": 1}', ["value"]), ('{"b": true, "a": 1}', ["value"]), ("{", ["value"])],
+)
+def test_the_form_knows_what_was_changed(text: str, changed: list[str]) -> None:
+    form = NoteForm({"value": text, "extra": "{}", "initial-extra": "{}"}, instance=Note(value={"b": 1, "a": 1}))
+
+    assert form.changed_data == changed
+
+
+# The serializers' fields
+
+
+class Everything(serializers.Serializer[Any]):
+    text = fields.StrictCharField(max_length=10, required=False)
+    loose = fields.StrictCharField(any_characters=True, trim_whitespace=False, required=False)
+    number = fields.StrictIntegerField(min_value=1, max_value=100, required=False, allow_null=True)
+    flag = fields.StrictBooleanField(required=False)
+    mapping = fields.JsonObjectField(required=False)
+    anything = fields.AnyJsonField(required=False)
+    names = fields.BoundedListField(max_length=3, child=fields.StrictCharField(), required=False)
+    uuid = fields.UUIDField(required=False)
+    at = fields.InstantField(required=False)
+
+
+def taken(name: str, value: Any) -> Any:
+    serializer = Everything(data={name: value})
+    assert serializer.is_valid(), serializer.errors
+    return serializer.validated_data[name]
+
+
+def refused(name: str, value: Any) -> str:
+    serializer = Everything(data={name: value})
+    assert not serializer.is_valid()
+    (message,) = serializer.errors[name]
+    return str(message)
+
+
+UUID_TEXT = "0190c0de-0000-4000-8000-00000000000a"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("text", "abc", "abc"),
+        ("text", " a b ", "a b"),
+        ("text", "cafe\u0301", "caf\u00e9"),
+        ("text", "e\u0301" * 10, "\u00e9" * 10),
+        ("text", "5", "5"),
+        ("loose", " a\n\u200db ", " a\n\u200db "),
+        ("number", 1, 1),
+        ("number", 100, 100),
+        ("number", None, None),
+        ("flag", True, True),
+        ("flag", False, False),
+        ("mapping", {}, {}),
+        ("mapping", {"a": None, "b": [1]}, {"a": None, "b": [1]}),
+        ("anything", None, None),
+        ("anything", {"a": [None]}, {"a": [None]}),
+        ("anything", "", ""),
+        ("anything", 0, 0),
+        ("names", [], []),
+        ("names", ["a", "cafe\u0301", "c"], ["a", "caf\u00e9", "c"]),
+        ("uuid", UUID_TEXT, UUID(UUID_TEXT)),
+        ("uuid", UUID_TEXT.upper(), UUID(UUID_TEXT)),
+        ("at", "2026-02-25T12:00:00Z", datetime(2026, 2, 25, 12, tzinfo=UTC)),
+        ("at", "2026-02-25t12:00:00z", datetime(2026, 2, 25, 12, tzinfo=UTC)),
+        ("at", "2026-02-25 12:00+02:00", datetime(2026, 2, 25, 10, tzinfo=UTC)),
+        ("at", "2026-02-25T12:00:00.25-0330", datetime(2026, 2, 25, 15, 30, 0, 250_000, tzinfo=UTC)),
+        ("at", "2026-02-25T12:00:00.123456789Z", datetime(2026, 2, 25, 12, 0, 0, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_a_field_takes_what_json_says(name: str, value: Any, expected: Any) -> None:
+    found = taken(name, value)
+
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+NULL = "This field may not be null."
+NO_TEXT = "Not a valid string."
+HIDDEN = "Control and format characters are not allowed."
+NO_INTEGER = "A valid integer is required."
+NO_BOOLEAN = "Must be a valid boolean."
+NO_UUID = "Must be a valid UUID."
+NO_INSTANT = "Enter a valid date and time with its offset, such as 2026-02-25T12:00:00Z."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("text", None, NULL),
+        ("text", 5, NO_TEXT),
+        ("text", 5.5, NO_TEXT),
+        ("text", True, NO_TEXT),
+        ("text", [], NO_TEXT),
+        ("text", {}, NO_TEXT),
+        ("text", "", "This field may not be blank."),
+        ("text", "  ", "This field may not be blank."),
+        ("text", "a" * 11, "Ensure this field has no more than 10 characters."),
+        ("text", "a\u0301" * 500_000, "Ensure this field has no more than 10 characters."),
+        ("text", "a\nb", HIDDEN),
+        ("text", "a\u200bb", HIDDEN),
+        ("text", "\u202eabc", HIDDEN),
+        ("loose", "\0", "Null characters are not allowed."),
+        ("loose", "a" + "\u0301\u0323" * 100_000, "Text must not have more than 30 combining marks in a row."),
+        ("number", "5", NO_INTEGER),
+        ("number", 5.0, NO_INTEGER),
+        ("number", True, NO_INTEGER),
+        ("number", [5], NO_INTEGER),
+        ("number", 0, "Ensure this value is greater than or equal to 1."),
+        ("number", 2**64 - 1, "Ensure this value is less than or equal to 100."),
+        ("flag", None, NULL),
+        ("flag", "true", NO_BOOLEAN),
+        ("flag", 1, NO_BOOLEAN),
+        ("flag", {}, NO_BOOLEAN),
+        ("mapping", None, NULL),
+        ("mapping", [], 'Expected a dictionary of items but got type "list".'),
+        ("mapping", "{}", 'Expected a dictionary of items but got type "str".'),
+        ("names", None, NULL),
+        ("names", "abc", 'Expected a list of items but got type "str".'),
+        ("names", {}, 'Expected a list of items but got type "dict".'),
+        ("names", ["a"] * 4, "Ensure this field has no more than 3 elements."),
+        ("names", [None] * 500_000, "Ensure this field has no more than 3 elements."),
+        ("uuid", None, NULL),
+        ("uuid", 5, NO_UUID),
+        ("uuid", {}, NO_UUID),
+        ("uuid", UUID_TEXT.replace("-", ""), NO_UUID),
+        ("uuid", "{" + UUID_TEXT + "}", NO_UUID),
+        ("uuid", "urn:uuid:" + UUID_TEXT, NO_UUID),
+        ("uuid", UUID_TEXT + "\n", NO_UUID),
+        ("at", None, NULL),
+        ("at", 5, NO_INSTANT),
+        ("at", "", NO_INSTANT),
+        ("at", "2026-02-25", NO_INSTANT),
+        ("at", "2026-02-25T12:00:00", NO_INSTANT),
+        ("at", "2026-02-30T12:00:00Z", NO_INSTANT),
+        ("at", "2026-02-25T12:00:60Z", NO_INSTANT),
+        ("at", "2026-W09-3T12:00:00Z", NO_INSTANT),
+        ("at", "20260225T120000Z", NO_INSTANT),
+        ("at", "2026-02-25T12:00:00+25:00", NO_INSTANT),
+        ("at", "0001-01-01T00:00:00+14:00", NO_INSTANT),
+        ("at", "9999-12-31T23:59:59-14:00", NO_INSTANT),
+        ("at", "２026-02-25T12:00:00Z", NO_INSTANT),
+        ("at", "2026-02-25T12:00:00Z\n", NO_INSTANT),
+    ],
+)
+def test_a_field_refuses_what_only_resembles_its_value(name: str, value: Any, message: str) -> None:
+    assert refused(name, value) == message
+
+
+def test_a_missing_field_is_named() -> None:
+    class Input(serializers.Serializer[Any]):
+        anything = fields.AnyJsonField()
+
+    serializer = Input(data={})
+
+    assert not serializer.is_valid()
+    assert serializer.errors == {"anything": ["This field is required."]}
+
+
+def test_values_are_written_as_the_wire_writes_them() -> None:
+    written = Everything(
+        {
+            "text": "a",
+            "number": 5,
+            "flag": True,
+            "mapping": {"a": None},
+            "anything": None,
+            "uuid": UUID(UUID_TEXT),
+            "at": datetime(2026, 2, 25, 12, tzinfo=timezone(timedelta(hours=2))),
+        }
+    ).data
+
+    assert written == {
+        "text": "a",
+        "number": 5,
+        "flag": True,
+        "mapping": {"a": None},
+        "anything": None,
+        "uuid": UUID_TEXT,
+        "at": "2026-02-25T10:00:00Z",
+    }
+
+
+@pytest.mark.parametrize("body", HOSTILE_BODIES)
+def test_no_body_breaks_a_serializer(body: str) -> None:
+    try:
+        data = loads(HOSTILE_BODIES[body], max_bytes=4 * MEBIBYTE)
+    except MalformedJsonError:
+        return
+
+    serializer = Everything(data=data)
+
+    assert serializer.is_valid() or serializer.errors
+
+
+def test_a_form_makes_no_difference() -> None:
+    serializer = Everything(data=QueryDict("number=5"))
+
+    assert not serializer.is_valid()

@@ -1,0 +1,171 @@
+"""The kernel behind the web server that serves it, spoken to byte by byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a granian that serves the kernel's paths on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "2"),
+            *("--host", "127.0.0.1", "--port", str(number), "tests.lib.kernel_app:application"),
+        ],
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_it_listens(number, server)
+        yield number
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("The web server did not start.")
+
+
+def exchange(port: int, *parts: bytes) -> tuple[int, Any]:
+    """Status and JSON body of the answer to a request that is sent in these parts."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except OSError:
+                break  # An answer to an unfinished request closes the connection.
+        with connection.makefile("rb") as answer:
+            status = int(answer.readline().split()[1])
+            headers: dict[bytes, bytes] = {}
+            while (line := answer.readline().strip()) != b"":
+                name, _, value = line.partition(b":")
+                headers[name.lower()] = value.strip()
+            body = answer.read(int(headers[b"content-length"]))
+    return status, json.loads(body) if body else None
+
+
+def head(first_line: str, **headers: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in {"Host": "localhost", **headers}.items()]
+    return "\r\n".join([f"{first_line} HTTP/1.1", *lines, "", ""]).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+CHUNKED_POST = head("POST /v1/echo/", Content_Type="application/json", Transfer_Encoding="chunked")
+
+
+def test_a_body_with_a_length_is_read(port: int) -> None:
+    request = head("POST /v1/echo/", Content_Type="application/json", Content_Length="7")
+
+    assert exchange(port, request, b'{"a"', b":1}") == (200, {"a": 1})
+
+
+def test_a_body_in_chunks_is_read(port: int) -> None:
+    parts = [chunk(b'{"a": "'), chunk(b"x" * 70_000), chunk(b'"}'), chunk(b"")]
+
+    assert exchange(port, CHUNKED_POST, *parts) == (200, {"a": "x" * 70_000})
+
+
+def test_an_empty_body_in_chunks_is_an_empty_object(port: int) -> None:
+    assert exchange(port, CHUNKED_POST, chunk(b"")) == (200, {})
+
+
+def test_malformed_json_in_chunks_is_a_parse_error(port: int) -> None:
+    status, body = exchange(port, CHUNKED_POST, chunk(b'{"a": 1'), chunk(b""))
+
+    assert (status, body["code"]) == (400, "parse_error")
+
+
+def test_a_body_in_chunks_over_the_limit_is_refused(port: int) -> None:
+    parts = [chunk(b" " * 65_536)] * 17
+
+    status, body = exchange(port, CHUNKED_POST, *parts)
+
+    assert (status, body["code"]) == (413, "payload_too_large")
+
+
+def test_a_body_that_announces_too_much_is_refused_before_it_comes(port: int) -> None:
+    request = head("POST /v1/echo/", Content_Type="application/json", Content_Length=str(MEBIBYTE + 1))
+
+    status, body = exchange(port, request)
+
+    assert (status, body["code"]) == (413, "payload_too_large")
+
+
+def test_a_connection_takes_the_next_request_after_one_in_chunks(port: int) -> None:
+    request = CHUNKED_POST + chunk(b"[1]") + chunk(b"")
+
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(request + request)
+        received = b""
+        while received.count(b"[1]") < 2:
+            received += connection.recv(65_536) or pytest.fail(f"Closed after {received!r}")
+
+    assert received.count(b"200 OK") == 2
+
+
+def test_a_client_that_expects_to_be_told_to_continue_is_told(port: int) -> None:
+    request = head("POST /v1/echo/", Content_Type="application/json", Content_Length="2", Expect="100-continue")
+
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(request)
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+
+
+@pytest.mark.parametrize(
+    ("first_line", "status"),
+    [
+        ("GET /v1/echo/?a=%00", 400),
+        ("GET /v1/echo/?a=%ff", 400),
+        ("GET /v1/%00/", 400),
+        ("GET /v1/%ff/", 400),
+        ("GET /v1/caf%C3%A9/", 404),
+        ("GET /v1/echo/%2e%2e/", 404),
+        ("GET /v1/echo/?a=%C3%A9", 200),
+        ("GET /v1/echo", 200),
+        ("BREW /v1/echo/", 405),
+        ("GET /v1/bug/", 500),
+    ],
+)
+def test_every_answer_is_json(port: int, first_line: str, status: int) -> None:
+    found, body = exchange(port, head(first_line))
+
+    assert found == status
+    assert status == 200 or body["code"]
+
+
+@pytest.mark.parametrize("content_type", ["a/b; charset*=x'y'z", "a/b; charset=hex", "a/b" + ";" * 50_000])
+def test_a_content_type_on_which_django_fails_is_refused_in_json(port: int, content_type: str) -> None:
+    status, body = exchange(port, head("GET /v1/echo/?a=1", Content_Type=content_type))
+
+    assert (status, body["code"]) == (400, "bad_request")

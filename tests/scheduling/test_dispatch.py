@@ -1,0 +1,311 @@
+"""The dispatcher: what is due becomes ledger rows, once, and the schedule moves on."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.db import connection, transaction
+
+from commands_platform.lib import clock
+from deliveries.models import Delivery, Kind, Reason, State
+from scheduling import dispatch
+from scheduling.models import DeactivationReason, ScheduledExecution
+from tests.factories import make_command, make_organization, make_schedule, make_user
+
+NOON = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
+URL = "http://127.0.0.1:9/callback"
+
+
+def dispatch_at(instant: datetime) -> int:
+    with clock.replaced_by(lambda: instant):
+        return dispatch.dispatch_due()
+
+
+def make_due(**values: Any) -> ScheduledExecution:
+    """Due at noon, one minute after its anchor, every minute."""
+    command = values.pop("command", None) or make_command(callback_url=URL)
+    return make_schedule(
+        command,
+        **{"execution_frequency": 60, "anchor_at": NOON - timedelta(minutes=1), "next_run_at": NOON, **values},
+    )
+
+
+def rows_of(schedule: ScheduledExecution) -> list[Delivery]:
+    return list(Delivery.objects.of_source(schedule.uuid).order_by("due_at"))
+
+
+@pytest.mark.django_db
+def test_a_due_slot_becomes_a_pending_row_with_the_contracts_body() -> None:
+    organization = make_organization()
+    user = make_user(organization)
+    command = make_command(organization, callback_url=URL)
+    schedule = make_due(command=command, owner=user, payload={"b": 1, "a": [1.0, "é"]}, name="report")
+
+    dispatch_at(NOON)
+
+    (row,) = rows_of(schedule)
+    assert (row.state, row.kind, row.due_at, row.url) == (State.PENDING, Kind.SCHEDULED, NOON, URL)
+    assert (row.organization, row.command, row.user) == (organization, command, user)
+    assert list(orjson.loads(row.body).items()) == [
+        ("intent", command.name),
+        ("query", ""),
+        ("event_timestamp", "2026-02-25T12:00:00Z"),
+        ("organization_uuid", str(organization.uuid)),
+        ("user_uuid", str(user.uuid)),
+        ("user_full_name", user.full_name),
+        ("command_uuid", str(command.uuid)),
+        ("exchange_token", None),
+        ("payload", {"b": 1, "a": [1.0, "é"]}),
+        (
+            "scheduled_execution",
+            {"uuid": str(schedule.uuid), "name": "report", "due_at": "2026-02-25T12:00:00Z", "attempt": 0},
+        ),
+    ]
+    assert '{"b":1,"a":[1.0,"é"]}' in row.body
+
+
+@pytest.mark.django_db
+def test_what_is_not_due_or_not_active_is_left_alone() -> None:
+    later = make_due(next_run_at=NOON + timedelta(seconds=1))
+    paused = make_due(is_active=False)
+
+    assert dispatch_at(NOON) == 0
+
+    assert rows_of(later) == rows_of(paused) == []
+
+
+@pytest.mark.django_db
+def test_a_period_keeps_its_phase_however_late_the_tick_is() -> None:
+    schedule = make_due()
+
+    dispatch_at(NOON + timedelta(seconds=3.7))
+
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + timedelta(minutes=1)
+
+
+@pytest.mark.django_db
+def test_slots_that_are_a_little_late_all_fire() -> None:
+    schedule = make_due(execution_frequency=1, anchor_at=NOON - timedelta(seconds=1))
+
+    dispatch_at(NOON + timedelta(seconds=3))
+
+    rows = rows_of(schedule)
+    assert [row.due_at - NOON for row in rows] == [timedelta(seconds=n) for n in range(4)]
+    assert {row.state for row in rows} == {State.PENDING}
+
+
+@pytest.mark.django_db
+def test_after_an_outage_the_latest_slot_fires_once_and_the_others_are_one_range_row() -> None:
+    schedule = make_due(repeats=5)
+
+    dispatch_at(NOON + timedelta(hours=1, seconds=20))
+
+    missed, latest = rows_of(schedule)
+    assert (missed.state, missed.reason, missed.slot_count) == (State.SKIPPED, Reason.MISSED, 60)
+    assert (missed.due_at, missed.last_due_at) == (NOON, NOON + timedelta(minutes=59))
+    assert (latest.state, latest.due_at) == (State.PENDING, NOON + timedelta(hours=1))
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + timedelta(hours=1, minutes=1)
+    assert schedule.repeats == 4
+
+
+@pytest.mark.django_db
+def test_a_single_missed_slot_is_a_plain_row() -> None:
+    schedule = make_due()
+
+    dispatch_at(NOON + timedelta(minutes=1, seconds=20))
+
+    missed, latest = rows_of(schedule)
+    assert (missed.reason, missed.slot_count, missed.last_due_at) == (Reason.MISSED, 1, None)
+    assert latest.due_at == NOON + timedelta(minutes=1)
+
+
+@pytest.mark.django_db
+def test_repeats_are_taken_one_by_one_and_the_last_ends_it() -> None:
+    schedule = make_due(repeats=2)
+
+    dispatch_at(NOON)
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active) == (1, True)
+    dispatch_at(NOON + timedelta(minutes=1))
+    dispatch_at(NOON + timedelta(minutes=2))
+
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active, schedule.next_run_at) == (0, False, None)
+    assert schedule.deactivation_reason == DeactivationReason.COMPLETED
+    assert len(rows_of(schedule)) == 2
+
+
+@pytest.mark.django_db
+def test_without_cron_and_frequency_it_runs_once() -> None:
+    schedule = make_due(execution_frequency=0, anchor_at=NOON)
+
+    dispatch_at(NOON + timedelta(seconds=1))
+
+    schedule.refresh_from_db()
+    assert schedule.is_active is False
+    assert [row.due_at for row in rows_of(schedule)] == [NOON]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("timezone_type", "expected_hour"),
+    [("organization_timezone", 14), ("user_timezone", 8), ("custom_timezone", 0)],
+)
+def test_the_zone_is_resolved_when_the_next_run_is_computed(timezone_type: str, expected_hour: int) -> None:
+    organization = make_organization(timezone="America/New_York")
+    user = make_user(organization, timezone="Europe/Berlin")
+    schedule = make_due(
+        command=make_command(organization, callback_url=URL),
+        owner=user,
+        cron="0 9 * * *",
+        timezone_type=timezone_type,
+        timezone="Asia/Tokyo" if timezone_type == "custom_timezone" else "",
+    )
+
+    dispatch_at(NOON)
+
+    schedule.refresh_from_db()
+    assert schedule.next_run_at is not None
+    assert schedule.next_run_at.hour == expected_hour
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.NO_CALLBACK_URL, Reason.COMMAND_INACTIVE, Reason.ORGANIZATION_INACTIVE, Reason.USER_INACTIVE],
+)
+def test_a_slot_that_cannot_be_sent_is_recorded_as_skipped_and_takes_no_repeat(reason: Reason) -> None:
+    organization = make_organization(is_active=reason != Reason.ORGANIZATION_INACTIVE)
+    command = make_command(
+        organization,
+        callback_url="" if reason == Reason.NO_CALLBACK_URL else URL,
+        is_active=reason != Reason.COMMAND_INACTIVE,
+    )
+    user = make_user(organization, is_active=reason != Reason.USER_INACTIVE)
+    schedule = make_due(command=command, owner=user, repeats=3)
+
+    dispatch_at(NOON)
+
+    (row,) = rows_of(schedule)
+    assert (row.state, row.reason) == (State.SKIPPED, reason)
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active) == (3, True)
+
+
+@pytest.mark.django_db
+def test_a_schedule_that_cannot_be_computed_is_deactivated_and_the_batch_goes_on() -> None:
+    poison = make_due(cron="61 * * * *")
+    healthy = make_due()
+
+    dispatch_at(NOON)
+
+    poison.refresh_from_db()
+    (row,) = rows_of(poison)
+    assert (poison.is_active, poison.deactivation_reason) == (False, DeactivationReason.INVALID)
+    assert (row.state, row.reason) == (State.SKIPPED, Reason.INVALID_SCHEDULE)
+    assert len(rows_of(healthy)) == 1
+
+
+@pytest.mark.django_db
+def test_a_clock_that_steps_back_fires_no_slot_twice() -> None:
+    schedule = make_due()
+    dispatch_at(NOON)
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON)
+
+    dispatch_at(NOON)
+
+    assert len(rows_of(schedule)) == 1
+
+
+@pytest.mark.django_db
+def test_more_than_a_batch_is_dispatched_in_one_go(settings: Any) -> None:
+    settings.DISPATCH_BATCH = 10
+    command = make_command(callback_url=URL)
+    for _ in range(25):
+        make_due(command=command)
+
+    assert dispatch_at(NOON) == 25
+
+    assert Delivery.objects.count() == 25
+
+
+@pytest.mark.django_db
+def test_a_batch_costs_the_same_statements_for_one_schedule_and_for_many(django_assert_max_num_queries: Any) -> None:
+    command = make_command(callback_url=URL)
+    for _ in range(50):
+        make_due(command=command)
+
+    with django_assert_max_num_queries(6):
+        dispatch_at(NOON)
+
+    assert Delivery.objects.count() == 50
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_dispatchers_at_once_write_each_slot_once() -> None:
+    command = make_command(callback_url=URL)
+    for _ in range(60):
+        make_due(command=command)
+    barrier = threading.Barrier(3)
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            with transaction.atomic():
+                dispatch.dispatch_batch(NOON)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Delivery.objects.count() == 60
+    assert not ScheduledExecution.objects.filter(next_run_at=NOON).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_schedule_that_somebody_has_locked_is_passed_by_and_found_the_next_time() -> None:
+    schedule = make_due()
+    locked, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                ScheduledExecution.objects.select_for_update().get(pk=schedule.pk)
+                locked.set()
+                release.wait(10)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(10)
+    assert dispatch_at(NOON) == 0
+    release.set()
+    holder.join()
+
+    assert dispatch_at(NOON) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
+    schedule = make_due()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never CHECK (next_run_at <= %s)", [NOON])
+    try:
+        with pytest.raises(Exception, match="never"):
+            dispatch_at(NOON)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE scheduling_scheduledexecution DROP CONSTRAINT never")
+
+    assert rows_of(schedule) == []
