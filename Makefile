@@ -14,7 +14,7 @@ CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwx
 .PHONY: run test bench check $(CHECKS:%=check-%) FORCE
 
 run: .venv/embedded.installed
-	@exec $(PYTHON) manage.py up
+	@exec env COMMANDS_EMBEDDED=true $(PYTHON) manage.py up
 
 test: .venv/development.installed
 	@exec $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)

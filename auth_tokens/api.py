@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -18,8 +18,7 @@ class ApiRequest(Request):
 
     @property
     def context(self) -> CallerContext:
-        context: CallerContext = self.auth
-        return context
+        return cast("CallerContext", self.auth)
 
 
 class PlatformView(APIView):

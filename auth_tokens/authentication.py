@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ApiKeyAuthentication(BaseAuthentication):
     """The `X-API-KEY` header. `request.auth` becomes the CallerContext; there is no `request.user`."""
 
-    def authenticate(self, request: Request) -> tuple[None, CallerContext] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[None, CallerContext] | None:
         key = request.headers.get("X-API-KEY")
         if not key:
             return None

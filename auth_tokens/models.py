@@ -50,7 +50,7 @@ class ApiKey(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class TokenSubject:
-    """What an exchange token speaks for: a command, the user it acts as (or none), and the organization of that user."""
+    """What an exchange token speaks for: a command, the user it acts as (or none), and that user's organization."""
 
     command: Command
     user: User | None

@@ -20,7 +20,9 @@ _MAX_LENGTH = 512
 
 def make_token(*, command: Command, user: User | None) -> str:
     """A fresh token, opaque and safe in a URL, valid for EXCHANGE_TOKEN_LIFETIME."""
-    return make_token_of(command.pk, command.token_generation, user.pk if user else None, user.token_generation if user else 0)
+    return make_token_of(
+        command.pk, command.token_generation, user.pk if user else None, user.token_generation if user else 0
+    )
 
 
 def make_token_of(command_id: int, command_generation: int, user_id: int | None, user_generation: int) -> str:
@@ -53,7 +55,9 @@ def _read_command_token(command_id: int, generation: int) -> TokenSubject | None
     return TokenSubject(command, None, command.organization) if command else None
 
 
-def _read_user_token(command_id: int, command_generation: int, user_id: int, user_generation: int) -> TokenSubject | None:
+def _read_user_token(
+    command_id: int, command_generation: int, user_id: int, user_generation: int
+) -> TokenSubject | None:
     user = (
         User.objects.select_related("organization")
         .filter(pk=user_id, token_generation=user_generation, is_active=True, organization__is_active=True)

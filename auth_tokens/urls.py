@@ -4,9 +4,7 @@ from auth_tokens.views import FetchExchangeToken, Me, OrganizationDetail, UserDe
 from commands_platform.lib.routes import both
 
 urlpatterns = [
-    *both(
-        "auth/fetch-command-exchange-token/", FetchExchangeToken.as_view(), "fetch-exchange-token"
-    ),
+    *both("auth/fetch-command-exchange-token/", FetchExchangeToken.as_view(), "fetch-exchange-token"),
     *both("me/", Me.as_view(), "me"),
     *both("organization/", OrganizationDetail.as_view(), "organization"),
     *both("users/", UserList.as_view(), "user-list"),

@@ -25,19 +25,15 @@ from organizations.models import User
 
 class FetchExchangeToken(PlatformView):
     required_scope = Scope.AUTH_FETCH_EXCHANGE_TOKEN
+    # Documented: status 406, and no code.
+    error_statuses = {ExchangeNotPossibleError: status.HTTP_406_NOT_ACCEPTABLE}
 
     @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
     def post(self, request: ApiRequest) -> Response:
         """A token with which the API key's command acts as a user."""
         data = ExchangeTokenInput(data=request.data)
         data.is_valid(raise_exception=True)
-        try:
-            token, user = services.fetch_exchange_token(
-                context=request.context, user_uuid=data.validated_data["user_uuid"]
-            )
-        except ExchangeNotPossibleError as error:
-            # Documented: status 406, and no code.
-            return Response({"detail": error.message}, status=status.HTTP_406_NOT_ACCEPTABLE)
+        token, user = services.fetch_exchange_token(context=request.context, user_uuid=data.validated_data["user_uuid"])
         if not data.validated_data["include_user_context"]:
             return Response({"token": token})
         return Response(

@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 class EverySecond(BaseSchedule):
     """Due at each whole second of the wall clock."""
 
-    def is_due(self, last_run_at: datetime) -> tuple[bool, Any]:
+    def is_due(self, last_run_at: datetime) -> schedstate:
         now = time.time()
         due = math.floor(now) > math.floor(last_run_at.timestamp())
         return schedstate(due, math.floor(now) + 1 - now)
@@ -51,7 +51,7 @@ class WholeSecondScheduler(Scheduler):
         for name, entry in list(self.schedule.items()):
             due, _next = entry.is_due()
             if due:
-                self.schedule[name] = self.reserve(entry)
+                self.schedule[name] = next(entry)
                 self.apply_entry(entry, producer=self.producer)
         now = time.time()
         return math.floor(now) + 1 - now

@@ -141,10 +141,13 @@ class PostgresServer:
     trusted: the socket's directory lets in only the account that runs the server, and root.
     """
 
+    name = "PostgreSQL"
+
     def __init__(self, directory: Path, *, log: Path, durable: bool = True, shared_buffers: str = "128MB") -> None:
         """Without `durable` a crash of the machine may destroy the data: for tests, where speed is all."""
         self._directory = directory
         self._data = directory / "data"
+        self.log = log
         self._log = _Log(log)
         self._durable = durable
         self._shared_buffers = shared_buffers
@@ -170,7 +173,7 @@ class PostgresServer:
         self._check_version()
         self._sockets = self._socket_directory(account)
         self._log.begin()
-        with self._log.path.open("ab") as output:
+        with self.log.open("ab") as output:
             self._process = launch.start(
                 [str(binaries / "postgres"), "-D", str(self._data), *self._options()],
                 death_signal=signal.SIGINT,
@@ -318,9 +321,7 @@ class PostgresServer:
                 self._connect("postgres").close()
             except psycopg.OperationalError as error:
                 if not self.is_alive or time.monotonic() > deadline:
-                    raise EmbeddedServerError(
-                        f"PostgreSQL did not start ({self._log.path}):\n{self._log.tail()}"
-                    ) from error
+                    raise EmbeddedServerError(f"PostgreSQL did not start ({self.log}):\n{self._log.tail()}") from error
                 time.sleep(0.02)
             else:
                 return
@@ -334,8 +335,11 @@ class PostgresServer:
 class ValkeyServer:
     """Valkey on a loopback port behind a random password; it keeps nothing, because it carries wake-ups only."""
 
+    name = "Valkey"
+
     def __init__(self, directory: Path, *, log: Path) -> None:
         self._directory = directory
+        self.log = log
         self._log = _Log(log)
         self._port = 0
         self._password = ""
@@ -367,7 +371,7 @@ class ValkeyServer:
                 break
             # Somebody else took the port in the meantime.
             self._port = free_port()
-        raise EmbeddedServerError(f"Valkey did not start ({self._log.path}):\n{self._log.tail()}")
+        raise EmbeddedServerError(f"Valkey did not start ({self.log}):\n{self._log.tail()}")
 
     def stop(self) -> None:
         """Ends the server within seconds."""
@@ -403,7 +407,7 @@ class ValkeyServer:
             self._port, self._password = free_port(), secrets.token_urlsafe(24)
 
     def _launch(self, binary: Path, account: Account | None) -> None:
-        with self._log.path.open("ab") as output:
+        with self.log.open("ab") as output:
             self._process = launch.start(
                 [str(binary), "-"],
                 death_signal=signal.SIGTERM,
@@ -501,7 +505,7 @@ class EmbeddedServers:
         """Returns when both servers answer; EmbeddedServerError, with nothing left running, when one cannot."""
         self.claim(f"process {os.getpid()}")
         try:
-            for server in self._servers():
+            for server in self.own:
                 server.start()
         except BaseException:
             self.stop()
@@ -509,19 +513,20 @@ class EmbeddedServers:
 
     def stop(self) -> None:
         """Ends both servers and gives the directory back."""
-        for server in reversed(self._servers()):
+        for server in reversed(self.own):
             server.stop()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def dead(self) -> str | None:
-        """The name of a server that has ended by itself; None while all is well."""
-        if self.postgres and not self.postgres.is_alive:
-            return "PostgreSQL"
-        if self.valkey and not self.valkey.is_alive:
-            return "Valkey"
-        return None
+    @property
+    def own(self) -> list[PostgresServer | ValkeyServer]:
+        """The servers that are run here, in the order of their start."""
+        return [server for server in (self.postgres, self.valkey) if server is not None]
+
+    def dead(self) -> PostgresServer | ValkeyServer | None:
+        """A server that has ended by itself; None while all is well."""
+        return next((server for server in self.own if not server.is_alive), None)
 
     def __enter__(self) -> Self:
         self.start()
@@ -529,9 +534,6 @@ class EmbeddedServers:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _servers(self) -> list[PostgresServer | ValkeyServer]:
-        return [server for server in (self.postgres, self.valkey) if server is not None]
 
 
 @contextmanager

@@ -124,7 +124,10 @@ class ProcessGroup:
             self._relay(0.1)
             ended = next((child for child in self._children if child.process.poll() is not None), None)
             if ended is not None:
-                status = abs(ended.process.returncode) or 1
+                status = ended.process.returncode or 1
+                if status < 0:
+                    # As a shell tells of a signal.
+                    status = 128 - status
                 self._relay(0.1)
                 self.say(f"{ended.name} {_how_it_ended(ended.process.returncode)}; stopping the rest")
                 break

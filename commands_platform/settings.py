@@ -192,13 +192,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "SECURITY": [{"ApiKey": []}],
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {
-            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
-            "ExchangeToken": {"type": "apiKey", "in": "header", "name": "X-EXCHANGE-TOKEN"},
-        }
-    },
 }
 
 EXCHANGE_TOKEN_LIFETIME = timedelta(
@@ -210,9 +203,10 @@ FREQUENCY_UNIT = timedelta(
 
 # Celery: ticks and wake-ups, never the truth
 
+REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "commands-platform:")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "global_keyprefix": env.text("REDIS_KEY_PREFIX", "commands-platform:"),
+    "global_keyprefix": REDIS_KEY_PREFIX,
     "socket_connect_timeout": 2,
     "socket_timeout": 10,
     "socket_keepalive": True,

@@ -8,4 +8,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+from commands_platform.lib.middleware import refuse_unreadable_requests  # noqa: E402 (it needs Django set up)
+
+application = refuse_unreadable_requests(_django)

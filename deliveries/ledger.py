@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -121,7 +122,7 @@ SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.body, clai
        claimed.max_attempts, claimed.command_id, claimed.user_id,
        c.token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > %(now)s THEN c.previous_signing_secret END, c.signature,
-       c.is_active AND co.is_active, u.token_generation, u.is_active, uo.is_active
+       c.is_active AND co.is_active, u.token_generation, u.is_active AND uo.is_active
 FROM claimed
 LEFT JOIN organizations_command c ON c.id = claimed.command_id
 LEFT JOIN organizations_organization co ON co.id = c.organization_id
@@ -182,7 +183,7 @@ def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
                 "bodies": [row.body for row in rows],
             },
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def claim_due(*, limit: int, lease: timedelta) -> list[Claim]:
@@ -196,36 +197,34 @@ def claim_due(*, limit: int, lease: timedelta) -> list[Claim]:
     return [_claim(token, held_since, row) for row in rows]
 
 
-def _claim(lease: UUID, held_since: float, row: tuple[object, ...]) -> Claim:
-    (
-        id_, kind, reason, url, body, attempt, max_attempts, command_id, user_id,
-        command_generation, secret, previous_secret, signature, command_active, user_generation, user_active, user_organization_active,
-    ) = row  # fmt: skip
+def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
+    id_, kind, reason, url, body, attempt, max_attempts, command_id, user_id, *facts = row
+    generation, secret, previous_secret, signature, is_command_active, user_generation, is_user_active = facts
     skip: Reason | None = None
-    if not command_active:
+    if not is_command_active:
         skip = Reason.COMMAND_INACTIVE
-    elif user_id is not None and not (user_active and user_organization_active):
+    elif user_id is not None and not is_user_active:
         skip = Reason.USER_INACTIVE
-    secrets = tuple(str(each) for each in (secret, previous_secret) if each)
+    secrets = tuple(each for each in (secret, previous_secret) if each)
     return Claim(
-        id=id_,  # type: ignore[arg-type]
+        id=id_,
         lease=lease,
-        kind=str(kind),
-        reason=str(reason),
-        url=str(url),
-        body=str(body),
-        attempt=attempt,  # type: ignore[arg-type]
-        max_attempts=max_attempts,  # type: ignore[arg-type]
-        command=CommandFacts(command_id, command_generation or 0, secrets, str(signature)),  # type: ignore[arg-type]
-        user_id=user_id,  # type: ignore[arg-type]
-        user_token_generation=user_generation or 0,  # type: ignore[arg-type]
+        kind=kind,
+        reason=reason,
+        url=url,
+        body=body,
+        attempt=attempt,
+        max_attempts=max_attempts,
+        command=CommandFacts(command_id, generation or 0, secrets, signature or ""),
+        user_id=user_id,
+        user_token_generation=user_generation or 0,
         skip=skip,
         held_since=held_since,
     )
 
 
 def record(outcomes: Sequence[Outcome]) -> int:
-    """Writes the outcomes whose lease is still ours in one statement, with what follows from them; how many they were."""
+    """Writes the outcomes whose lease is still ours, in one statement, with what follows from them; how many."""
     with transaction.atomic():
         now = clock.now()
         with connection.cursor() as cursor:

@@ -105,9 +105,7 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = [
-            models.UniqueConstraint(
-                fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"
-            ),
+            models.UniqueConstraint(fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"),
             models.CheckConstraint(
                 name="deliveries_delivery_pending",
                 condition=Q(state="pending", next_attempt_at__isnull=False, finished_at=None)
@@ -115,7 +113,9 @@ class Delivery(models.Model):
             ),
             models.CheckConstraint(
                 name="deliveries_delivery_reason",
-                condition=Q(state="pending") | Q(state="delivered", reason="") | (~Q(state="delivered") & ~Q(reason="")),
+                condition=Q(state="pending")
+                | Q(state="delivered", reason="")
+                | (~Q(state="delivered") & ~Q(reason="")),
             ),
             models.CheckConstraint(
                 name="deliveries_delivery_range",

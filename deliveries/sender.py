@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import pycurl
@@ -118,7 +118,7 @@ class Sender:
         while self._idle and run.waiting:
             claim = run.waiting.popleft()
             if claim.held_since < freshest:
-                _with_database(lambda claim=claim: ledger.release([claim]), patience=0)
+                _with_database(partial(ledger.release, [claim]), patience=0)
             elif claim.reason:
                 self._finish(run, claim, State.CANCELLED, claim.reason)
             elif claim.skip is not None:
@@ -133,7 +133,7 @@ class Sender:
             request = build_request(claim, now=started_at)
             transfer.start(claim, request, started_at=started_at, timeout=self._config.timeout)
             self._multi.add_handle(transfer.curl)
-        except Exception as error:  # noqa: BLE001 (a row that cannot be sent must not stop the others)
+        except Exception as error:
             logger.exception("delivery_unsendable", delivery=str(claim.id))
             self._idle.append(transfer)
             self._finish(run, claim, State.FAILED, Reason.UNSENDABLE, record=_unsendable(claim, started_at, error))

@@ -81,7 +81,7 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
 @transaction.atomic
 def remove_hook(*, token: TokenSubject) -> None:
     """Removes the hook of the token's command and user, if there is one, and cancels what it has not been sent."""
-    hook = Hook.objects.of(token).select_for_update().first()
+    hook = Hook.objects.of(token).first()
     if hook is None:
         return
     destination = hook.destination

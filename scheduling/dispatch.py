@@ -152,7 +152,7 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
     for schedule in schedules:
         try:
             _plan(batch, schedule, now)
-        except Exception:  # noqa: BLE001 (a schedule that cannot be planned must not stop the others)
+        except Exception:
             logger.exception("schedule_invalid", schedule=str(schedule.uuid))
             _deactivate_invalid(batch, schedule)
     ledger.insert(batch.rows, now=now)
@@ -176,7 +176,9 @@ def _plan(batch: _Batch, schedule: DueSchedule, now: datetime) -> None:
         outage = missed(recurrence, first=due_at, now=now)
         if outage.earlier_count:
             rows.append(
-                skipped_row(schedule, due_at, Reason.MISSED, last_due_at=outage.earlier_last, count=outage.earlier_count)
+                skipped_row(
+                    schedule, due_at, Reason.MISSED, last_due_at=outage.earlier_last, count=outage.earlier_count
+                )
             )
         due_at = outage.latest
     skip = schedule.reason_to_skip()

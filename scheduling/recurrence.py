@@ -197,7 +197,7 @@ def _stretches(zone: ZoneInfo, year: int) -> tuple[_Stretch, ...]:
         if new_offset != offset:
             change = _change_between(zone, instant, following)
             found.append(_Stretch(start, change, offset, seen_until))
-            seen_until = max(seen_until, change + offset)
+            seen_until = change + offset
             start, offset = change, new_offset
         instant = following
     if start < year_end:
@@ -278,10 +278,9 @@ def _last_before(rule: _Rule, instant: int, not_before: int) -> int | None:
         stretch = _stretch_at(rule.zone, cursor - 1)
         wall = rule.cron.last_before(cursor + stretch.offset)
         slot = None if wall is None or wall < _first_wall(rule, stretch) else wall - stretch.offset
-        if slot is None or slot < stretch.start + 60:
+        if slot is None:
             landing = _landing(rule, stretch)
-            if landing is not None and landing < cursor and (slot is None or landing > slot):
-                slot = landing
+            slot = landing if landing is not None and landing < cursor else None
         if slot is not None:
             return slot if slot >= not_before else None
         if wall is None:

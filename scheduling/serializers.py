@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
@@ -105,7 +106,7 @@ def _last_delivery(schedule: ScheduledExecution) -> dict[str, object] | None:
     }
 
 
-_EXPANSIONS = {
+_EXPANSIONS: dict[str, Callable[[ScheduledExecution], object]] = {
     "next_run_at": lambda schedule: (
         format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None
     ),

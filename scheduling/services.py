@@ -24,7 +24,7 @@ from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
 from scheduling.dispatch import DueSchedule, pending_row, skipped_row
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError
-from scheduling.models import FOREVER, DeactivationReason, ScheduledExecution, TimezoneType
+from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
 from scheduling.tasks import dispatch_due
 
@@ -72,8 +72,9 @@ def create_scheduled_execution(
 
 @transaction.atomic
 def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
-    """Changes the fields that are given. What the old version has not sent yet is cancelled; the phase begins anew only
-    where the timing changed. Raises InvalidInputError.
+    """Changes the fields that are given and cancels what the old version has not sent yet.
+
+    Its phase begins anew only where the timing changed. Raises InvalidInputError.
     """
     now = clock.now()
     schedule = _locked(schedule)
@@ -87,7 +88,9 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         if "is_active" in changes:
             raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
         schedule.is_active = False
-    _apply_transition(schedule, now, was_active=bool(before["is_active"]), timing_changed=bool(changed & _TIMING_FIELDS))
+    _apply_transition(
+        schedule, now, was_active=bool(before["is_active"]), timing_changed=bool(changed & _TIMING_FIELDS)
+    )
     schedule.save(update_fields=[*_EDITABLE_FIELDS, "anchor_at", "next_run_at", "deactivation_reason", "updated_at"])
     if before["is_active"] and not schedule.is_active:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)

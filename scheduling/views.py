@@ -25,7 +25,9 @@ from scheduling.serializers import (
     schedule_output,
 )
 
-_EXPAND = OpenApiParameter("expand", str, description="More keys, with commas between them: next_run_at, last_delivery, …")
+_EXPAND = OpenApiParameter(
+    "expand", str, description="More keys, with commas between them: next_run_at, last_delivery, …"
+)
 
 
 class ScheduledExecutionList(PlatformView):

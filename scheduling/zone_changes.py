@@ -26,7 +26,7 @@ def _remember(instance: Organization | User, **_: Any) -> None:
     setattr(instance, _LOADED, instance.__dict__.get("timezone"))
 
 
-def _follow(instance: Organization | User, created: bool, **_: Any) -> None:  # noqa: FBT001 (a signal's signature)
+def _follow(instance: Organization | User, created: bool, **_: Any) -> None:
     if created or getattr(instance, _LOADED, None) == instance.timezone:
         return
     setattr(instance, _LOADED, instance.timezone)

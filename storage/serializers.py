@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from drf_spectacular.utils import PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers
 
 from commands_platform.lib.fields import (
@@ -51,6 +52,9 @@ class KeysField(serializers.ListField):
     child = KeyField()
     default_error_messages = {"too_many": f"At most {MOST_KEYS} keys are allowed."}
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_empty=False, min_length=1, max_length=MOST_KEYS, **kwargs)
+
     def to_internal_value(self, data: Any) -> list[Any]:
         # Before each is looked at: a body may hold hundreds of thousands.
         if isinstance(data, list) and len(data) > MOST_KEYS:
@@ -91,7 +95,7 @@ class ItemsField(JsonObjectField):
             self.fail("key", given=shown, reason=detail[0] if isinstance(detail, list) else detail)
 
 
-class NumberField(serializers.Field[Any, Any, Any, Any]):
+class NumberField(serializers.FloatField):
     """A JSON number; an integer stays one."""
 
     default_error_messages = {"invalid": "A valid number is required."}
@@ -164,7 +168,7 @@ class ListParams(serializers.Serializer[Item]):
 
 
 class KeysParams(serializers.Serializer[Item]):
-    keys = KeysField(allow_empty=False)
+    keys = KeysField()
 
 
 class SetManyParams(serializers.Serializer[Item]):
@@ -193,6 +197,18 @@ class StorageInput(serializers.Serializer[Item]):
     )
     params = JsonObjectField()
     namespace = OptionalTextField()
+
+
+def documented_input() -> PolymorphicProxySerializer:
+    """The same with what `params` holds for each operation, for the OpenAPI schema."""
+    variants: dict[str, serializers.Serializer[Any] | type[serializers.Serializer[Any]]] = {
+        op: inline_serializer(
+            f"Storage{op.title().replace('_', '')}",
+            {"op": serializers.ChoiceField(choices=[op]), "params": params(), "namespace": OptionalTextField()},
+        )
+        for op, params in PARAMS.items()
+    }
+    return PolymorphicProxySerializer("StorageInput", serializers=variants, resource_type_field_name="op")
 
 
 @dataclass(frozen=True, slots=True)

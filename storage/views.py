@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
@@ -15,7 +15,7 @@ from commands_platform.lib.renderers import RawJson
 from storage import services
 from storage.errors import VersionConflictError
 from storage.models import Bucket
-from storage.serializers import MOST_RESULTS, StorageInput, page_output, read_operation
+from storage.serializers import MOST_RESULTS, documented_input, page_output, read_operation
 from storage.services import StoredValue
 
 _VERSION_HEADER = "X-Storage-Version"
@@ -81,7 +81,8 @@ class Storage(PlatformView):
     error_statuses = {VersionConflictError: 409}
 
     @extend_schema(
-        request=StorageInput,
+        operation_id="storage",
+        request=documented_input(),
         parameters=[
             OpenApiParameter(
                 "X-EXCHANGE-TOKEN", str, OpenApiParameter.HEADER,
@@ -96,7 +97,7 @@ class Storage(PlatformView):
                 description="`false` where get found no item.",
             ),
         ],
-        responses={200: OpenApiTypes.ANY},
+        responses={200: OpenApiTypes.ANY, 409: OpenApiResponse(description="Another version than `if_version`.")},
         examples=[
             OpenApiExample("get", {"op": "get", "params": {"key": "color"}}, request_only=True),
             OpenApiExample(

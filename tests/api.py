@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpResponse
@@ -13,10 +13,20 @@ from auth_tokens.models import ApiKey
 from organizations.models import Command, Organization, User
 from tests.factories import make_api_key, make_command, make_organization, make_token, make_user
 
+if TYPE_CHECKING:
+
+    class ApiResponse(HttpResponse):
+        """What Django's test client makes of a response."""
+
+        def json(self) -> Any: ...
+
+else:
+    ApiResponse = HttpResponse
+
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who calls: an organization with a command, a user, a key bound to the command, and a token of the user."""
+    """Somebody who calls: an organization with a command, a user, a key of the command, and a token of the user."""
 
     organization: Organization
     command: Command
@@ -56,7 +66,7 @@ class ApiClient:
         token: str | None = "",
         raw: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> HttpResponse:
+    ) -> ApiResponse:
         sent = dict(headers or {})
         if key is not None:
             sent.setdefault("X-API-KEY", key or self.caller.key)
@@ -66,19 +76,19 @@ class ApiClient:
         content_type = "application/json"
         if raw is None:
             data = b"" if body is None else orjson.dumps(body)
-        return self._client.generic(method, path, data, content_type, headers=sent)  # type: ignore[arg-type, return-value]
+        return self._client.generic(method, path, data, content_type, headers=sent)  # type: ignore[return-value]
 
-    def get(self, path: str, **options: Any) -> HttpResponse:
+    def get(self, path: str, **options: Any) -> ApiResponse:
         return self.request("GET", path, **options)
 
-    def post(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **options: Any) -> ApiResponse:
         return self.request("POST", path, body, **options)
 
-    def put(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+    def put(self, path: str, body: Any = None, **options: Any) -> ApiResponse:
         return self.request("PUT", path, body, **options)
 
-    def patch(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+    def patch(self, path: str, body: Any = None, **options: Any) -> ApiResponse:
         return self.request("PATCH", path, body, **options)
 
-    def delete(self, path: str, body: Any = None, **options: Any) -> HttpResponse:
+    def delete(self, path: str, body: Any = None, **options: Any) -> ApiResponse:
         return self.request("DELETE", path, body, **options)

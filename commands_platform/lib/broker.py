@@ -14,7 +14,7 @@ from redis import Redis
 
 logger = structlog.get_logger(__name__)
 
-BEAT_KEY = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"] + "beat"
+BEAT_KEY = f"{settings.REDIS_KEY_PREFIX}beat"
 
 _PAUSE_AFTER_FAILURE = 1.0
 _silent_until = 0.0

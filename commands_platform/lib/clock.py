@@ -1,4 +1,4 @@
-"""The time that decides: the database's. Web and workers on several machines agree on it, whatever their own clocks say."""
+"""The time that decides is the database's: web and workers on several machines agree on it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class JsonTextField(_TextField):
     def value_to_string(self, obj: models.Model) -> Any:
         return self.value_from_object(obj)
 
-    def validate(self, value: Any, model_instance: models.Model | None) -> None:  # noqa: ARG002
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
         try:
             strict_json.dumps(value)
         except TypeError as error:
@@ -71,7 +71,7 @@ class JsonTextField(_TextField):
     def get_lookup(self, lookup_name: str) -> type[Lookup[Any]] | None:
         return super().get_lookup(lookup_name) if lookup_name in _LOOKUPS else None
 
-    def get_transform(self, lookup_name: str) -> type[Transform] | None:  # noqa: ARG002
+    def get_transform(self, lookup_name: str) -> type[Transform] | None:
         return None
 
     def formfield(self, **kwargs: Any) -> forms.Field | None:

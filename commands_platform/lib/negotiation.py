@@ -19,9 +19,9 @@ class JSONOnlyNegotiation(BaseContentNegotiation):
 
     def select_renderer(
         self,
-        request: Request,  # noqa: ARG002
+        request: Request,
         renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,  # noqa: ARG002
+        format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
         """The view's first renderer and its media type."""
         renderer = next(iter(renderers))

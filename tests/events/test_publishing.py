@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from standardwebhooks import Webhook
 
 from commands_platform.lib import clock
@@ -307,6 +307,20 @@ def test_without_hooks_publishing_is_one_query(
 
     with django_assert_num_queries(1):
         assert publish_all([occurrence_in(alice.caller.organization) for _ in range(100)]) == 0
+
+
+def test_a_sender_is_told_once_after_the_commit_and_only_if_there_is_something(
+    alice: ApiClient, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    make_hook(alice.caller, "kudos.*")
+
+    with django_capture_on_commit_callbacks() as callbacks:
+        publish_all([occurrence_in(alice.caller.organization, "other")])
+    assert callbacks == []
+
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        publish_all([occurrence_in(alice.caller.organization) for _ in range(2)])
+    assert len(callbacks) == 1
 
 
 def test_publishing_nothing_is_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:

@@ -39,7 +39,7 @@ class Echo(OpenView):
 
 
 class Thing(OpenView):
-    def get(self, request: Request, uuid: str) -> Response:  # noqa: ARG002
+    def get(self, request: Request, uuid: str) -> Response:
         return Response({"uuid": uuid_or_not_found(uuid)})
 
 
@@ -51,7 +51,7 @@ def raising(error: Callable[[], Exception]) -> Callable[..., HttpResponse]:
 
 
 class Bug(OpenView):
-    def get(self, request: Request) -> Response:  # noqa: ARG002
+    def get(self, request: Request) -> Response:
         raise RuntimeError("the password is hunter2")
 
 

@@ -14,8 +14,8 @@ from rest_framework import serializers
 
 from commands_platform.lib import fields
 from commands_platform.lib.fields import JsonTextField
-from commands_platform.lib.strict_json import MalformedJsonError, loads
-from tests.lib.hostile import HOSTILE_BODIES, MEBIBYTE
+from commands_platform.lib.strict_json import loads
+from tests.lib.hostile import MEBIBYTE, ODD_BODIES
 
 
 class Note(models.Model):
@@ -349,14 +349,9 @@ def test_values_are_written_as_the_wire_writes_them() -> None:
     }
 
 
-@pytest.mark.parametrize("body", HOSTILE_BODIES)
+@pytest.mark.parametrize("body", ODD_BODIES)
 def test_no_body_breaks_a_serializer(body: str) -> None:
-    try:
-        data = loads(HOSTILE_BODIES[body], max_bytes=4 * MEBIBYTE)
-    except MalformedJsonError:
-        return
-
-    serializer = Everything(data=data)
+    serializer = Everything(data=loads(ODD_BODIES[body], max_bytes=MEBIBYTE))
 
     assert serializer.is_valid() or serializer.errors
 

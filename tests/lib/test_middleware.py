@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from io import BytesIO
@@ -25,7 +26,7 @@ from tests.lib.hostile import (
 )
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 pytestmark = pytest.mark.urls("tests.lib.kernel_urls")
 
@@ -218,6 +219,11 @@ def test_headers_that_only_look_like_the_real_ones_are_dropped() -> None:
     assert response.json() == {}
 
 
+@functools.cache
+def _whole_stack() -> WSGIApplication:
+    return refuse_unreadable_requests(WSGIHandler())
+
+
 def ask(environ: dict[str, Any]) -> tuple[str, str, bytes]:
     """Status, content type and body of the whole stack's answer, as a WSGI server gets it."""
     started: list[tuple[str, dict[str, str]]] = []
@@ -225,7 +231,7 @@ def ask(environ: dict[str, Any]) -> tuple[str, str, bytes]:
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
         started.append((status, dict(headers)))
 
-    response = refuse_unreadable_requests(WSGIHandler())(environ, start_response)
+    response = _whole_stack()(environ, start_response)
     body = b"".join(response)
     ((status, headers),) = started
     return status, headers["Content-Type"], body

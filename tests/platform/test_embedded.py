@@ -273,14 +273,13 @@ def test_no_process_shows_the_password_to_the_machine(directory: Path) -> None:
 @pytest.mark.parametrize("name", ["PostgreSQL", "Valkey"])
 def test_a_server_that_ends_by_itself_is_named_and_starts_again(directory: Path, name: str) -> None:
     with make_servers(directory) as servers:
-        server = servers.postgres if name == "PostgreSQL" else servers.valkey
-        assert server is not None
+        (server,) = (server for server in servers.own if server.name == name)
 
         server.kill()
         dead = servers.dead()
         server.start()
 
-        assert dead == name
+        assert dead is server
         assert servers.dead() is None
 
 

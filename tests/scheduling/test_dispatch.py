@@ -300,7 +300,9 @@ def test_a_schedule_that_somebody_has_locked_is_passed_by_and_found_the_next_tim
 def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
     schedule = make_due()
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never CHECK (next_run_at <= %s)", [NOON])
+        cursor.execute(
+            "ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never CHECK (next_run_at <= %s)", [NOON]
+        )
     try:
         with pytest.raises(Exception, match="never"):
             dispatch_at(NOON)

@@ -105,6 +105,20 @@ def test_offsets_that_are_no_whole_minutes(zone: str, expression: str, after: st
     assert [slot.isoformat()[:19] for slot in found] == expected
 
 
+@pytest.mark.parametrize(
+    ("zone", "expression", "after", "expected"),
+    [
+        # Casey began with 00:00 to 08:00 as 1969 did; Casablanca went from 00:00 back to 23:00 as 1986 began there.
+        ("Antarctica/Casey", "0 4,8 * * *", "1968-12-31T12:00Z", ["1969-01-01T00:00", "1969-01-01T20:00"]),
+        ("Africa/Casablanca", "30 23 * * *", "1985-12-31T12:00Z", ["1985-12-31T22:30", "1986-01-01T23:30"]),
+        ("Africa/Casablanca", "30 * * * *", "1985-12-31T22:00Z", ["1985-12-31T22:30", "1985-12-31T23:30"]),
+    ],
+)
+def test_a_clock_change_at_the_turn_of_the_year(zone: str, expression: str, after: str, expected: list[str]) -> None:
+    found = first(cron(expression, zone), after, len(expected))
+    assert [slot.isoformat()[:16] for slot in found] == expected
+
+
 def test_after_a_gap_a_job_with_seconds_runs_at_its_very_end() -> None:
     job = cron("20 10 0 * * *", "Africa/Monrovia", cron_seconds=True)
     assert first(job, "1972-01-06T02:00:00Z", 2) == [at("1972-01-07T00:44:30Z"), at("1972-01-08T00:10:20Z")]
@@ -156,6 +170,12 @@ def test_a_yearly_job_in_a_repeated_hour_has_its_second_pass_too() -> None:
     assert first(job, "2026-01-01T00:00Z", 3) == expected
     assert missed(job, first=expected[0], now=at("2027-10-01T00:00Z")) == Missed(expected[1], 1, expected[0])
     assert missed(job, first=at("2025-11-01T05:30Z"), now=expected[0]).earlier_count == 1
+
+
+def test_the_first_pass_counts_as_missed_while_the_second_is_not_due() -> None:
+    job = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
+    due = at("2025-11-01T05:30Z")
+    assert missed(job, first=due, now=at("2026-11-01T06:10Z")) == Missed(at("2026-11-01T05:30Z"), 1, due)
 
 
 @pytest.mark.parametrize("rules", [{}, {"dst_gap": "skip"}, {"dst_overlap": "both"}])
@@ -277,6 +297,15 @@ def test_a_slot_of_a_rule_that_has_changed_since_is_missed_too() -> None:
     assert found == Missed(at("2026-01-03T00:00Z"), 1, due)
     periodic = Recurrence("UTC", ANCHOR, period=timedelta(days=1))
     assert missed(periodic, first=due, now=at("2026-01-03T12:00Z")) == Missed(at("2026-01-03T00:00Z"), 1, due)
+
+
+def test_no_period_was_missed_before_the_anchor() -> None:
+    job = Recurrence("UTC", ANCHOR, period=timedelta(days=1))
+    due = ANCHOR - timedelta(days=9)
+    assert missed(job, first=due, now=ANCHOR + timedelta(days=2)) == Missed(
+        ANCHOR + timedelta(days=2), 2, ANCHOR + timedelta(days=1)
+    )
+    assert missed(job, first=due, now=ANCHOR + timedelta(hours=1)) == Missed(due, 0, None)
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(0, 0), (0.9, 0), (1, 1), (48.5, 48)])

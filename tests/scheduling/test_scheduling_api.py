@@ -13,7 +13,15 @@ from deliveries.models import Delivery, Reason, State
 from scheduling import dispatch
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_api_key, make_command, make_delivery, make_organization, make_schedule, make_token, make_user
+from tests.factories import (
+    make_api_key,
+    make_command,
+    make_delivery,
+    make_organization,
+    make_schedule,
+    make_token,
+    make_user,
+)
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
 
 pytestmark = pytest.mark.django_db
@@ -76,9 +84,10 @@ def test_the_payload_comes_back_to_the_letter(alice: ApiClient) -> None:
 
     uuid = create(alice, payload=payload)
 
-    assert b'"payload":{"b":[1.0,2,-0.0,1e+300],"a":{"\xc3\xa9":null,"z":true},"big":9223372036854775808}' in alice.get(
-        detail(uuid)
-    ).content
+    assert (
+        b'"payload":{"b":[1.0,2,-0.0,1e+300],"a":{"\xc3\xa9":null,"z":true},"big":9223372036854775808}'
+        in alice.get(detail(uuid)).content
+    )
 
 
 def test_the_path_works_without_its_slash_for_every_method(alice: ApiClient) -> None:
@@ -266,7 +275,9 @@ def test_without_any_callback_url_it_can_still_be_created(alice: ApiClient) -> N
 def test_put_changes_what_it_is_given_and_answers_the_nine_keys(alice: ApiClient) -> None:
     uuid = create(alice, execution_frequency=60, repeats=3, payload={"a": 1})
 
-    response = alice.put(detail(uuid), {"name": "other", "payload": {"b": 2}, "callback_url": "http://127.0.0.1:8099/x"})
+    response = alice.put(
+        detail(uuid), {"name": "other", "payload": {"b": 2}, "callback_url": "http://127.0.0.1:8099/x"}
+    )
 
     assert response.status_code == 200
     assert list(response.json()) == KEYS
@@ -451,7 +462,7 @@ def test_a_stranger_sees_none(alice: ApiClient, mallory: ApiClient, method: str)
     assert stored(uuid)
 
 
-@pytest.mark.parametrize("uuid", ["nonsense", "0", ABSENT, "{%s}" % ABSENT])
+@pytest.mark.parametrize("uuid", ["nonsense", "0", ABSENT, f"{{{ABSENT}}}"])
 def test_what_is_not_there_is_not_found(alice: ApiClient, uuid: str) -> None:
     assert alice.get(detail(uuid)).json() == {"detail": "Not found.", "code": "not_found"}
 

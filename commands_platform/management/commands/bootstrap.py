@@ -41,7 +41,9 @@ class Command(BaseCommand):
         except PlatformError as error:
             raise CommandError(error.message) from error
         except ValidationError as error:
-            raise CommandError("; ".join(f"{field}: {' '.join(says)}" for field, says in error.message_dict.items())) from error
+            raise CommandError(
+                "; ".join(f"{field}: {' '.join(says)}" for field, says in error.message_dict.items())
+            ) from error
         except IntegrityError as error:
             raise CommandError("The e-mail address belongs to another user of the organization.") from error
         made = {

@@ -80,7 +80,7 @@ def _shown(value: Any) -> str:
 def _known_secret(local_dir: Path) -> str | None:
     """The signing secret of the command that `manage.py up` made; read each time, because it is made after us."""
     try:
-        secret = json.loads((local_dir / "bootstrap.json").read_text())["signing_secret"]
+        secret = json.loads((local_dir / "bootstrap.json").read_text())["command"]["signing_secret"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return secret if isinstance(secret, str) and secret else None

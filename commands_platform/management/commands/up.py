@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -68,7 +69,7 @@ class _FirstSteps:
         """Where everything is, and a request to paste into a second terminal."""
         body: dict[str, Any] = {
             "name": "hello",
-            "command_uuid": self.bootstrap["command_uuid"],
+            "command_uuid": self.bootstrap["command"]["uuid"],
             "execution_frequency": 2,
             "repeats": 3,
             "payload": {"text": "Hello"},
@@ -82,8 +83,8 @@ class _FirstSteps:
   Docs      {self.base_url}/v1/docs/
   Admin     {self.base_url}/admin/   login {self.admin["username"]}, password {self.admin["password"]}
   API key   {self.bootstrap["api_key"]}
-  Command   {self.bootstrap["command_uuid"]}   hello
-  User      {self.bootstrap["user_uuid"]}   Ada Lovelace
+  Command   {self.bootstrap["command"]["uuid"]}   {self.bootstrap["command"]["name"]}
+  User      {self.bootstrap["user"]["uuid"]}   {self.bootstrap["user"]["full_name"]}
 
   Paste this into another terminal; three callbacks will arrive here, two seconds apart:
 
@@ -184,26 +185,22 @@ class _Run:
                 probe.bind((self._host, self._port))
             except PermissionError as error:
                 raise CommandError(f"Port {self._port} is for root only: choose another, make run PORT=8000") from error
-            except socket.gaierror as error:
-                raise CommandError(f"HOST={self._host} is no address of this machine.") from error
             except OSError as error:
-                holder = leftovers.listener(self._port)
+                if error.errno != errno.EADDRINUSE:
+                    raise CommandError(
+                        f"HOST={self._host} is no address of this machine ({error.strerror})."
+                    ) from error
+                holder = leftovers.listener(self._port) or "somebody else"
                 raise CommandError(
-                    f"Cannot listen on {self._host}:{self._port} ({error.strerror}{f': {holder}' if holder else ''}). "
-                    f"Choose another port: make run PORT={embedded.free_port()}"
+                    f"Port {self._port} is taken by {holder}. Choose another: make run PORT={embedded.free_port()}"
                 ) from error
 
     def _start_servers(self) -> dict[str, str]:
         """Starts what is ours and returns the environment for every process that uses it."""
-        own = [
-            name
-            for name, server in (("PostgreSQL", self._servers.postgres), ("Valkey", self._servers.valkey))
-            if server is not None
-        ]
-        if own:
-            began = time.monotonic()
-            self._servers.start()
-            self._group.say(f"{' and '.join(own)} started in {time.monotonic() - began:.1f} s, under {self._local}")
+        began = time.monotonic()
+        self._servers.start()
+        if names := " and ".join(server.name for server in self._servers.own):
+            self._group.say(f"{names} started in {time.monotonic() - began:.1f} s, under {self._local}")
         connection = self._servers.connection
         embedded.write_connection(self._local, connection)
         return os.environ | {
@@ -309,7 +306,7 @@ class _Run:
             if readiness.is_new():
                 self._group.show(first_steps.banner())
             dead = self._servers.dead()
-            return f"{dead} has ended, see {self._local / f'{dead.lower()}.log'}" if dead else None
+            return f"{dead.name} has ended, see {dead.log}" if dead else None
 
         return self._group.run(look_after)
 

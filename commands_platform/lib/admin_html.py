@@ -1,0 +1,160 @@
+"""Small pieces of HTML for the admin's pages, escaped, in the classes of its theme. All times are UTC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+Tone = Literal["neutral", "info", "success", "warning", "danger"]
+
+NOTHING = SafeString('<span class="text-subtle">–</span>')
+_LONGEST_BLOCK = 64 * 1024
+
+_TONES: dict[Tone, str] = {
+    "neutral": "bg-base-500/8 text-base-700 dark:bg-base-500/20 dark:text-base-200",
+    "info": "bg-blue-100 text-blue-700 dark:bg-blue-500/20 dark:text-blue-400",
+    "success": "bg-green-100 text-green-700 dark:bg-green-500/20 dark:text-green-400",
+    "warning": "bg-orange-100 text-orange-700 dark:bg-orange-500/20 dark:text-orange-400",
+    "danger": "bg-red-100 text-red-700 dark:bg-red-500/20 dark:text-red-400",
+}
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def badge(text: object, tone: Tone = "neutral") -> SafeString:
+    """A coloured label."""
+    return format_html(
+        '<span class="inline-block font-semibold h-6 leading-6 px-2 rounded-default text-[11px] uppercase'
+        ' whitespace-nowrap {}">{}</span>',
+        _TONES[tone],
+        text,
+    )
+
+
+def badges(texts: Iterable[object], *, most: int | None = None) -> SafeString:
+    """Labels in a row; beyond `most` of them only their number is told."""
+    every = list(texts)
+    shown = every[:most]
+    row = format_html_join(" ", "{}", ((plain_badge(text),) for text in shown))
+    rest = len(every) - len(shown)
+    return format_html('<span class="cp-badges">{}{}</span>', row, f" +{rest}" if rest else "")
+
+
+def plain_badge(text: object) -> SafeString:
+    """A label whose text keeps its case: a scope, the name of an event."""
+    return format_html('<span class="cp-chip">{}</span>', text)
+
+
+def mono(text: object) -> SafeString:
+    """Text that is to be read letter by letter."""
+    return format_html('<span class="cp-mono">{}</span>', text) if text else NOTHING
+
+
+def subtle(text: object) -> SafeString:
+    return format_html('<span class="text-subtle">{}</span>', text)
+
+
+def two_lines(first: object, second: object) -> SafeString:
+    """A cell with what matters above what explains it."""
+    return format_html(
+        '<span class="cp-two-lines"><span>{}</span><span class="text-subtle text-xs">{}</span></span>', first, second
+    )
+
+
+def link(url: str, text: object) -> SafeString:
+    return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', url, text)
+
+
+def link_to(name: str, *arguments: object, text: object, query: str = "") -> SafeString:
+    """A link to a page of the admin by its URL's name, without `admin:`; the bare text where there is no such page."""
+    try:
+        url = reverse(f"admin:{name}", args=arguments)
+    except NoReverseMatch:
+        return format_html("{}", text)
+    return link(url + query, text)
+
+
+def instant(value: datetime | None) -> SafeString:
+    """`2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title."""
+    if value is None:
+        return NOTHING
+    exact = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}" class="whitespace-nowrap cp-figures">{}</time>',
+        exact.isoformat(),
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S"),
+    )
+
+
+def instant_and_distance(value: datetime | None) -> SafeString:
+    """The instant above its distance from now."""
+    return NOTHING if value is None else two_lines(instant(value), distance(value))
+
+
+def instant_in_full(value: datetime | None) -> SafeString:
+    """The instant and its distance from now, in one line, for a page about one object."""
+    return NOTHING if value is None else format_html("{} UTC {}", instant(value), subtle(f"· {distance(value)}"))
+
+
+def distance(value: datetime, *, now: datetime | None = None) -> str:
+    """`3 min ago`, `in 2 h`, `now`."""
+    seconds = round((value - (now or timezone.now())).total_seconds())
+    if seconds == 0:
+        return "now"
+    words = rough_span(timedelta(seconds=abs(seconds)))
+    return f"in {words}" if seconds > 0 else f"{words} ago"
+
+
+def rough_span(span: timedelta) -> str:
+    """The span in its largest whole unit: `45 s`, `3 min`, `2 h`, `12 d`."""
+    seconds = int(span.total_seconds())
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return "0 s"
+
+
+def exact_span(span: timedelta) -> str:
+    """The span in all its units: `1 h 30 min`."""
+    seconds, words = int(span.total_seconds()), []
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            words.append(f"{count} {unit}")
+    return " ".join(words) or "0 s"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes for people: `812 B`, `1.2 KiB`."""
+    if count is None:
+        return "–"
+    return f"{count} B" if count < 1024 else f"{count / 1024:.1f} KiB"
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL. Lists show no more of it: paths and queries may hold a receiver's own secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not a URL)"
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def pretty_json(value: Any) -> SafeString:
+    """A JSON value, indented, in a box that scrolls; a very long one is cut."""
+    return block(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def block(text: str) -> SafeString:
+    """Text as it is, in a box that scrolls; a very long one is cut."""
+    rest = len(text) - _LONGEST_BLOCK
+    note = format_html('<p class="text-subtle mt-2">{} more characters are not shown.</p>', rest) if rest > 0 else ""
+    return format_html('<pre class="cp-block">{}</pre>{}', text[:_LONGEST_BLOCK], note)

@@ -1,0 +1,199 @@
+"""The token endpoint and the directory over HTTP: the contract's sections 6 and 7."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.api import ApiClient, make_caller
+from tests.factories import make_api_key, make_user
+from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
+
+FETCH = "/v1/auth/fetch-command-exchange-token/"
+UNKNOWN = "8f2e6a38-53c1-4f3c-9a51-0d6f4b6a1c11"
+pytestmark = pytest.mark.django_db
+DIRECTORY = ["/v1/me/", "/v1/organization/", "/v1/users/"]
+
+
+def test_a_user_is_exchanged_for_a_token_that_works(alice: ApiClient) -> None:
+    response = alice.post(FETCH, {"user_uuid": str(alice.caller.user.uuid)}, token=None)
+
+    assert response.status_code == 200
+    assert list(response.json()) == ["token"]
+    assert alice.get("/v1/platform/activity/", token=response.json()["token"]).status_code == 200
+
+
+def test_with_context_it_tells_the_user_and_their_organization(alice: ApiClient) -> None:
+    user, organization = alice.caller.user, alice.caller.organization
+
+    answer = alice.post(FETCH, {"user_uuid": str(user.uuid), "include_user_context": True}).json()
+
+    assert list(answer) == ["token", "user", "organization"]
+    assert answer["user"] == {
+        "uuid": str(user.uuid),
+        "full_name": user.full_name,
+        "email": user.email,
+        "role": "member",
+        "is_active": True,
+        "timezone": "UTC",
+    }
+    assert answer["organization"] == {
+        "uuid": str(organization.uuid),
+        "name": organization.name,
+        "timezone": "UTC",
+        "is_active": True,
+    }
+
+
+def test_it_works_without_the_slash(alice: ApiClient) -> None:
+    assert alice.post(FETCH[:-1], {"user_uuid": str(alice.caller.user.uuid)}).status_code == 200
+
+
+@pytest.mark.parametrize("who", ["unknown", "inactive"])
+def test_an_unknown_or_inactive_user_is_406_without_a_code(alice: ApiClient, who: str) -> None:
+    uuid = UNKNOWN if who == "unknown" else str(make_user(alice.caller.organization, is_active=False).uuid)
+
+    response = alice.post(FETCH, {"user_uuid": uuid})
+
+    assert response.status_code == 406
+    assert response.json() == {"detail": 'Could not find the user related to "user_uuid"'}
+
+
+def test_a_command_that_is_not_public_cannot_act_for_another_organizations_user(
+    alice: ApiClient, mallory: ApiClient
+) -> None:
+    response = alice.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})
+
+    assert response.status_code == 406
+    assert response.json() == {
+        "detail": "Command is not Public and cannot request exchange tokens of non-same-org users"
+    }
+
+
+def test_a_public_command_can(mallory: ApiClient) -> None:
+    public = ApiClient(make_caller(is_public=True))
+
+    response = public.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})
+
+    assert response.status_code == 200
+    assert public.get("/v1/platform/activity/", token=response.json()["token"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"user_uuid": None},
+        {"user_uuid": "x"},
+        {"user_uuid": 5},
+        {"user_uuid": UNKNOWN, "include_user_context": "yes"},
+    ],
+)
+def test_a_body_that_is_wrong_is_refused(alice: ApiClient, body: dict[str, object]) -> None:
+    response = alice.post(FETCH, body)
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "params_validation_error"
+
+
+def test_the_key_must_be_bound_to_a_command(alice: ApiClient) -> None:
+    _, key = make_api_key(alice.caller.organization)
+
+    response = alice.post(FETCH, {"user_uuid": str(alice.caller.user.uuid)}, key=key)
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "api_key_without_command"
+
+
+def test_the_key_must_have_the_scope(alice: ApiClient) -> None:
+    client = ApiClient(alice.caller.with_scopes("STORAGE"))
+
+    for response in (client.post(FETCH, {}), *(client.get(path) for path in DIRECTORY)):
+        assert response.status_code == 403
+        assert response.json()["code"] == "insufficient_scope"
+
+
+@pytest.mark.parametrize("path", [*DIRECTORY, f"/v1/users/{UNKNOWN}/"])
+def test_the_directory_answers_nobody_without_a_key(alice: ApiClient, path: str) -> None:
+    for each in (path, path[:-1]):
+        response = alice.get(each, key=None)
+
+        assert response.status_code == 401
+        assert response.json()["code"] == "not_authenticated"
+
+
+def test_me_is_the_keys_organization_and_command_and_the_tokens_user(alice: ApiClient) -> None:
+    answer = alice.get("/v1/me/").json()
+
+    assert answer["organization"]["uuid"] == str(alice.caller.organization.uuid)
+    assert answer["command"] == {"uuid": str(alice.caller.command.uuid), "name": alice.caller.command.name}
+    assert answer["user"]["uuid"] == str(alice.caller.user.uuid)
+    assert alice.get("/v1/me", token=None).json()["user"] is None
+
+
+def test_the_organization_is_the_keys(alice: ApiClient) -> None:
+    answer = alice.get("/v1/organization").json()
+
+    assert list(answer) == ["uuid", "name", "timezone", "is_active"]
+    assert answer["uuid"] == str(alice.caller.organization.uuid)
+
+
+def test_the_users_are_the_organizations_a_page_at_a_time(alice: ApiClient, mallory: ApiClient) -> None:
+    for name in ("Bea", "Cleo"):
+        make_user(alice.caller.organization, full_name=name)
+
+    answer = alice.get("/v1/users/?limit=2").json()
+
+    assert answer["count"] == 3
+    assert [user["full_name"] for user in answer["results"]] == ["Ada Lovelace", "Bea"]
+    assert list(answer["results"][0]) == ["uuid", "full_name", "email", "role", "is_active", "timezone"]
+    assert answer["previous"] is None
+    assert "limit=2&offset=2" in answer["next"]
+    assert str(mallory.caller.user.uuid) not in str(alice.get("/v1/users/").json())
+
+
+def test_a_user_has_their_own_zone_or_their_organizations(alice: ApiClient) -> None:
+    alice.caller.organization.timezone = "Europe/Berlin"
+    alice.caller.organization.save(update_fields=["timezone"])
+    traveller = make_user(alice.caller.organization, timezone="Asia/Tokyo")
+
+    assert alice.get(f"/v1/users/{alice.caller.user.uuid}/").json()["timezone"] == "Europe/Berlin"
+    assert alice.get(f"/v1/users/{traveller.uuid}").json()["timezone"] == "Asia/Tokyo"
+
+
+def test_a_strangers_user_is_not_found(alice: ApiClient, mallory: ApiClient) -> None:
+    for uuid in (mallory.caller.user.uuid, uuid4()):
+        response = alice.get(f"/v1/users/{uuid}/")
+
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Not found.", "code": "not_found"}
+
+
+def test_an_unknown_path_is_json_too(alice: ApiClient) -> None:
+    response = alice.get("/v1/nothing/here")
+
+    assert response.status_code == 404
+    assert response.json() == {"detail": "Not found.", "code": "not_found"}
+
+
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
+def test_a_hostile_body_gets_a_clear_error(alice: ApiClient, name: str) -> None:
+    response = alice.request("POST", FETCH, raw=HOSTILE_BODIES[name])
+
+    assert 400 <= response.status_code < 500
+    assert "detail" in response.json()
+
+
+@pytest.mark.parametrize("query", HOSTILE_QUERIES)
+def test_a_hostile_query_gets_a_clear_answer(alice: ApiClient, query: str) -> None:
+    for path in DIRECTORY:
+        assert alice.get(f"{path}?{query}").status_code < 500
+
+
+@pytest.mark.parametrize("segment", HOSTILE_PATH_SEGMENTS)
+def test_a_hostile_path_gets_a_clear_answer(alice: ApiClient, segment: str) -> None:
+    response = alice.get(f"/v1/users/{segment}/")
+
+    assert response.status_code in {400, 404}
+    assert "detail" in response.json()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from commands_platform.processes import ProcessGroup, StopRequests
+
+
+class Scene:
+    """A group whose output is kept, and the requests to stop it."""
+
+    def __init__(self, *, patience: float = 5.0) -> None:
+        self.stop = StopRequests()
+        self.stop.stop_interrupting()
+        self.output = io.StringIO()
+        self.group = ProcessGroup(self.stop, patience=patience, output=self.output)
+
+    def start(self, name: str, command: str) -> None:
+        self.group.start(name, command, environment=dict(os.environ), directory=Path("/"))
+
+    def stop_when_shown(self, text: str) -> str | None:
+        """A `find_problem` that finds none and asks for a stop once the text has been printed."""
+        if text in self.output.getvalue():
+            self.stop.note()
+        return None
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.group.end()
+
+
+def no_problem() -> str | None:
+    return None
+
+
+def test_each_line_is_shown_under_its_childs_name_and_an_unfinished_one_too(scene: Scene) -> None:
+    scene.start("web", "echo one; printf two")
+
+    scene.group.run(no_problem)
+
+    shown = [line.split(" ", 1)[1] for line in scene.output.getvalue().splitlines()]
+    assert shown[:2] == ["web | one", "web | two"]
+
+
+def test_a_requested_stop_ends_every_child_with_status_0(scene: Scene) -> None:
+    scene.start("web", "echo running; exec sleep 60")
+    scene.start("beat", "exec sleep 60")
+
+    status = scene.group.run(lambda: scene.stop_when_shown("running"))
+
+    assert status == 0
+    assert "Stopping" in scene.output.getvalue()
+    assert not [child for child in psutil.Process().children() if "sleep" in child.name()]
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("exit 3", 3, "web stopped with status 3; stopping the rest"),
+        ("exit 0", 1, "web stopped with status 0; stopping the rest"),
+        ("kill -KILL $$", 137, "web was ended by SIGKILL; stopping the rest"),
+        ("exec /no/such/program", 127, "web stopped with status 127; stopping the rest"),
+    ],
+)
+def test_a_child_that_ends_by_itself_ends_the_rest(scene: Scene, command: str, status: int, said: str) -> None:
+    scene.start("beat", "exec sleep 60")
+    scene.start("web", command)
+
+    assert scene.group.run(no_problem) == status
+    assert said in scene.output.getvalue()
+
+
+def test_a_problem_elsewhere_ends_every_child(scene: Scene) -> None:
+    scene.start("web", "exec sleep 60")
+
+    status = scene.group.run(lambda: "Valkey has ended")
+
+    assert status == 1
+    assert "Valkey has ended; stopping everything" in scene.output.getvalue()
+
+
+def test_a_child_that_will_not_end_is_killed_with_what_it_started() -> None:
+    scene = Scene(patience=0.3)
+    scene.start("web", "trap '' TERM; sleep 60 & echo grandchild $!; while true; do wait; done")
+
+    scene.group.run(lambda: scene.stop_when_shown("grandchild"))
+
+    grandchild = int(scene.output.getvalue().split("grandchild ")[1].split()[0])
+    assert "Not ended in time, killed: web" in scene.output.getvalue()
+    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_second_request_does_not_wait_for_patience() -> None:
+    scene = Scene(patience=60)
+    scene.start("web", "trap '' TERM; echo running; while true; do sleep 60; done")
+    scene.stop.note()
+    time.sleep(0.6)
+    scene.stop.note()
+
+    began = time.monotonic()
+    status = scene.group.run(no_problem)
+
+    assert status == 0
+    assert time.monotonic() - began < 10
+
+
+def test_an_echo_of_the_first_request_is_not_urgent() -> None:
+    stop = StopRequests()
+    stop.note()
+    stop.note()
+
+    assert stop.are_there
+    assert not stop.is_urgent
+
+
+def test_a_reader_that_goes_away_is_a_request_to_stop() -> None:
+    read_end, write_end = os.pipe()
+    stop = StopRequests()
+    with os.fdopen(write_end, "w") as output:
+        group = ProcessGroup(stop, output=output)
+        group.start(
+            "web", "while true; do echo line; sleep 0.1; done", environment=dict(os.environ), directory=Path("/")
+        )
+        os.close(read_end)
+
+        status = group.run(no_problem)
+
+    assert status == 0
+    assert stop.are_there

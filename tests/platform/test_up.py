@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+
+from commands_platform import embedded, launch, leftovers
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# What the tests' own servers have set; here everything is found out anew.
+OF_THE_TESTS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "ALLOWED_HOSTS",
+    "DATABASE_POOL_SIZE",
+    "LOG_FORMAT",
+    "PORT",
+    "HOST",
+)
+
+
+class Run:
+    """`manage.py up` in a process of its own."""
+
+    def __init__(self, local: Path, port: int) -> None:
+        environment = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
+        self.local = local
+        self.port = port
+        self.output = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=REPOSITORY,
+            env=environment | {"COMMANDS_LOCAL_DIR": str(local), "PORT": str(port), "WEB_WORKERS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @property
+    def _stdout(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def read_until(self, text: str) -> None:
+        while text not in self.output:
+            line = self._stdout.readline()
+            assert line, f"{text!r} never came:\n{self.output}"
+            self.output += line
+
+    def wait(self) -> int:
+        self.output += self._stdout.read()
+        return self.process.wait(15)
+
+
+@pytest.fixture
+def runs() -> Iterator[list[Run]]:
+    runs: list[Run] = []
+    yield runs
+    for run in runs:
+        run.process.terminate()
+        run.process.communicate()
+
+
+def remaining_processes(local: Path) -> list[psutil.Process]:
+    return [
+        *leftovers.children_of_up(local),
+        *leftovers.servers_in(local / "postgres" / "data", "postgres"),
+        *leftovers.servers_in(local / "valkey", "valkey-server"),
+    ]
+
+
+def schedule_three_callbacks(run: Run) -> None:
+    kept = json.loads((run.local / "bootstrap.json").read_text())
+    body = {"name": "hello", "command_uuid": kept["command"]["uuid"], "execution_frequency": 1, "repeats": 3}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{run.port}/v1/platform/scheduling/",
+        data=json.dumps(body).encode(),
+        headers={"X-API-KEY": kept["api_key"], "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
+
+
+def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(tmp_path: Path, runs: list[Run]) -> None:
+    run = Run(tmp_path / "local", embedded.free_port())
+    runs.append(run)
+    run.read_until("Ctrl-C stops everything")
+
+    schedule_three_callbacks(run)
+    run.read_until("Schedule hello, due at")
+    second = Run(run.local, embedded.free_port())
+    second_status = second.wait()
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    status = run.wait()
+
+    assert second_status == 1
+    assert f"It runs already at http://127.0.0.1:{run.port}/ as process {run.process.pid}" in second.output
+    assert "signature valid" in run.output
+    assert status == 0
+    assert time.monotonic() - began < 10
+    assert remaining_processes(run.local) == []
+    assert embedded.read_connection(run.local) is None
+
+
+def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    first = Run(tmp_path / "local", embedded.free_port())
+    runs.append(first)
+    first.read_until("Ctrl-C stops everything")
+    first.process.kill()
+
+    second = Run(first.local, first.port)
+    runs.append(second)
+    second.read_until("Ctrl-C stops everything")
+    (deliverer,) = (
+        child for child in psutil.Process(second.process.pid).children() if "deliverer@%h" in child.cmdline()
+    )
+    deliverer.kill()
+    status = second.wait()
+
+    assert status == 137
+    assert "deliverer was ended by SIGKILL; stopping the rest" in second.output
+    assert "Making a first organization" not in second.output
+    assert remaining_processes(first.local) == []
+
+
+def test_a_taken_port_is_told_with_a_way_out(tmp_path: Path, runs: list[Run]) -> None:
+    port = embedded.free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        run = Run(tmp_path / "local", port)
+        runs.append(run)
+        status = run.wait()
+
+    assert status == 1
+    assert f"Port {port} is taken by process {os.getpid()}" in run.output
+    assert "make run PORT=" in run.output
+
+
+def test_the_children_of_an_earlier_run_are_known_by_their_directory(tmp_path: Path) -> None:
+    marked = dict(os.environ) | {leftovers.MARKER: str(tmp_path)}
+    with (
+        launch.start(["sleep", "60"], death_signal=signal.SIGKILL, env=marked) as ours,
+        launch.start(["sleep", "60"], death_signal=signal.SIGKILL) as another,
+    ):
+        while "sleep" not in (psutil.Process(ours.pid).name(), psutil.Process(another.pid).name()):
+            time.sleep(0.01)
+        found = leftovers.children_of_up(tmp_path)
+        leftovers.end(found, first=signal.SIGTERM, patience=5)
+
+        ended = ours.wait(5)
+        untouched = another.poll() is None
+        another.kill()
+
+    assert [process.pid for process in found] == [ours.pid]
+    assert ended == -signal.SIGTERM
+    assert untouched

@@ -1,0 +1,192 @@
+"""Writers that meet: each test holds a lock, waits until the others stand before it, and lets go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+from django.db import connection, transaction
+
+from storage import expiry
+from storage.models import Item
+from tests.api import ApiClient
+from tests.storage.calls import call, expire, put, read
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    with ThreadPoolExecutor(max_workers=4) as executor:
+        yield Threads(executor)
+
+
+class Threads:
+    """Runs calls in threads with database connections of their own."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+
+    def start(self, work: Callable[[], Result]) -> Future[Result]:
+        def run() -> Result:
+            try:
+                return work()
+            finally:
+                connection.close()
+
+        return self._executor.submit(run)
+
+
+@contextmanager
+def held(*keys: str) -> Iterator[None]:
+    """Holds the rows of these keys for the length of the block."""
+    with transaction.atomic():
+        assert len(Item.objects.select_for_update().filter(key__in=keys)) == len(keys)
+        yield
+
+
+def wait_for_waiters(count: int) -> None:
+    """Returns once as many connections to the database wait for a lock."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            # Inside a transaction the list of connections stays as it was first seen.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone()[0] >= count:
+                return
+        time.sleep(0.01)
+    pytest.fail(f"Fewer than {count} connections came to wait.")
+
+
+def test_no_increment_is_lost(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", 10)
+
+    with held("k"):
+        answers = [threads.start(lambda: call(alice, "increment", {"key": "k"})) for _ in range(3)]
+        wait_for_waiters(3)
+
+    assert sorted(answer.result().json() for answer in answers) == [11, 12, 13]
+    assert read(alice, "k") == 13
+
+
+def test_no_increment_of_a_new_item_is_lost(alice: ApiClient, threads: Threads) -> None:
+    with transaction.atomic():
+        put(alice, "k", 100)
+        answers = [threads.start(lambda: call(alice, "increment", {"key": "k"})) for _ in range(3)]
+        wait_for_waiters(3)
+        transaction.set_rollback(True)
+
+    assert sorted(answer.result().json() for answer in answers) == [1, 2, 3]
+    assert read(alice, "k") == 3
+
+
+def test_an_increment_adds_to_what_a_set_has_just_made(alice: ApiClient, threads: Threads) -> None:
+    with transaction.atomic():
+        put(alice, "k", 100)
+        answer = threads.start(lambda: call(alice, "increment", {"key": "k"}))
+        wait_for_waiters(1)
+
+    assert answer.result().json() == 101
+
+
+def test_only_one_of_two_writers_over_a_version_succeeds(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", "first")
+    params = {"key": "k", "value": "second", "if_version": 1}
+
+    with held("k"):
+        answers = [threads.start(lambda: call(alice, "set", params)) for _ in range(2)]
+        wait_for_waiters(2)
+
+    assert sorted(answer.result().status_code for answer in answers) == [200, 409]
+    assert call(alice, "get", {"key": "k"}).headers["X-Storage-Version"] == "2"
+
+
+def test_only_one_of_two_writers_makes_a_new_item(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", "expired")
+    expire("k")
+    params = {"key": "k", "value": "new", "if_version": 0}
+
+    with held("k"):
+        answers = [threads.start(lambda: call(alice, "set", params)) for _ in range(2)]
+        wait_for_waiters(2)
+
+    assert sorted(answer.result().status_code for answer in answers) == [200, 409]
+
+
+def test_a_conditional_delete_does_not_remove_a_version_it_has_not_seen(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", "first")
+
+    with transaction.atomic():
+        put(alice, "k", "second")
+        answer = threads.start(lambda: call(alice, "delete", {"key": "k", "if_version": 1}))
+        wait_for_waiters(1)
+
+    assert answer.result().status_code == 409
+    assert read(alice, "k") == "second"
+
+
+def test_a_delete_removes_what_was_written_while_it_waited(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", "first")
+
+    with transaction.atomic():
+        put(alice, "k", "second")
+        answer = threads.start(lambda: call(alice, "delete", {"key": "k"}))
+        wait_for_waiters(1)
+
+    assert answer.result().status_code == 200
+    assert not Item.objects.exists()
+
+
+@pytest.mark.parametrize("op", ["set_many", "delete_many"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_writers_of_many_items_in_opposite_orders_do_not_block_each_other(
+    alice: ApiClient, threads: Threads, op: str, exists: bool
+) -> None:
+    """In the order of the request the first would hold `a`, the second `b`, both would wait for `z`; then for each
+    other.
+    """
+    for key in "bza" if exists else "z":
+        put(alice, key, 0)
+    forth, back = ["a", "z", "b"], ["b", "z", "a"]
+
+    with held("z"):
+        one = threads.start(lambda: call(alice, "set_many", {"items": dict.fromkeys(forth, 1)}))
+        wait_for_waiters(1)
+        two = threads.start(lambda: call(alice, op, {"keys": back, "items": dict.fromkeys(back, 2)}))
+        wait_for_waiters(2)
+
+    assert [one.result().status_code, two.result().status_code] == [200, 200]
+    found = call(alice, "get_many", {"keys": forth}).json()
+    assert found == ({"a": 2, "z": 2, "b": 2} if op == "set_many" else {} if exists else {"a": 1, "b": 1})
+
+
+def test_the_sweep_passes_by_what_somebody_holds(alice: ApiClient, threads: Threads) -> None:
+    call(alice, "set_many", {"items": {"a": 1, "b": 2}, "ttl": 60})
+    expire("a", "b")
+
+    with held("a"):
+        removed = threads.start(expiry.remove_expired).result(timeout=10)
+
+    assert removed == 1
+    assert Item.objects.get().key == "a"
+
+
+def test_the_sweep_spares_an_item_that_is_written_anew(alice: ApiClient, threads: Threads) -> None:
+    put(alice, "k", "old")
+    expire("k")
+
+    with transaction.atomic():
+        put(alice, "k", "new")
+        removed = threads.start(expiry.remove_expired).result(timeout=10)
+
+    assert removed == 0
+    assert read(alice, "k") == "new"

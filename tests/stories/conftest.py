@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.receiver import Receiver
+from tests.stories.running import RunningPlatform, Team, running_platform
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[RunningPlatform]:
+    """One platform for all stories of this process; whoever kills a part of it starts it again."""
+    with running_platform() as platform:
+        yield platform
+
+
+@pytest.fixture
+def team(platform: RunningPlatform, receiver: Receiver) -> Team:
+    return Team(platform, callback_url=receiver.url, name=f"Team {uuid4()}")

@@ -1,0 +1,174 @@
+"""What the product promises, told over HTTP against real processes; one worker runs them all on one platform."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.receiver import Answer, Receiver
+from tests.stories.running import RunningPlatform, Team, wait_until
+
+pytestmark = [pytest.mark.xdist_group("stories"), pytest.mark.timeout(180)]
+
+
+def due_times(receiver: Receiver) -> list[datetime]:
+    return [datetime.fromisoformat(request.json["scheduled_execution"]["due_at"]) for request in receiver.requests]
+
+
+def test_a_scheduled_call_arrives_signed_and_its_token_works(team: Team, receiver: Receiver) -> None:
+    uuid = team.schedule(payload={"text": "Grüße"})
+
+    (request,) = receiver.wait_for(1)
+
+    Webhook(team.made["command"]["signing_secret"]).verify(request.body, request.headers)
+    assert request.headers["x-dailybot-signature"] == team.made["command"]["signature"]
+    body = request.json
+    assert body["payload"] == {"text": "Grüße"}
+    assert body["user_uuid"] == team.made["user"]["uuid"]
+    assert body["scheduled_execution"]["uuid"] == uuid
+    team.token = body["exchange_token"]
+    assert team.get(f"/v1/platform/scheduling/{uuid}/").json["is_active"] is False
+    assert team.post("/v1/platform/storage/", {"op": "set", "params": {"key": "k", "value": 1}}).json == 1
+    wait_until(lambda: team.ledger(uuid) == [("delivered", "")])
+
+
+def test_a_period_of_a_second_with_three_repeats_fires_three_times_on_whole_seconds(
+    team: Team, receiver: Receiver
+) -> None:
+    uuid = team.schedule(execution_frequency=1, repeats=3)
+
+    receiver.wait_for(3)
+    time.sleep(2.5)
+
+    due = due_times(receiver)
+    assert len(due) == 3
+    assert all(each.microsecond == 0 for each in due)
+    assert [(later - earlier).total_seconds() for earlier, later in pairwise(due)] == [1, 1]
+    assert team.get(f"/v1/platform/scheduling/{uuid}/").json["is_active"] is False
+
+
+def test_a_paused_schedule_sends_nothing(team: Team, receiver: Receiver) -> None:
+    uuid = team.schedule(execution_frequency=1)
+    receiver.wait_for(1)
+
+    team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
+    # What was on its way when the pause began may still arrive.
+    time.sleep(0.5)
+    before = len(receiver.requests)
+    time.sleep(3)
+
+    assert len(receiver.requests) == before
+
+
+def test_a_503_is_tried_again_with_the_same_webhook_id(team: Team, receiver: Receiver) -> None:
+    receiver.answer_with(Answer(503), Answer(503))
+
+    uuid = team.schedule()
+    requests = receiver.wait_for(3)
+
+    assert len({request.webhook_id for request in requests}) == 1
+    assert [request.json["scheduled_execution"]["attempt"] for request in requests] == [1, 2, 3]
+    wait_until(lambda: team.ledger(uuid) == [("delivered", "")])
+
+
+def test_an_event_reaches_its_hook(team: Team, receiver: Receiver) -> None:
+    hook = team.post("/v1/platform/event-subscription/", {"subscriptions": ["kudos.*"]}).json["hook_uuid"]
+
+    team.post("/v1/platform/events/", {"event": "kudos.posted", "body": {"from": "Ada"}})
+    team.post("/v1/platform/events/", {"event": "forms.response.created"})
+    (request,) = receiver.wait_for(1)
+
+    assert request.json["event"] == "kudos.posted"
+    assert request.json["hook"] == {"id": hook, "name": "hello"}
+    assert request.json["body"] == {"from": "Ada"}
+    Webhook(team.made["command"]["signing_secret"]).verify(request.body, request.headers)
+
+
+def test_a_deliverer_that_is_killed_in_mid_post_loses_nothing(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    receiver.answer_with(Answer(delay=1.5))
+    uuid = team.schedule()
+    receiver.wait_for(1)
+
+    platform.kill("deliverer")
+    platform.start("deliverer")
+    first, second = receiver.wait_for(2, timeout=30)
+
+    assert first.webhook_id == second.webhook_id
+    wait_until(lambda: team.ledger(uuid) == [("delivered", "")])
+
+
+def test_a_broker_that_forgets_everything_loses_nothing(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    platform.stop("dispatcher")
+    platform.stop("deliverer")
+    uuids = [team.schedule() for _ in range(5)]
+
+    platform.redis().flushall()
+    platform.start("dispatcher")
+    platform.start("deliverer")
+    receiver.wait_for(5, timeout=30)
+
+    wait_until(lambda: all(team.ledger(uuid) == [("delivered", "")] for uuid in uuids))
+
+
+def test_a_broker_that_goes_away_and_comes_back_loses_nothing(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    assert platform.servers.valkey is not None
+    platform.servers.valkey.stop()
+    created = [team.schedule() for _ in range(3)]
+    assert platform.call("GET", "/readyz").status == 503
+
+    platform.servers.valkey.start()
+    receiver.wait_for(3, timeout=40)
+
+    wait_until(lambda: all(team.ledger(uuid) == [("delivered", "")] for uuid in created))
+    platform.wait_until_ready()
+
+
+def test_a_database_that_restarts_is_found_again(platform: RunningPlatform, team: Team, receiver: Receiver) -> None:
+    assert platform.servers.postgres is not None
+    uuid = team.schedule(execution_frequency=1)
+    receiver.wait_for(2)
+
+    platform.servers.postgres.stop()
+    platform.servers.postgres.start()
+    before = len(receiver.requests)
+    platform.wait_until_ready()
+    receiver.wait_for(before + 3, timeout=40)
+
+    team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
+    # What was under way may come twice, and is then known by its id.
+    ids = {(request.json["scheduled_execution"]["due_at"], request.webhook_id) for request in receiver.requests}
+    assert len(ids) == len(set(due_times(receiver)))
+    assert Counter(state for state, _ in team.ledger(uuid)).keys() <= {"delivered", "skipped", "cancelled"}
+
+
+def test_two_beats_and_two_dispatchers_fire_no_slot_twice(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    for name in ("beat", "dispatcher", "deliverer"):
+        platform.start(name, number=2)
+    try:
+        uuids = [team.schedule(execution_frequency=1, repeats=4) for _ in range(10)]
+        receiver.wait_for(40, timeout=40)
+        time.sleep(1.5)
+    finally:
+        for name in ("beat", "dispatcher", "deliverer"):
+            platform.stop(name, number=2)
+
+    sent = Counter(
+        (request.json["scheduled_execution"]["uuid"], request.json["scheduled_execution"]["due_at"])
+        for request in receiver.requests
+    )
+    assert max(sent.values()) == 1
+    assert len(sent) == 40
+    assert {uuid for uuid, _ in sent} == set(uuids)
