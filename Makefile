@@ -5,11 +5,11 @@ PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input -
 TEST_PROCESSES ?= 2
 
 # Every check is a target of its own too: `make check-types`.
-CHECKS := lint format types imports migrations deploy schema
+CHECKS := lint format types imports migrations deploy schema production
 
 # No server is asked while checking, but settings insist on knowing one.
 CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ \
-	DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0
+	DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 DATABASE_POOL_SIZE=0
 
 .PHONY: run test bench check $(CHECKS:%=check-%) FORCE
 
@@ -39,13 +39,16 @@ check-imports:
 	@$(CHECK_SETTINGS) .venv/bin/lint-imports
 
 check-migrations:
-	@$(CHECK_SETTINGS) $(PYTHON) manage.py makemigrations --check --dry-run
+	@$(CHECK_SETTINGS) $(PYTHON) -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
 
 check-deploy:
 	@$(CHECK_SETTINGS) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
 check-schema:
 	@$(CHECK_SETTINGS) $(PYTHON) manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+check-production:
+	@$(PYTHON) -m tests.production_files
 
 .venv/%.installed: requirements/%.txt
 	@$(FIND_OR_MAKE_VENV)

@@ -151,7 +151,7 @@ class PostgresServer:
         self._log = _Log(log)
         self._durable = durable
         self._shared_buffers = shared_buffers
-        self._sockets = directory
+        self._sockets = _socket_directory(directory)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -171,7 +171,10 @@ class PostgresServer:
         if not self._data.exists():
             self._initialize(binaries, account)
         self._check_version()
-        self._sockets = self._socket_directory(account)
+        if self._sockets != self._directory:
+            write_private(self._short_directory_note(), str(self._sockets))
+            self._sockets.mkdir(mode=0o700)
+            _hand_over(self._sockets, account)
         self._log.begin()
         with self.log.open("ab") as output:
             self._process = launch.start(
@@ -205,7 +208,6 @@ class PostgresServer:
             self._process = None
         if self._sockets != self._directory:
             shutil.rmtree(self._sockets, ignore_errors=True)
-            self._sockets = self._directory
 
     def kill(self) -> None:
         """Ends every process of the server at once, as a crash would."""
@@ -286,16 +288,6 @@ class PostgresServer:
                 f"{self._data} was made by PostgreSQL {version}, and this is {_POSTGRES_MAJOR}: "
                 "move it away, or restore a dump of it into a new one"
             )
-
-    def _socket_directory(self, account: Account | None) -> Path:
-        """Where the socket goes: the directory itself, unless its path is too long, or cannot stand in a URL."""
-        longest = self._directory / f".s.PGSQL.{_POSTGRES_PORT}"
-        if len(os.fsencode(longest)) <= _LONGEST_SOCKET_PATH and not set(str(longest)) & set(',"'):
-            return self._directory
-        short = Path(tempfile.mkdtemp(prefix="commands-"))
-        _hand_over(short, account)
-        write_private(self._short_directory_note(), str(short))
-        return short
 
     def _short_directory_note(self) -> Path:
         # Not inside: there the server's account could make root remove what it likes.
@@ -592,6 +584,14 @@ def _environment() -> dict[str, str]:
     """Enough to run a program: neither the platform's secrets nor variables that change what PostgreSQL does."""
     kept = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {"LC_ALL": "C"} | {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _socket_directory(data_home: Path) -> Path:
+    """Where PostgreSQL's socket goes: beside the data, unless that path is too long, or cannot stand in a URL."""
+    longest = data_home / f".s.PGSQL.{_POSTGRES_PORT}"
+    if len(os.fsencode(longest)) <= _LONGEST_SOCKET_PATH and not set(str(longest)) & set(',"'):
+        return data_home
+    return Path(tempfile.gettempdir()) / f"commands-{secrets.token_hex(8)}"
 
 
 def _account_for(directory: Path) -> Account | None:

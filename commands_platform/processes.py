@@ -156,11 +156,19 @@ class ProcessGroup:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
-        self._relay(0)
+        while self._relay(0):
+            pass
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+        for child in self._children:
+            if child.process.stdout is not None:
+                child.process.stdout.close()
+        self._children.clear()
 
-    def _relay(self, seconds: float) -> None:
-        """Shows what children have printed, waiting at most so long for the first of it."""
-        for key, _ in self._selector.select(seconds):
+    def _relay(self, seconds: float) -> bool:
+        """Shows what children have printed, waiting at most so long for the first of it; false if there was nothing."""
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
             child: _Child = key.data
             read = os.read(key.fd, 65536)
             if not read:
@@ -172,6 +180,7 @@ class ProcessGroup:
             child.unfinished_line = rest
             for line in lines:
                 self._print(child.name, line.decode(errors="replace"), child.colour)
+        return bool(ready)
 
     def _print(self, name: str, text: str, colour: str | None) -> None:
         self._printer.write(Message(type="line", data=text, time=datetime.now().astimezone(), name=name, colour=colour))
@@ -204,7 +213,8 @@ class _Output:
             self._is_broken = True
             self._stop.note()
             # Python would try once more when it exits, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 def _how_it_ended(status: int) -> str:

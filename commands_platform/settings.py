@@ -14,7 +14,7 @@ from typing import Any
 
 import environ
 
-from commands_platform import __version__, embedded, env
+from commands_platform import __version__, admin_site, embedded, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
 from deliveries.address_guard import parse_networks
@@ -243,6 +243,9 @@ CALLBACK_ALLOWED_NETWORKS = env.parsed(
 CALLBACK_ALLOWED_PORTS = frozenset(int(port) for port in env.words("CALLBACK_ALLOWED_PORTS")) or None
 CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
 DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))
+# Beyond the last retry, which is 17 h 36 min after the first attempt, with its jitter.
+DELIVERY_EXPIRES_AFTER = env.seconds("DELIVERY_EXPIRES_AFTER_SECONDS", 24 * 3600, minimum=60, maximum=30 * 24 * 3600)
+DELIVERY_ORIGIN_LIMIT = env.integer("DELIVERY_ORIGIN_LIMIT", 50, minimum=1, maximum=1000)
 DELIVERY_LEASE = env.seconds("DELIVERY_LEASE_SECONDS", 60, minimum=2, maximum=3600)
 DELIVERY_WINDOW = env.integer("DELIVERY_WINDOW", 100, minimum=1, maximum=1000)
 DISPATCH_BATCH = env.integer("DISPATCH_BATCH", 1000, minimum=1, maximum=10_000)
@@ -256,10 +259,6 @@ logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL)
 
 # Admin
 
-UNFOLD = {
-    "SITE_TITLE": "Commands Platform",
-    "SITE_HEADER": "Commands Platform",
-    "SITE_SYMBOL": "schedule_send",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = admin_site.UNFOLD
+# Its login page does not say where to go next.
+LOGIN_REDIRECT_URL = "admin:index"

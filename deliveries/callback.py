@@ -21,7 +21,7 @@ class CallbackRequest:
     """A POST, ready for libcurl."""
 
     url: str
-    headers: list[str]
+    headers: list[str | bytes]
     body: bytes
 
 
@@ -40,11 +40,19 @@ def build_request(claim: Claim, *, now: datetime) -> CallbackRequest:
             f"webhook-signature: {signature}",
             f"X-DailyBot-Signature: {claim.command.signature}",
             f"X-Correlation-Id: {message_id}",
+            *_extra_headers(claim),
             # libcurl would wait for a "100 Continue" before a body of more than 1 MiB.
             "Expect:",
         ],
         body=body,
     )
+
+
+def _extra_headers(claim: Claim) -> list[bytes]:
+    if not claim.headers:
+        return []
+    # HTTP's own encoding of header values; pycurl would refuse a text that is not ASCII.
+    return [f"{name}: {value}".encode("latin-1") for name, value in orjson.loads(claim.headers).items()]
 
 
 def _body(claim: Claim) -> bytes:

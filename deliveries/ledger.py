@@ -19,6 +19,7 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.identifiers import new_ledger_id
+from deliveries.address_guard import origin_of
 from deliveries.models import Kind, Reason, State
 from deliveries.signals import deliveries_failed
 
@@ -42,9 +43,13 @@ class Claim:
     kind: str
     reason: str
     url: str
+    origin: str
+    headers: str
+    timeout: int | None
     body: str
     attempt: int
     max_attempts: int
+    due_again_at: datetime
     command: CommandFacts
     user_id: int | None
     user_token_generation: int
@@ -81,6 +86,9 @@ class NewRow:
     skipped: Reason | None = None
     last_due_at: datetime | None = None
     slot_count: int = 1
+    headers: str = ""
+    timeout: int | None = None
+    max_attempts: int | None = None
 
     @property
     def state(self) -> State:
@@ -91,35 +99,39 @@ class NewRow:
 _INSERT = """
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
-    reason, url, body, attempt_count, max_attempts, next_attempt_at, attempts, created_at, finished_at
+    reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, attempts, created_at,
+    finished_at
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
-       v.slot_count, v.state, v.reason, v.url, v.body, 0, %(max_attempts)s,
+       v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, v.timeout, v.body, 0, v.max_attempts,
        CASE WHEN v.state = 'pending' THEN v.due_at END, '[]', %(now)s, CASE WHEN v.state <> 'pending' THEN %(now)s END
 FROM unnest(
     %(ids)s::uuid[], %(organizations)s::bigint[], %(commands)s::bigint[], %(users)s::bigint[], %(kinds)s::text[],
     %(sources)s::uuid[], %(destinations)s::text[], %(due)s::timestamptz[], %(last_due)s::timestamptz[],
-    %(counts)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(urls)s::text[], %(bodies)s::text[]
+    %(counts)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(urls)s::text[], %(origins)s::text[],
+    %(headers)s::text[], %(timeouts)s::smallint[], %(bodies)s::text[], %(max_attempts)s::smallint[]
 ) AS v(id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count,
-       state, reason, url, body)
+       state, reason, url, origin, headers, timeout, body, max_attempts)
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
 # The joins are outer ones: a row whose command is gone must come back to be ended, not vanish until its lease is over.
 _CLAIM = """
 WITH due AS (
-    SELECT id FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= %(now)s
+    SELECT id, next_attempt_at FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND {which}
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE deliveries_delivery d
     SET next_attempt_at = %(lease_ends)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
     FROM due WHERE d.id = due.id
-    RETURNING d.id, d.kind, d.reason, d.url, d.body, d.attempt_count, d.max_attempts, d.command_id, d.user_id
+    RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, d.attempt_count, d.max_attempts,
+              due.next_attempt_at, d.command_id, d.user_id
 )
-SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.body, claimed.attempt_count,
-       claimed.max_attempts, claimed.command_id, claimed.user_id,
+SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
+       claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.next_attempt_at, claimed.command_id,
+       claimed.user_id,
        c.token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > %(now)s THEN c.previous_signing_secret END, c.signature,
        c.is_active AND co.is_active, u.token_generation, u.is_active AND uo.is_active
@@ -128,8 +140,10 @@ LEFT JOIN organizations_command c ON c.id = claimed.command_id
 LEFT JOIN organizations_organization co ON co.id = c.organization_id
 LEFT JOIN organizations_user u ON u.id = claimed.user_id
 LEFT JOIN organizations_organization uo ON uo.id = u.organization_id
-ORDER BY claimed.id
+ORDER BY claimed.next_attempt_at, claimed.id
 """
+_CLAIM_BUT = _CLAIM.format(which="origin <> ALL(%(origins)s)")
+_CLAIM_OF = _CLAIM.format(which="origin = ANY(%(origins)s)")
 
 # A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
 _RECORD = """
@@ -152,8 +166,27 @@ RETURNING d.id, d.state, d.kind
 # An attempt that was never begun is not counted.
 _RELEASE = """
 UPDATE deliveries_delivery
-SET next_attempt_at = %(now)s, lease = NULL, attempt_count = attempt_count - 1
-WHERE id = ANY(%(ids)s) AND lease = %(lease)s AND state = 'pending'
+SET next_attempt_at = v.due_again_at, lease = NULL, attempt_count = attempt_count - 1
+FROM unnest(%(ids)s::uuid[], %(due)s::timestamptz[]) AS v(id, due_again_at)
+WHERE deliveries_delivery.id = v.id AND lease = %(lease)s AND state = 'pending'
+"""
+
+# While an origin does not answer, what is due for it waits for the next try, and does not count as tried.
+_DEFER = """
+UPDATE deliveries_delivery d
+SET next_attempt_at = CASE WHEN due.is_over THEN NULL ELSE %(until)s END,
+    state = CASE WHEN due.is_over THEN 'failed' ELSE 'pending' END,
+    reason = CASE WHEN due.is_over THEN 'expired' ELSE d.reason END,
+    finished_at = CASE WHEN due.is_over THEN %(now)s END,
+    lease = NULL
+FROM (
+    SELECT id, due_at < %(expired)s AND reason = '' AS is_over FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND origin = %(origin)s
+    ORDER BY next_attempt_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+) due
+WHERE d.id = due.id
+RETURNING d.id, d.state, d.kind
 """
 
 
@@ -161,12 +194,12 @@ def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
     """Writes the rows in one statement; how many of them were new. The caller tells a sender, after its commit."""
     if not rows:
         return 0
+    default_attempts = len(settings.DELIVERY_RETRY_DELAYS) + 1
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT,
             {
                 "now": now,
-                "max_attempts": len(settings.DELIVERY_RETRY_DELAYS) + 1,
                 "ids": [new_ledger_id() for _ in rows],
                 "organizations": [row.organization_id for row in rows],
                 "commands": [row.command_id for row in rows],
@@ -180,25 +213,43 @@ def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
                 "states": [row.state.value for row in rows],
                 "reasons": [row.skipped.value if row.skipped else "" for row in rows],
                 "urls": [row.url for row in rows],
+                "origins": [origin_of(row.url) if row.url else "" for row in rows],
+                "headers": [row.headers for row in rows],
+                "timeouts": [row.timeout for row in rows],
                 "bodies": [row.body for row in rows],
+                "max_attempts": [row.max_attempts or default_attempts for row in rows],
             },
         )
         return int(cursor.rowcount)
 
 
-def claim_due(*, limit: int, lease: timedelta) -> list[Claim]:
-    """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends."""
+def claim_due(*, limit: int, lease: timedelta, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
+    """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends.
+
+    Those of `origin` alone where one is given, else those of all origins but those in `but`.
+    """
     # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
     held_since = time.monotonic()
     now, token = clock.now(), uuid4()
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": now, "limit": limit, "lease_ends": now + lease, "lease": token})
+        cursor.execute(
+            _CLAIM_BUT if origin is None else _CLAIM_OF,
+            {
+                "now": now,
+                "limit": limit,
+                "lease_ends": now + lease,
+                "lease": token,
+                "origins": list(but) if origin is None else [origin],
+            },
+        )
         rows = cursor.fetchall()
     return [_claim(token, held_since, row) for row in rows]
 
 
 def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
-    id_, kind, reason, url, body, attempt, max_attempts, command_id, user_id, *facts = row
+    id_, kind, reason, url, origin, headers, timeout, body, attempt, max_attempts, due, command_id, user_id, *facts = (
+        row
+    )
     generation, secret, previous_secret, signature, is_command_active, user_generation, is_user_active = facts
     skip: Reason | None = None
     if not is_command_active:
@@ -212,9 +263,13 @@ def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
         kind=kind,
         reason=reason,
         url=url,
+        origin=origin,
+        headers=headers,
+        timeout=timeout,
         body=body,
         attempt=attempt,
         max_attempts=max_attempts,
+        due_again_at=due,
         command=CommandFacts(command_id, generation or 0, secrets, signature or ""),
         user_id=user_id,
         user_token_generation=user_generation or 0,
@@ -245,19 +300,52 @@ def record(outcomes: Sequence[Outcome]) -> int:
                 },
             )
             rows = cursor.fetchall()
-        # An event's own failed delivery makes no further event: a hook on failures that fails would feed itself.
-        failed = [id_ for id_, state, kind in rows if state == State.FAILED and kind != Kind.EVENT]
-        if failed:
-            deliveries_failed.send(sender=None, ids=failed)
+        _tell_failures(rows)
+    return len(rows)
+
+
+def _tell_failures(rows: Sequence[tuple[UUID, str, str]]) -> None:
+    # An event's own failed delivery makes no further event: a hook on failures that fails would feed itself.
+    failed = [id_ for id_, state, kind in rows if state == State.FAILED and kind != Kind.EVENT]
+    if failed:
+        deliveries_failed.send(sender=None, ids=failed)
+
+
+def defer(*, origin: str, by: timedelta, limit: int) -> int:
+    """Puts off up to `limit` due deliveries of an origin that does not answer; how many they were.
+
+    Those that have been due for longer than every retry would have taken have failed.
+    """
+    now = clock.now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _DEFER,
+                {
+                    "now": now,
+                    "until": now + by,
+                    "expired": now - settings.DELIVERY_EXPIRES_AFTER,
+                    "origin": origin,
+                    "limit": limit,
+                },
+            )
+            rows = cursor.fetchall()
+        _tell_failures(rows)
     return len(rows)
 
 
 def release(claims: Sequence[Claim]) -> None:
-    """Gives back, at once, claims that no request was made for."""
-    by_lease: dict[UUID, list[UUID]] = {}
+    """Gives back claims that no request was made for, to be due when they were."""
+    by_lease: dict[UUID, list[Claim]] = {}
     for claim in claims:
-        by_lease.setdefault(claim.lease, []).append(claim.id)
-    now = clock.now()
+        by_lease.setdefault(claim.lease, []).append(claim)
     with connection.cursor() as cursor:
-        for lease, ids in by_lease.items():
-            cursor.execute(_RELEASE, {"now": now, "ids": ids, "lease": lease})
+        for lease, held in by_lease.items():
+            cursor.execute(
+                _RELEASE,
+                {
+                    "ids": [claim.id for claim in held],
+                    "due": [claim.due_again_at for claim in held],
+                    "lease": lease,
+                },
+            )

@@ -32,18 +32,22 @@ class Reason(models.TextChoices):
 
     MISSED = "missed", "the server was not running at the time"
     PAUSED = "paused", "the schedule was paused"
+    OVERLAP = "overlap", "the run before it was not finished"
+    OUTSIDE_WINDOW = "outside_window", "the schedule had ended when it could have been sent"
     NO_CALLBACK_URL = "no_callback_url", "neither the schedule nor its command has a callback URL"
     ORGANIZATION_INACTIVE = "organization_inactive", "the organization is inactive"
     COMMAND_INACTIVE = "command_inactive", "the command is inactive"
     USER_INACTIVE = "user_inactive", "the user it runs as is inactive"
     SCHEDULE_PAUSED = "schedule_paused", "the schedule was paused before it was sent"
     SCHEDULE_CHANGED = "schedule_changed", "the schedule was changed before it was sent"
+    SCHEDULE_DEACTIVATED = "schedule_deactivated", "the schedule was deactivated before it was sent"
     SCHEDULE_DELETED = "schedule_deleted", "the schedule was deleted before it was sent"
     HOOK_REMOVED = "hook_removed", "the hook was removed before it was sent"
     INVALID_SCHEDULE = "invalid_schedule", "its slots can no longer be computed"
     BLOCKED_ADDRESS = "blocked_address", "callbacks may not reach the receiver's address"
     REJECTED = "rejected", "the receiver's answer said not to try again"
     RETRIES_EXHAUSTED = "retries_exhausted", "every attempt failed"
+    EXPIRED = "expired", "the receiver could not be reached for too long"
     UNSENDABLE = "unsendable", "the request could not be made"
 
 
@@ -85,6 +89,11 @@ class Delivery(models.Model):
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
     url = models.TextField(blank=True, default="")
+    origin = models.TextField(
+        blank=True, default="", help_text="Scheme, host and port of the URL: whom a limit is for."
+    )
+    headers = models.TextField(blank=True, default="", help_text="Extra headers, as a JSON object; empty: none.")
+    timeout = models.PositiveSmallIntegerField(null=True, help_text="In seconds; empty: the server's.")
     body = models.TextField(blank=True, default="", help_text="As JSON, without the exchange token.")
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)
@@ -126,6 +135,8 @@ class Delivery(models.Model):
         indexes = [
             # The senders' claim; finished rows leave it, so it stays as small as the queue is.
             models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
+            # What a schedule has not sent yet: for its cancellation, whatever the length of its history.
+            models.Index(fields=["source_uuid"], name="deliveries_delivery_unsent", condition=Q(state="pending")),
         ]
 
     def __str__(self) -> str:

@@ -25,6 +25,7 @@ from deliveries.callback import build_request
 from deliveries.guard import address_guard
 from deliveries.ledger import Claim, Outcome
 from deliveries.models import Reason, State
+from deliveries.origins import Origins, OriginSettings
 from deliveries.retry_policy import is_retryable, retry_delay
 from deliveries.transfer import Result, Transfer
 
@@ -37,6 +38,8 @@ _POLL_SECONDS = 0.05
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
+_DEFER_AT_ONCE = 500
+_DEFER_SECONDS = 0.5
 _RECONNECT_SECONDS = 0.5
 
 
@@ -49,18 +52,22 @@ class SenderSettings:
     lease: timedelta
     retry_delays: Sequence[timedelta]
     guard: AddressGuard
+    origins: OriginSettings = field(default_factory=OriginSettings)
 
 
 @dataclass(slots=True)
 class _Run:
     """What one run of the loop has in hand."""
 
-    waiting: deque[Claim] = field(default_factory=deque)
+    waiting: dict[str, deque[Claim]] = field(default_factory=dict)
+    waiting_count: int = 0
     in_flight: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
     next_poll_at: float = 0.0
+    next_crowded_poll_at: float = 0.0
     more_may_be_due: bool = True
+    deferring: bool = False
     finished: int = 0
 
 
@@ -69,10 +76,12 @@ class Sender:
 
     def __init__(self, config: SenderSettings) -> None:
         self._config = config
+        self._origins = Origins(config.origins)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
         self._idle = [Transfer(config.guard) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
+        self._next_deferral: dict[str, float] = {}
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Sends until nothing is due and nothing is in flight; how many deliveries it recorded.
@@ -87,6 +96,7 @@ class Sender:
                     stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
                 if stop_at is None:
                     self._claim(run)
+                    self._defer(run)
                     self._start(run)
                 elif time.monotonic() >= stop_at:
                     break
@@ -94,44 +104,131 @@ class Sender:
                 self._record(run)
                 if run.in_flight:
                     self._multi.select(min(self._wait(), _POLL_SECONDS))
-                elif stop_at is not None or not (run.waiting or run.more_may_be_due):
+                elif stop_at is not None or not self._has_more(run):
                     break
             self._record(run, everything=True)
         finally:
             self._give_back(run)
+            self._origins.forget_quiet()
         return run.finished
+
+    def _has_more(self, run: _Run) -> bool:
+        if run.waiting_count or run.more_may_be_due or run.deferring:
+            return True
+        return any(self._origins.room(origin) for origin in self._origins.crowded())
 
     def _claim(self, run: _Run) -> None:
         """Reads ahead by a window at most, so that no claim waits here for long while its lease runs."""
         now = time.monotonic()
-        if len(run.waiting) * 2 >= self._config.window or (not run.more_may_be_due and now < run.next_poll_at):
+        crowded = self._origins.crowded()
+        # What waits for a crowded origin's turn is no reason to look for nothing else.
+        waiting = run.waiting_count - sum(len(run.waiting.get(origin, ())) for origin in crowded)
+        if waiting * 2 < self._config.window and (run.more_may_be_due or now >= run.next_poll_at):
+            limit = len(self._idle) + self._config.window - waiting
+            claims = self._claim_due(limit, but=crowded)
+            run.more_may_be_due = len(claims) == limit
+            run.next_poll_at = now + _POLL_SECONDS
+            self._take(run, claims)
+        if now >= run.next_crowded_poll_at or not run.in_flight:
+            run.next_crowded_poll_at = now + _POLL_SECONDS / 5
+            for origin in self._origins.crowded():
+                self._claim_of(run, origin)
+
+    def _claim_of(self, run: _Run, origin: str) -> None:
+        """Claims for one origin that has more due than it may have under way."""
+        room = self._origins.room(origin)
+        if not room:
             return
-        limit = len(self._idle) + self._config.window - len(run.waiting)
-        claims = _with_database(lambda: ledger.claim_due(limit=limit, lease=self._config.lease), patience=0)
-        run.waiting.extend(claims)
-        run.more_may_be_due = len(claims) == limit
-        run.next_poll_at = now + _POLL_SECONDS
+        held = len(run.waiting.get(origin, ()))
+        # An origin that answers is read ahead for as well; one that is only being tried is not.
+        ahead = self._config.window // 2 if room > 1 else 0
+        limit = room + ahead - held
+        if limit <= 0 or (held and held * 2 > ahead):
+            return
+        claims = self._claim_due(limit, origin=origin)
+        if len(claims) < limit:
+            self._origins.uncrowd(origin)
+        self._take(run, claims)
+
+    def _claim_due(self, limit: int, *, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
+        work = partial(ledger.claim_due, limit=limit, lease=self._config.lease, but=but, origin=origin)
+        return _with_database(work, patience=0)
+
+    def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
+        """Queues claims by origin, and gives back at once what goes beyond an origin's share."""
+        surplus = []
+        for claim in claims:
+            queue = run.waiting.get(claim.origin)
+            if queue is None:
+                queue = run.waiting[claim.origin] = deque()
+            if len(queue) < self._origins.room(claim.origin) + self._config.window // 2:
+                queue.append(claim)
+                run.waiting_count += 1
+            else:
+                surplus.append(claim)
+                self._origins.crowd(claim.origin)
+        if surplus:
+            _with_database(partial(ledger.release, surplus), patience=0)
+
+    def _defer(self, run: _Run) -> None:
+        """Puts off, some at a time, what is due for origins whose breaker is open: the queue's head stays short."""
+        run.deferring = False
+        for origin, seconds in self._origins.paused():
+            work = partial(ledger.defer, origin=origin, by=timedelta(seconds=seconds), limit=_DEFER_AT_ONCE)
+            held = run.waiting.pop(origin, None)
+            if held:
+                run.waiting_count -= len(held)
+                _with_database(partial(ledger.release, list(held)), patience=0)
+            if time.monotonic() >= self._next_deferral.get(origin, 0.0):
+                deferred = _with_database(work, patience=0)
+                if deferred == _DEFER_AT_ONCE:
+                    run.deferring = True
+                else:
+                    self._next_deferral[origin] = time.monotonic() + _DEFER_SECONDS
 
     def _start(self, run: _Run) -> None:
+        """Begins what there is room for, one of each origin in turn."""
+        queues = run.waiting
+        while self._idle and queues:
+            began = False
+            for origin in list(queues):
+                queue = queues[origin]
+                if not self._idle:
+                    break
+                if not self._origins.room(origin):
+                    continue
+                claim = queue.popleft()
+                run.waiting_count -= 1
+                if not queue:
+                    del queues[origin]
+                began = True
+                self._start_or_finish(run, claim)
+            if not began:
+                break
+
+    def _start_or_finish(self, run: _Run, claim: Claim) -> None:
+        ends_at = claim.held_since + self._config.lease.total_seconds()
         # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
-        freshest = time.monotonic() - (self._config.lease - self._config.timeout).total_seconds()
-        while self._idle and run.waiting:
-            claim = run.waiting.popleft()
-            if claim.held_since < freshest:
-                _with_database(partial(ledger.release, [claim]), patience=0)
-            elif claim.reason:
-                self._finish(run, claim, State.CANCELLED, claim.reason)
-            elif claim.skip is not None:
-                self._finish(run, claim, State.SKIPPED, claim.skip)
-            else:
-                self._start_one(run, claim)
+        if time.monotonic() + self._timeout_of(claim).total_seconds() > ends_at:
+            _with_database(partial(ledger.release, [claim]), patience=0)
+        elif claim.reason:
+            self._finish(run, claim, State.CANCELLED, claim.reason)
+        elif claim.skip is not None:
+            self._finish(run, claim, State.SKIPPED, claim.skip)
+        else:
+            self._start_one(run, claim)
+
+    def _timeout_of(self, claim: Claim) -> timedelta:
+        """The schedule's own timeout or the server's, and in any case less than a lease."""
+        wanted = self._config.timeout if claim.timeout is None else timedelta(seconds=claim.timeout)
+        return min(wanted, self._config.lease * 0.8)
 
     def _start_one(self, run: _Run, claim: Claim) -> None:
         transfer = self._idle.pop()
         started_at = datetime.now(UTC)
         try:
             request = build_request(claim, now=started_at)
-            transfer.start(claim, request, started_at=started_at, timeout=self._config.timeout)
+            transfer.start(claim, request, started_at=started_at, timeout=self._timeout_of(claim))
             self._multi.add_handle(transfer.curl)
         except Exception as error:
             logger.exception("delivery_unsendable", delivery=str(claim.id))
@@ -139,6 +236,7 @@ class Sender:
             self._finish(run, claim, State.FAILED, Reason.UNSENDABLE, record=_unsendable(claim, started_at, error))
             return
         self._busy.add(transfer)
+        self._origins.begin(claim.origin)
         run.in_flight += 1
 
     def _perform(self, run: _Run) -> None:
@@ -159,7 +257,12 @@ class Sender:
         run.in_flight -= 1
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
-        self._judge(run, claim, transfer.result(errno))
+        result = transfer.result(errno)
+        # A refused address tells nothing of the receiver.
+        is_answered = result.status is not None or result.error == "blocked_address"
+        if self._origins.end(claim.origin, is_answered=is_answered):
+            logger.warning("breaker_opened", delivery=str(claim.id), error=result.error)
+        self._judge(run, claim, result)
 
     def _judge(self, run: _Run, claim: Claim, result: Result) -> None:
         """Delivered, to be tried again, or failed: by CONTRACT, 2xx alone is success."""
@@ -230,12 +333,13 @@ class Sender:
 
     def _give_back(self, run: _Run) -> None:
         """Ends what is still in flight and returns every claim, so that another sender need not wait for the lease."""
-        claims = list(run.waiting)
+        claims = [claim for queue in run.waiting.values() for claim in queue]
         for transfer in list(self._busy):
             self._multi.remove_handle(transfer.curl)
             self._busy.discard(transfer)
             self._idle.append(transfer)
             if transfer.claim is not None:
+                self._origins.abandon(transfer.claim.origin)
                 claims.append(transfer.claim)
         if claims:
             _with_database(lambda: ledger.release(claims), patience=0)
@@ -282,5 +386,6 @@ def process_sender() -> Sender:
             lease=settings.DELIVERY_LEASE,
             retry_delays=settings.DELIVERY_RETRY_DELAYS,
             guard=address_guard(),
+            origins=OriginSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

@@ -6,7 +6,7 @@ that is found twice, say after a clock stepped back, a slot that is written once
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,17 +23,19 @@ from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
-from scheduling.models import FOREVER, DeactivationReason, TimezoneType, recurrence_of
-from scheduling.recurrence import missed, next_slot
+from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, TimezoneType, recurrence_of
+from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
 logger = structlog.get_logger(__name__)
 
-# A slot that is this late was delayed, not missed: it fires. A tick may come late under load.
-LATENESS_TOLERATED = timedelta(seconds=5)
+# What `fire_all` fires after an outage; the slots before them are recorded.
+MOST_MISFIRES = 100
 
 _CLAIM = """
-SELECT s.id, s.uuid, s.name, s.cron, s.execution_frequency, s.repeats, s.payload, s.callback_url, s.timezone_type,
-       s.timezone, s.anchor_at, s.next_run_at, s.organization_id, s.command_id, s.owner_id,
+SELECT s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
+       s.payload, s.callback_url, s.timezone_type, s.timezone, s.anchor_at, s.next_run_at, s.ends_at,
+       s.misfire_policy, s.misfire_grace, s.skip_overlapping, s.timeout, s.max_attempts, s.headers,
+       s.organization_id, s.command_id, s.owner_id,
        o.uuid, o.timezone, o.is_active, c.uuid, c.name, c.callback_url, c.is_active AND co.is_active,
        u.uuid, u.full_name, u.timezone, u.is_active
 FROM scheduling_scheduledexecution s
@@ -65,6 +67,9 @@ class DueSchedule:
     uuid: UUID
     name: str
     cron: str
+    cron_seconds: bool
+    dst_gap: str
+    dst_overlap: str
     execution_frequency: int
     repeats: int
     payload: str
@@ -73,6 +78,13 @@ class DueSchedule:
     own_timezone: str
     anchor_at: datetime
     next_run_at: datetime
+    ends_at: datetime | None
+    misfire_policy: str
+    misfire_grace: int
+    skip_overlapping: bool
+    timeout: int | None
+    max_attempts: int | None
+    headers: str
     organization_id: int
     command_id: int
     owner_id: int | None
@@ -148,13 +160,17 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
         schedules = [DueSchedule(*row) for row in cursor.fetchall()]
     if not schedules:
         return False, 0
+    unfinished = _with_unfinished_runs(schedules)
     batch = _Batch()
     for schedule in schedules:
         try:
-            _plan(batch, schedule, now)
+            plan = _plan(schedule, now, has_unfinished_run=schedule.uuid in unfinished)
         except Exception:
+            # A schedule that cannot be planned must not stop the others.
             logger.exception("schedule_invalid", schedule=str(schedule.uuid))
             _deactivate_invalid(batch, schedule)
+        else:
+            _apply(batch, schedule, plan, now)
     ledger.insert(batch.rows, now=now)
     _advance(batch, now)
     _publish(batch, now)
@@ -162,36 +178,97 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
     return full or batch.still_late, len(batch.rows)
 
 
-def _plan(batch: _Batch, schedule: DueSchedule, now: datetime) -> None:
-    """Decides this schedule's slots and its next run. Nothing is added to the batch when it raises."""
-    recurrence = recurrence_of(
-        cron=schedule.cron,
-        execution_frequency=schedule.execution_frequency,
-        zone=schedule.zone,
-        anchor_at=schedule.anchor_at,
-    )
-    due_at = schedule.next_run_at
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of one due schedule: its rows, its next run (None: it is completed), and the repeats left."""
+
+    rows: list[NewRow]
+    following: datetime | None
+    repeats: int
+
+
+def _plan(schedule: DueSchedule, now: datetime, *, has_unfinished_run: bool) -> _Plan:
+    """Decides on every slot from the schedule's next run on: a plain late one, or what an outage left behind."""
+    recurrence = recurrence_of(schedule, zone=schedule.zone)
+    first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
+    end = now if schedule.ends_at is None else min(now, schedule.ends_at)
     rows: list[NewRow] = []
-    if now - due_at > LATENESS_TOLERATED:
-        outage = missed(recurrence, first=due_at, now=now)
-        if outage.earlier_count:
+    if now - first <= grace:
+        fire = [first]
+    elif schedule.misfire_policy == MisfirePolicy.SKIP:
+        passed = missed(recurrence, first=first, now=max(first, min(end, now - grace)))
+        return _finish_plan(schedule, recurrence, [_missed_row(schedule, first, passed)], after=passed.latest, fired=0)
+    elif schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
+        skipped, fire = _latest_slots(recurrence, first, end, MOST_MISFIRES)
+        rows.extend([_missed_row(schedule, first, skipped)] if skipped else [])
+    else:
+        passed = missed(recurrence, first=first, now=end)
+        if passed.earlier_count:
             rows.append(
-                skipped_row(
-                    schedule, due_at, Reason.MISSED, last_due_at=outage.earlier_last, count=outage.earlier_count
-                )
+                skipped_row(schedule, first, Reason.MISSED, last_due_at=passed.earlier_last, count=passed.earlier_count)
             )
-        due_at = outage.latest
+        fire = [passed.latest]
     skip = schedule.reason_to_skip()
-    rows.append(skipped_row(schedule, due_at, skip) if skip else pending_row(schedule, due_at))
-    repeats = schedule.repeats if schedule.repeats == FOREVER or skip else schedule.repeats - 1
-    following = next_slot(recurrence, after=due_at) if repeats != 0 else None
-    batch.rows.extend(rows)
-    if following is None:
-        batch.advanced.append((schedule.id, None, repeats, False, DeactivationReason.COMPLETED))
+    if schedule.ends_at is not None and now > schedule.ends_at + grace:
+        skip = skip or Reason.OUTSIDE_WINDOW
+    if schedule.skip_overlapping and has_unfinished_run:
+        skip = skip or Reason.OVERLAP
+    if schedule.repeats != FOREVER:
+        fire = fire[: schedule.repeats]
+    rows.extend(skipped_row(schedule, slot, skip) if skip else pending_row(schedule, slot) for slot in fire)
+    return _finish_plan(schedule, recurrence, rows, after=fire[-1], fired=0 if skip else len(fire))
+
+
+def _finish_plan(
+    schedule: DueSchedule, recurrence: Recurrence, rows: list[NewRow], *, after: datetime, fired: int
+) -> _Plan:
+    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - fired
+    following = next_slot(recurrence, after=after) if repeats != 0 else None
+    if following is not None and schedule.ends_at is not None and following > schedule.ends_at:
+        following = None
+    return _Plan(rows, following, repeats)
+
+
+def _latest_slots(
+    recurrence: Recurrence, first: datetime, end: datetime, most: int
+) -> tuple[Missed | None, list[datetime]]:
+    """The latest `most` slots up to `end`, and what was missed before them, found without walking over all of those."""
+    whole = missed(recurrence, first=first, now=end)
+    surplus = whole.earlier_count + 1 - most
+    if surplus <= 0:
+        return None, [first, *slots(recurrence, after=first, until=end)]
+    low, high = first, end
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if missed(recurrence, first=first, now=middle).earlier_count + 1 <= surplus:
+            low = middle
+        else:
+            high = middle
+    skipped = missed(recurrence, first=first, now=low)
+    return skipped, list(slots(recurrence, after=skipped.latest, until=end))
+
+
+def _missed_row(schedule: DueSchedule, first: datetime, passed: Missed) -> NewRow:
+    return skipped_row(schedule, first, Reason.MISSED, last_due_at=passed.latest, count=passed.earlier_count + 1)
+
+
+def _apply(batch: _Batch, schedule: DueSchedule, plan: _Plan, now: datetime) -> None:
+    batch.rows.extend(plan.rows)
+    if plan.following is None:
+        batch.advanced.append((schedule.id, None, plan.repeats, False, DeactivationReason.COMPLETED))
         batch.completed.append(schedule)
     else:
-        batch.advanced.append((schedule.id, following, repeats, True, ""))
-        batch.still_late = batch.still_late or following <= now
+        batch.advanced.append((schedule.id, plan.following, plan.repeats, True, ""))
+        batch.still_late = batch.still_late or plan.following <= now
+
+
+def _with_unfinished_runs(schedules: Sequence[DueSchedule]) -> set[UUID]:
+    """Those that do not want overlapping runs and have a run that is still to be sent or tried again."""
+    asked = [schedule.uuid for schedule in schedules if schedule.skip_overlapping]
+    if not asked:
+        return set()
+    rows = Delivery.objects.pending().filter(source_uuid__in=asked)
+    return set(rows.values_list("source_uuid", flat=True))
 
 
 def _deactivate_invalid(batch: _Batch, schedule: DueSchedule) -> None:
@@ -211,6 +288,9 @@ def pending_row(schedule: DueSchedule, due_at: datetime, *, kind: Kind = Kind.SC
         due_at=due_at,
         url=schedule.callback_url,
         body=callback_body(schedule, due_at),
+        headers="" if schedule.headers == "{}" else schedule.headers,
+        timeout=schedule.timeout,
+        max_attempts=schedule.max_attempts,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Protocol
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from auth_tokens.models import CallerContext, TokenSubject
 from commands_platform.lib.fields import JsonTextField
@@ -25,9 +26,28 @@ class TimezoneType(models.TextChoices):
 
 
 class DeactivationReason(models.TextChoices):
-    COMPLETED = "completed"
-    PAUSED = "paused"
-    INVALID = "invalid"
+    COMPLETED = "completed", "it has run as often as it should"
+    PAUSED = "paused", "it was paused"
+    INVALID = "invalid", "its slots can no longer be computed"
+    FAILING = "failing", "its callbacks have failed for too long"
+
+
+class MisfirePolicy(models.TextChoices):
+    """What happens to the slots that were missed while the server was down; the rest is recorded as skipped."""
+
+    FIRE_LATEST = "fire_latest"
+    SKIP = "skip"
+    FIRE_ALL = "fire_all"
+
+
+class GapRule(models.TextChoices):
+    RUN_AFTER = "run_after"
+    SKIP = "skip"
+
+
+class OverlapRule(models.TextChoices):
+    FIRST = "first"
+    BOTH = "both"
 
 
 class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
@@ -54,13 +74,30 @@ class ScheduledExecution(models.Model):
     )  # fmt: skip
     name = models.CharField(max_length=255)
     is_active = models.BooleanField(default=True)
+    description = models.TextField(blank=True, default="")
     cron = models.CharField(max_length=255, blank=True, default="")
+    cron_seconds = models.BooleanField(default=False, help_text="The expression has six fields, seconds first.")
+    dst_gap = models.CharField(max_length=16, choices=GapRule.choices, default=GapRule.RUN_AFTER)
+    dst_overlap = models.CharField(max_length=16, choices=OverlapRule.choices, default=OverlapRule.FIRST)
     execution_frequency = models.PositiveIntegerField(default=0)
     repeats = models.IntegerField(default=FOREVER, help_text="Runs that are left; -1: for ever.")
     payload = JsonTextField(default=dict)
     callback_url = models.TextField(blank=True, default="", help_text="Empty: the command's.")
     timezone_type = models.CharField(max_length=24, choices=TimezoneType.choices, default=TimezoneType.ORGANIZATION)
     timezone = models.CharField(max_length=64, blank=True, default="")
+    starts_at = models.DateTimeField(null=True, blank=True, help_text="No slot is before it.")
+    ends_at = models.DateTimeField(null=True, blank=True, help_text="No slot is after it.")
+    misfire_policy = models.CharField(max_length=16, choices=MisfirePolicy.choices, default=MisfirePolicy.FIRE_LATEST)
+    misfire_grace = models.PositiveIntegerField(
+        default=5, help_text="Seconds by which a slot may be late and not missed."
+    )
+    skip_overlapping = models.BooleanField(
+        default=False, help_text="A slot is skipped while the one before it is not finished."
+    )
+    timeout = models.PositiveSmallIntegerField(null=True, blank=True, help_text="In seconds; empty: the server's.")
+    max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's.")
+    headers = JsonTextField(default=dict, help_text="Extra headers of its callbacks.")
+    effective_from = models.DateTimeField(help_text="When its present timing began; every slot since is in the ledger.")
     anchor_at = models.DateTimeField(help_text="The phase of a period: slots are whole periods after it.")
     next_run_at = models.DateTimeField(null=True, blank=True)
     deactivation_reason = models.CharField(max_length=16, choices=DeactivationReason.choices, blank=True, default="")
@@ -76,6 +113,18 @@ class ScheduledExecution(models.Model):
             models.CheckConstraint(
                 name="scheduling_schedule_active",
                 condition=Q(is_active=False) | (Q(next_run_at__isnull=False, deactivation_reason="") & ~Q(repeats=0)),
+            ),
+            models.CheckConstraint(
+                name="scheduling_schedule_window",
+                condition=Q(starts_at=None) | Q(ends_at=None) | Q(starts_at__lte=F("ends_at")),
+            ),
+            models.CheckConstraint(
+                name="scheduling_schedule_timeout",
+                condition=Q(timeout=None) | Q(timeout__gte=1, timeout__lte=30),
+            ),
+            models.CheckConstraint(
+                name="scheduling_schedule_max_attempts",
+                condition=Q(max_attempts=None) | Q(max_attempts__gte=1, max_attempts__lte=20),
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_user_zone",
@@ -115,12 +164,34 @@ class ScheduledExecution(models.Model):
     @property
     def recurrence(self) -> Recurrence:
         """When it runs, for the pure engine."""
-        return recurrence_of(
-            cron=self.cron, execution_frequency=self.execution_frequency, zone=self.zone, anchor_at=self.anchor_at
-        )
+        return recurrence_of(self, zone=self.zone)
 
 
-def recurrence_of(*, cron: str, execution_frequency: int, zone: str, anchor_at: datetime) -> Recurrence:
+class Timing(Protocol):
+    """The columns that say when a schedule runs."""
+
+    @property
+    def cron(self) -> str: ...
+    @property
+    def cron_seconds(self) -> bool: ...
+    @property
+    def dst_gap(self) -> str: ...
+    @property
+    def dst_overlap(self) -> str: ...
+    @property
+    def execution_frequency(self) -> int: ...
+    @property
+    def anchor_at(self) -> datetime: ...
+
+
+def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
     """The pure engine's view of a schedule's columns; cron wins over the frequency."""
-    period: timedelta | None = settings.FREQUENCY_UNIT * execution_frequency if execution_frequency else None
-    return Recurrence(cron=cron, period=period, zone=zone, anchor=anchor_at)
+    return Recurrence(
+        cron=timing.cron,
+        period=settings.FREQUENCY_UNIT * timing.execution_frequency if timing.execution_frequency else None,
+        zone=zone,
+        anchor=timing.anchor_at,
+        cron_seconds=timing.cron_seconds,
+        dst_gap="skip" if timing.dst_gap == GapRule.SKIP else "run_after",
+        dst_overlap="both" if timing.dst_overlap == OverlapRule.BOTH else "first",
+    )

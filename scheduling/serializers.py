@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from commands_platform.lib.fields import (
+    InstantField,
     JsonObjectField,
     StrictBooleanField,
     StrictCharField,
@@ -15,7 +16,14 @@ from commands_platform.lib.fields import (
     UUIDField,
 )
 from commands_platform.lib.instants import format_instant
-from scheduling.models import FOREVER, ScheduledExecution, TimezoneType
+from scheduling.models import (
+    FOREVER,
+    GapRule,
+    MisfirePolicy,
+    OverlapRule,
+    ScheduledExecution,
+    TimezoneType,
+)
 
 _LARGEST_INTEGER = 2**31 - 1
 _URL_LENGTH = 2048
@@ -43,6 +51,18 @@ class ScheduledExecutionChanges(serializers.Serializer[ScheduledExecution]):
     timezone = _Text(max_length=64)
     callback_url = _Text(max_length=_URL_LENGTH)
     is_active = StrictBooleanField(required=False)
+    description = _Text(max_length=2000, any_characters=True)
+    cron_seconds = StrictBooleanField(required=False)
+    dst_gap = serializers.ChoiceField(choices=GapRule.choices, required=False)
+    dst_overlap = serializers.ChoiceField(choices=OverlapRule.choices, required=False)
+    starts_at = InstantField(required=False, allow_null=True)
+    ends_at = InstantField(required=False, allow_null=True)
+    misfire_policy = serializers.ChoiceField(choices=MisfirePolicy.choices, required=False)
+    misfire_grace = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
+    skip_overlapping = StrictBooleanField(required=False)
+    timeout = StrictIntegerField(min_value=1, max_value=30, required=False, allow_null=True)
+    max_attempts = StrictIntegerField(min_value=1, max_value=20, required=False, allow_null=True)
+    headers = JsonObjectField(required=False)
 
 
 class ScheduledExecutionInput(ScheduledExecutionChanges):
@@ -115,6 +135,19 @@ _EXPANSIONS: dict[str, Callable[[ScheduledExecution], object]] = {
     "command_uuid": lambda schedule: schedule.command.uuid,
     "user_uuid": lambda schedule: schedule.owner.uuid if schedule.owner else None,
     "deactivation_reason": lambda schedule: schedule.deactivation_reason or None,
+    "description": lambda schedule: schedule.description,
+    "cron_seconds": lambda schedule: schedule.cron_seconds,
+    "dst_gap": lambda schedule: schedule.dst_gap,
+    "dst_overlap": lambda schedule: schedule.dst_overlap,
+    "starts_at": lambda schedule: format_instant(schedule.starts_at) if schedule.starts_at else None,
+    "ends_at": lambda schedule: format_instant(schedule.ends_at) if schedule.ends_at else None,
+    "misfire_policy": lambda schedule: schedule.misfire_policy,
+    "misfire_grace": lambda schedule: schedule.misfire_grace,
+    "skip_overlapping": lambda schedule: schedule.skip_overlapping,
+    "timeout": lambda schedule: schedule.timeout,
+    "max_attempts": lambda schedule: schedule.max_attempts,
+    # A header may hold a receiver's secret: its name alone is told.
+    "headers": lambda schedule: sorted(schedule.headers),
     "created_at": lambda schedule: format_instant(schedule.created_at),
     "updated_at": lambda schedule: format_instant(schedule.updated_at),
 }

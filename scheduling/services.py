@@ -17,6 +17,7 @@ from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
 from commands_platform.lib.errors import InvalidInputError
 from deliveries import ledger
+from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
 from deliveries.models import Kind, Reason
 from deliveries.services import cancel_pending
@@ -31,9 +32,31 @@ from scheduling.tasks import dispatch_due
 LONGEST_PERIOD = timedelta(days=3653)
 LARGEST_PAYLOAD = 256 * 1024
 
-_TIMING_FIELDS = {"cron", "execution_frequency", "timezone_type", "timezone"}
-_CONTENT_FIELDS = {"payload", "callback_url"}
-_EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | {"name", "repeats", "is_active"}
+_TIMING_FIELDS = {
+    "cron",
+    "cron_seconds",
+    "dst_gap",
+    "dst_overlap",
+    "ends_at",
+    "execution_frequency",
+    "starts_at",
+    "timezone",
+    "timezone_type",
+}
+_CONTENT_FIELDS = {"callback_url", "headers", "payload"}
+_OTHER_FIELDS = {
+    "description",
+    "is_active",
+    "max_attempts",
+    "misfire_grace",
+    "misfire_policy",
+    "name",
+    "repeats",
+    "skip_overlapping",
+    "timeout",
+}
+_EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | _OTHER_FIELDS
+_COMPUTED_FIELDS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +86,7 @@ def create_scheduled_execution(
     if schedule.repeats == 0:
         raise InvalidInputError(errors={"repeats": ["Must be -1 (for ever) or at least 1."]})
     _start(schedule, clock.now())
+    _refuse_without_run(schedule)
     if not schedule.is_active:
         schedule.deactivation_reason = DeactivationReason.PAUSED
     schedule.save(force_insert=True)
@@ -91,7 +115,8 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     _apply_transition(
         schedule, now, was_active=bool(before["is_active"]), timing_changed=bool(changed & _TIMING_FIELDS)
     )
-    schedule.save(update_fields=[*_EDITABLE_FIELDS, "anchor_at", "next_run_at", "deactivation_reason", "updated_at"])
+    _refuse_without_run(schedule)
+    schedule.save(update_fields=[*_EDITABLE_FIELDS, *_COMPUTED_FIELDS])
     if before["is_active"] and not schedule.is_active:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
     elif changed & (_TIMING_FIELDS | _CONTENT_FIELDS):
@@ -138,9 +163,11 @@ def recompute_next_runs(*, schedules: Q) -> int:
     for pk in list(rows):
         with transaction.atomic():
             schedule = _locked(ScheduledExecution(pk=pk))
-            schedule.next_run_at = next_slot(schedule.recurrence, after=clock.now())
-            schedule.is_active = schedule.is_active and schedule.next_run_at is not None
-            schedule.save(update_fields=["next_run_at", "is_active"])
+            _start(schedule, clock.now())
+            schedule.is_active = schedule.next_run_at is not None
+            if not schedule.is_active:
+                schedule.deactivation_reason = DeactivationReason.COMPLETED
+            schedule.save(update_fields=["is_active", *_COMPUTED_FIELDS])
             count += 1
     return count
 
@@ -153,6 +180,9 @@ def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
         uuid=schedule.uuid,
         name=schedule.name,
         cron=schedule.cron,
+        cron_seconds=schedule.cron_seconds,
+        dst_gap=schedule.dst_gap,
+        dst_overlap=schedule.dst_overlap,
         execution_frequency=schedule.execution_frequency,
         repeats=schedule.repeats,
         payload=orjson.dumps(schedule.payload).decode(),
@@ -161,6 +191,13 @@ def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
         own_timezone=schedule.timezone,
         anchor_at=schedule.anchor_at,
         next_run_at=schedule.next_run_at or schedule.anchor_at,
+        ends_at=schedule.ends_at,
+        misfire_policy=schedule.misfire_policy,
+        misfire_grace=schedule.misfire_grace,
+        skip_overlapping=schedule.skip_overlapping,
+        timeout=schedule.timeout,
+        max_attempts=schedule.max_attempts,
+        headers=orjson.dumps(schedule.headers).decode(),
         organization_id=organization.pk,
         command_id=command.pk,
         owner_id=owner.pk if owner else None,
@@ -217,7 +254,7 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
 
 def _check_cron(schedule: ScheduledExecution) -> None:
     if schedule.cron:
-        parse_cron(schedule.cron)
+        parse_cron(schedule.cron, seconds=schedule.cron_seconds)
 
 
 def _check_frequency(schedule: ScheduledExecution) -> None:
@@ -247,7 +284,18 @@ def _check_timezone(schedule: ScheduledExecution) -> None:
         schedule.timezone = check_zone(schedule.timezone)
 
 
+def _check_window(schedule: ScheduledExecution) -> None:
+    if schedule.starts_at and schedule.ends_at and schedule.starts_at > schedule.ends_at:
+        raise InvalidInputError("ends_at must not be before starts_at.")
+
+
+def _check_headers(schedule: ScheduledExecution) -> None:
+    schedule.headers = check_headers(schedule.headers)
+
+
 _CHECKS = {
+    "ends_at": _check_window,
+    "headers": _check_headers,
     "cron": _check_cron,
     "execution_frequency": _check_frequency,
     "payload": _check_payload,
@@ -258,13 +306,38 @@ _CHECKS = {
 
 
 def _start(schedule: ScheduledExecution, now: datetime) -> None:
-    """Begins a phase at `now` and computes the first run."""
-    schedule.anchor_at = now
-    if schedule.execution_frequency:
-        # On the next whole second, so that no run comes before its whole period is over.
-        schedule.anchor_at = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-    is_one_off = not schedule.cron and not schedule.execution_frequency
-    schedule.next_run_at = now if is_one_off else next_slot(schedule.recurrence, after=now)
+    """Begins a timing at `now` and computes its first run: None where its window holds none.
+
+    Where `starts_at` is given, a one-off runs then, and a period counts from then, with its first slot there.
+    """
+    schedule.effective_from = now
+    if schedule.cron:
+        schedule.anchor_at = now
+        schedule.next_run_at = _slot_after(schedule, now)
+    elif schedule.execution_frequency:
+        schedule.anchor_at = _phase(schedule, now)
+        schedule.next_run_at = _slot_after(schedule, now)
+    else:
+        schedule.anchor_at = max(now, schedule.starts_at or now)
+        is_over = schedule.ends_at is not None and schedule.anchor_at > schedule.ends_at
+        schedule.next_run_at = None if is_over else schedule.anchor_at
+
+
+def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
+    if schedule.starts_at is not None:
+        return schedule.starts_at - settings.FREQUENCY_UNIT * schedule.execution_frequency
+    # The next whole second, so that no run comes before its whole period is over.
+    return now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
+    """The first slot after `now` that lies in the schedule's window."""
+    after = now
+    if schedule.starts_at is not None and schedule.starts_at > now:
+        # A slot at the very start belongs to the window.
+        after = schedule.starts_at - timedelta(microseconds=1)
+    slot = next_slot(schedule.recurrence, after=after)
+    return None if slot is None or (schedule.ends_at is not None and slot > schedule.ends_at) else slot
 
 
 def _apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:
@@ -282,9 +355,15 @@ def _apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active
         schedule.deactivation_reason = DeactivationReason.COMPLETED if done else DeactivationReason.PAUSED
 
 
+def _refuse_without_run(schedule: ScheduledExecution) -> None:
+    if schedule.is_active and schedule.next_run_at is None:
+        raise InvalidInputError(errors={"ends_at": ["The schedule would never run: it has no slot before it ends."]})
+
+
 def _restart(schedule: ScheduledExecution, now: datetime) -> None:
     """A completed schedule runs again: a one-off at once, the others at their next slot, in their old phase."""
-    schedule.next_run_at = next_slot(schedule.recurrence, after=now)
+    schedule.effective_from = now
+    schedule.next_run_at = _slot_after(schedule, now)
     if schedule.next_run_at is None:
         _start(schedule, now)
 
@@ -292,15 +371,15 @@ def _restart(schedule: ScheduledExecution, now: datetime) -> None:
 def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
     """Records the slots that fell into the pause. A one-off has not had its only run yet: it keeps it."""
     first = schedule.next_run_at
-    following = next_slot(schedule.recurrence, after=now)
-    if first is None or first > now or following is None:
+    is_one_off = not schedule.cron and not schedule.execution_frequency
+    if first is None or first > now or is_one_off:
         return
-    passed = missed(schedule.recurrence, first=first, now=now)
+    passed = missed(schedule.recurrence, first=first, now=min(now, schedule.ends_at or now))
     row = skipped_row(
         due_schedule_of(schedule), first, Reason.PAUSED, last_due_at=passed.latest, count=passed.earlier_count + 1
     )
     ledger.insert([row], now=now)
-    schedule.next_run_at = following
+    schedule.next_run_at = _slot_after(schedule, now)
 
 
 def _wake_dispatcher(schedule: ScheduledExecution) -> None:

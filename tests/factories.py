@@ -66,6 +66,7 @@ def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExe
             "name": "report",
             "execution_frequency": 3600,
             "anchor_at": now,
+            "effective_from": now,
             "next_run_at": now.replace(year=now.year + 1, day=1),
             **values,
         }

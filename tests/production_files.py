@@ -149,12 +149,8 @@ def secrets_have_no_default(root: Path) -> Iterator[str]:
             yield f"The image has a {name} of its own."
 
 
-def services_wait_and_recover(root: Path) -> Iterator[str]:
-    content = compose(root)
-    services = content["services"]
-    for name in ("web", "postgres", "valkey"):
-        if "test" not in services.get(name, {}).get("healthcheck", {}):
-            yield f"The service {name!r} has no health check."
+def processes_wait_for_what_they_need(root: Path) -> Iterator[str]:
+    services = compose(root)["services"]
     wanted = {
         "migrate": {"condition": "service_completed_successfully"},
         "postgres": {"condition": "service_healthy"},
@@ -170,19 +166,31 @@ def services_wait_and_recover(root: Path) -> Iterator[str]:
             yield f"The service {name!r} may change its files or has capabilities."
         if "container_name" in service:
             yield f"The service {name!r} cannot be scaled: it has a container_name."
+
+
+def services_recover(root: Path) -> Iterator[str]:
+    services = compose(root)["services"]
+    for name in ("web", "postgres", "valkey"):
+        if "test" not in services.get(name, {}).get("healthcheck", {}):
+            yield f"The service {name!r} has no health check."
     for name, service in services.items():
         expected = "no" if name == "migrate" else "unless-stopped"
         if service.get("restart") != expected:
             yield f"The service {name!r} should have restart: {expected}."
         if "ports" in service and name != "web":
             yield f"The service {name!r} publishes a port."
-    for volume in services["postgres"].get("volumes", []):
+
+
+def data_is_where_it_should_be(root: Path) -> Iterator[str]:
+    content = compose(root)
+    volumes = content["services"]["postgres"].get("volumes", [])
+    for volume in volumes:
         if volume.partition(":")[0] not in content.get("volumes", {}):
             yield f"PostgreSQL's volume {volume!r} has no name."
     # The image of version 18 refuses to start with a volume at the place that earlier ones used.
-    if not any(volume.endswith(":/var/lib/postgresql") for volume in services["postgres"].get("volumes", [])):
+    if not any(volume.endswith(":/var/lib/postgresql") for volume in volumes):
         yield "PostgreSQL's data is not on a volume at /var/lib/postgresql."
-    if {"--save", "--appendonly", "--maxmemory"} - set(services["valkey"].get("command", [])):
+    if {"--save", "--appendonly", "--maxmemory"} - set(content["services"]["valkey"].get("command", [])):
         yield "The broker must have --save, --appendonly and --maxmemory on its command line."
 
 
@@ -241,7 +249,9 @@ CHECKS: tuple[Check, ...] = (
     services_run_what_the_procfile_runs,
     variables_are_known,
     secrets_have_no_default,
-    services_wait_and_recover,
+    processes_wait_for_what_they_need,
+    services_recover,
+    data_is_where_it_should_be,
     the_image_holds_the_code,
     the_image_is_plain,
     requirements_cover_the_imports,

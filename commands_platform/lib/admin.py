@@ -14,6 +14,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import OperationalError, connection, models, transaction
@@ -22,11 +23,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 from psycopg.errors import QueryCanceled
 from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
 from unfold.views import ChangeList as UnfoldChangeList
 
+from commands_platform.lib import admin_html as html
 from commands_platform.lib import shown_once
 from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.routes import parse_uuid
@@ -36,10 +39,12 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList as _ChangeList
 
     _ModelAdmin = admin.ModelAdmin[Any]
+    _ModelForm = forms.ModelForm[Any]
 else:
     from unfold.admin import ModelAdmin as _ModelAdmin
 
     _ChangeList = UnfoldChangeList
+    _ModelForm = forms.ModelForm
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -55,11 +60,22 @@ class PlatformAdmin(_ModelAdmin):
     list_disable_select_all = True
     # Their numbers would cost a count for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
+    empty_value_display = "–"
+    labels: ClassVar[Mapping[str, str]] = {}
     related: ClassVar[tuple[str, ...]] = ()
     uuid_fields: ClassVar[tuple[str, ...]] = ("uuid",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related(*self.related)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.labels:
+            kwargs.setdefault("label", self.labels[db_field.name])
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # One thing at a time: no pop-ups to make or change another object from here.
+            field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False
+        return field
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """The rows as the list needs them: without wide columns, with what only the list shows."""
@@ -80,7 +96,9 @@ class PlatformAdmin(_ModelAdmin):
         term = search_term.strip()[:LONGEST_SEARCH]
         uuid = parse_uuid(term)
         if uuid is not None and self.uuid_fields:
-            return queryset.filter(functools.reduce(Q.__or__, (Q(**{field: uuid}) for field in self.uuid_fields))), False
+            return queryset.filter(
+                functools.reduce(Q.__or__, (Q(**{field: uuid}) for field in self.uuid_fields))
+            ), False
         return super().get_search_results(request, queryset, term)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
@@ -129,6 +147,10 @@ class PlatformAdmin(_ModelAdmin):
                 count += 1
         if count:
             self.message_user(request, f"{count} {done}", messages.SUCCESS)
+
+    @admin.display(description="UUID")
+    def identifier(self, obj: Any) -> SafeString:
+        return html.mono(obj.uuid)
 
     def change_url(self, obj: models.Model) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)])
@@ -201,7 +223,13 @@ class UndeletableMixin:
         )
 
 
-class BoundedPaginator(Paginator[Any]):
+if TYPE_CHECKING:
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+
+class BoundedPaginator(_Paginator):
     """Pages of a table that is too large to be counted, or to be leafed through to its end."""
 
     template_name = "admin/bounded_pagination.html"
@@ -218,6 +246,11 @@ class NewestFirstChangeList(PlatformChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:  # noqa: ARG002
         return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Equal numbers are told nowhere, and these are not numbers of rows.
+        self.full_result_count = self.result_count
 
 
 class LargeTableAdmin(PlatformAdmin):
@@ -251,16 +284,16 @@ class LargeTableAdmin(PlatformAdmin):
             return super().get_search_results(request, queryset, term)
         return self.search_exactly(queryset, term), False
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponseBase:  # type: ignore[override]
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:  # type: ignore[override]
         if request.method != "GET":
             return super().changelist_view(request, extra_context)
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
                     # The rows are read before the response is rendered, so it is they that the limit is for.
-                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.longest_list_query_ms)])
+                    cursor.execute(
+                        "SELECT set_config('statement_timeout', %s, true)", [str(self.longest_list_query_ms)]
+                    )
                 return super().changelist_view(request, extra_context)
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
@@ -331,7 +364,7 @@ def object_action(
     return decorate
 
 
-class WholeConstraintsForm(forms.ModelForm[Any]):
+class WholeConstraintsForm(_ModelForm):
     """Checks also those constraints that a field takes part in which the page shows but does not let be changed."""
 
     shown_fields: ClassVar[frozenset[str]] = frozenset()

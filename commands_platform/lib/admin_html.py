@@ -57,6 +57,11 @@ def mono(text: object) -> SafeString:
     return format_html('<span class="cp-mono">{}</span>', text) if text else NOTHING
 
 
+def clipped(text: object) -> SafeString:
+    """The same in a list, on one line; what is too long for it can be read in its title."""
+    return format_html('<span class="cp-mono cp-clipped" title="{}">{}</span>', text, text) if text else NOTHING
+
+
 def subtle(text: object) -> SafeString:
     return format_html('<span class="text-subtle">{}</span>', text)
 
@@ -66,6 +71,13 @@ def two_lines(first: object, second: object) -> SafeString:
     return format_html(
         '<span class="cp-two-lines"><span>{}</span><span class="text-subtle text-xs">{}</span></span>', first, second
     )
+
+
+def explained(label: SafeString, reason: object) -> SafeString:
+    """A badge with the reason for it below."""
+    if not reason:
+        return label
+    return format_html('<span class="cp-explained">{}<span class="text-subtle text-xs">{}</span></span>', label, reason)
 
 
 def link(url: str, text: object) -> SafeString:
@@ -97,6 +109,18 @@ def instant(value: datetime | None) -> SafeString:
 def instant_and_distance(value: datetime | None) -> SafeString:
     """The instant above its distance from now."""
     return NOTHING if value is None else two_lines(instant(value), distance(value))
+
+
+def when(value: datetime | None, *, never: str = "never") -> SafeString:
+    """The distance from now, with the instant as its title."""
+    if value is None:
+        return subtle(never)
+    return format_html(
+        '<time datetime="{}" title="{} UTC" class="whitespace-nowrap">{}</time>',
+        value.isoformat(),
+        value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        distance(value),
+    )
 
 
 def instant_in_full(value: datetime | None) -> SafeString:
@@ -140,7 +164,9 @@ def size(count: int | None) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL. Lists show no more of it: paths and queries may hold a receiver's own secrets."""
+    """Scheme, host and port of a URL; nothing of none. Lists show no more of it: paths and queries may hold a receiver's own secrets."""
+    if not url:
+        return ""
     try:
         parts = urlsplit(url)
     except ValueError:

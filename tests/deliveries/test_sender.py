@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,8 +16,9 @@ from standardwebhooks import Webhook
 from auth_tokens.tokens import read_token
 from commands_platform.lib import clock
 from deliveries import ledger
-from deliveries.address_guard import AddressGuard, parse_networks
+from deliveries.address_guard import AddressGuard, origin_of, parse_networks
 from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings
 from deliveries.services import cancel_pending, redeliver
 from organizations.services import rotate_signing_secret
@@ -448,18 +450,26 @@ def run_until(sender: Sender, stop: threading.Event) -> None:
         connection.close()
 
 
-def test_a_claim_that_was_held_too_long_is_not_begun(receiver: Receiver) -> None:
-    """A frozen process that goes on must not begin what another may have begun in the meantime."""
-    sender = make_sender(lease=timedelta(seconds=5), timeout=timedelta(seconds=5))
-    make_delivery(url=receiver.url)
-
-    runner = threading.Thread(target=run_until, args=(sender, stop := threading.Event()))
+def test_a_request_begins_only_if_it_must_end_before_its_lease_does(receiver: Receiver) -> None:
+    """A claim that has waited, or a process that was frozen, must not send what another may send by then."""
+    timeout = timedelta(seconds=1.5)
+    sender = make_sender(window=1, lease=timedelta(seconds=2), timeout=timeout)
+    receiver.answer_with(Answer(delay=1.0))
+    now = clock.now()
+    make_delivery(url=f"{receiver.url}/first", now=now - timedelta(seconds=1))
+    second = make_delivery(url=f"{receiver.url}/second", now=now)
+    receiver.always_answer(lambda _: Answer(delay=0.3))
+    runner = threading.Thread(target=run_and_close, args=(sender,))
     runner.start()
-    time.sleep(0.3)
-    stop.set()
+
+    receiver.wait_for(1, matching=lambda request: request.path.endswith("/second"))
+    second.refresh_from_db()
+    lease_left = second.next_attempt_at - clock.now() if second.next_attempt_at else timedelta(0)
     runner.join()
 
-    assert receiver.requests == []
+    assert lease_left > timeout - timedelta(seconds=0.2)
+    second.refresh_from_db()
+    assert (second.state, second.attempt_count) == (State.DELIVERED, 1)
 
 
 def test_the_ledger_takes_one_row_for_a_slot() -> None:
@@ -473,3 +483,76 @@ def test_the_ledger_takes_one_row_for_a_slot() -> None:
 
     assert written == [1, 0]
     assert Delivery.objects.count() == 1
+
+
+def test_a_hanging_receiver_with_a_long_queue_does_not_hold_up_the_others(receiver: Receiver) -> None:
+    """Thousands are due for it, and were due first; the others arrive as if it were not there."""
+    sender = make_sender(window=40, timeout=timedelta(seconds=2), origins=OriginSettings(most=20, first=10))
+    with Receiver() as hanging:
+        hanging.always_answer(lambda _: Answer(delay=3, hang_up=True))
+        earlier = clock.now() - timedelta(seconds=5)
+        command = make_command()
+        row = ledger.NewRow(
+            command.organization_id, command.pk, None, Kind.EVENT, uuid4(), earlier, url=hanging.url, body="{}"
+        )
+        ledger.insert([replace(row, source_uuid=uuid4()) for _ in range(2000)], now=earlier)
+        for _ in range(100):
+            make_delivery(command, url=receiver.url)
+        stop = threading.Event()
+        runner = threading.Thread(target=run_until, args=(sender, stop))
+        started = time.monotonic()
+        runner.start()
+
+        receiver.wait_for(100)
+        needed = time.monotonic() - started
+        stop.set()
+        runner.join()
+
+    # Not one timeout's length, though two thousand requests that hang were due before.
+    assert needed < 2
+    assert len(hanging.requests) <= 20
+
+
+def test_while_the_breaker_is_open_what_is_due_waits_and_does_not_count_as_tried(receiver: Receiver) -> None:
+    settings = OriginSettings(most=4, first=4, failures=4, first_pause=30)
+    sender = make_sender(window=10, timeout=timedelta(seconds=1), origins=settings)
+    receiver.always_answer(lambda _: Answer(delay=2, hang_up=True))
+    command = make_command()
+    for _ in range(30):
+        make_delivery(command, url=receiver.url, origin=origin_of(receiver.url))
+
+    sender.drain()
+
+    untouched = Delivery.objects.filter(attempt_count=0)
+    assert len(receiver.requests) == 4
+    assert untouched.count() == 26
+    assert not Delivery.objects.due(clock.now()).exists()
+    assert all(row.state == State.PENDING and row.lease is None for row in untouched)
+
+
+def test_what_was_due_for_too_long_for_an_origin_that_does_not_answer_has_failed(receiver: Receiver) -> None:
+    old = make_delivery(url=receiver.url, origin=origin_of(receiver.url), now=clock.now() - timedelta(hours=25))
+    new = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
+
+    ledger.defer(origin=origin_of(receiver.url), by=timedelta(seconds=5), limit=10)
+
+    for row in (old, new):
+        row.refresh_from_db()
+    assert (old.state, old.reason) == (State.FAILED, Reason.EXPIRED)
+    assert new.state == State.PENDING
+    assert not Delivery.objects.due(clock.now()).exists()
+
+
+def test_extra_headers_and_a_timeout_of_its_own_go_with_a_delivery(receiver: Receiver) -> None:
+    sender = make_sender(timeout=timedelta(seconds=10))
+    receiver.always_answer(lambda _: Answer(delay=2))
+    headers = '{"X-Team":"blå","Authorization":"Bearer x"}'
+    delivery = make_delivery(url=receiver.url, headers=headers, timeout=1)
+
+    sender.drain()
+
+    (request,) = receiver.requests
+    assert request.headers["x-team"] == "blå"
+    assert request.headers["authorization"] == "Bearer x"
+    delivery.refresh_from_db()
+    assert delivery.attempts[0]["error"] == "timeout"

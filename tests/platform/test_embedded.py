@@ -7,9 +7,11 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,18 @@ time.sleep(600)
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory() -> Iterator[Path]:
     """One directory that has been used before; every test leaves it stopped."""
-    directory = tmp_path_factory.mktemp("embedded")
-    with EmbeddedServers(directory, shared_buffers="16MB") as servers, connect(servers) as connection:
-        connection.execute("CREATE TABLE notes (text text)")
-    return directory
+    with make_home() as home:
+        with make_servers(home) as servers, connect(servers) as connection:
+            connection.execute("CREATE TABLE notes (text text)")
+        yield home
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with make_home() as home:
+        yield home
 
 
 @pytest.fixture
@@ -65,6 +73,13 @@ def run_elsewhere(directory: Path) -> Iterator[Callable[[str], subprocess.Popen[
     for process in started:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def make_home() -> Iterator[Path]:
+    """A directory that the account which runs servers for root reaches: pytest closes its own ones again and again."""
+    with tempfile.TemporaryDirectory(prefix="commands-tests-") as home:
+        yield Path(home)
 
 
 def make_servers(directory: Path) -> EmbeddedServers:
@@ -188,19 +203,19 @@ def test_a_stale_pid_file_that_names_a_living_process_is_no_obstacle(directory: 
     assert untouched
 
 
-def test_an_interrupted_first_start_is_begun_again(tmp_path: Path) -> None:
-    unfinished = tmp_path / "local" / "postgres" / "data.unfinished"
+def test_an_interrupted_first_start_is_begun_again(home: Path) -> None:
+    unfinished = home / "local" / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
 
-    with embedded.temporary_servers(tmp_path / "local") as servers, connect(servers) as connection:
+    with embedded.temporary_servers(home / "local") as servers, connect(servers) as connection:
         answer = connection.execute("SELECT 1").fetchone()
 
     assert answer == (1,)
 
 
-def test_a_directory_too_deep_for_a_socket_works_and_leaves_nothing_in_the_temporary_one(tmp_path: Path) -> None:
-    deep = tmp_path / ("deep, and with a comma and a space " * 3).strip()
+def test_a_directory_too_deep_for_a_socket_works_and_leaves_nothing_in_the_temporary_one(home: Path) -> None:
+    deep = home / ("deep, and with a comma and a space " * 3).strip()
 
     with embedded.temporary_servers(deep) as servers:
         with connect(servers) as connection:
@@ -213,12 +228,12 @@ def test_a_directory_too_deep_for_a_socket_works_and_leaves_nothing_in_the_tempo
     assert not socket_directory.exists()
 
 
-def test_temporary_servers_take_their_directory_away(tmp_path: Path) -> None:
-    with embedded.temporary_servers(tmp_path / "servers") as servers, connect(servers) as connection:
+def test_temporary_servers_take_their_directory_away(home: Path) -> None:
+    with embedded.temporary_servers(home / "servers") as servers, connect(servers) as connection:
         fsync = connection.execute("SELECT current_setting('fsync')").fetchone()
 
     assert fsync == ("off",)
-    assert not (tmp_path / "servers").exists()
+    assert not (home / "servers").exists()
 
 
 def test_a_second_claim_of_a_directory_is_told_who_has_it(directory: Path) -> None:
@@ -283,24 +298,24 @@ def test_a_server_that_ends_by_itself_is_named_and_starts_again(directory: Path,
         assert servers.dead() is None
 
 
-def test_a_server_with_a_url_of_its_own_is_not_started(tmp_path: Path) -> None:
+def test_a_server_with_a_url_of_its_own_is_not_started(home: Path) -> None:
     url = "postgresql://elsewhere/commands"
 
-    with EmbeddedServers(tmp_path / "local", database_url=url) as servers:
+    with EmbeddedServers(home / "local", database_url=url) as servers:
         connection = servers.connection
 
     assert connection.database_url == url
     assert connection.redis_url.startswith("redis://:")
-    assert not (tmp_path / "local" / "postgres").exists()
+    assert not (home / "local" / "postgres").exists()
 
 
-def test_data_of_another_major_version_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    data = tmp_path / "local" / "postgres" / "data"
+def test_data_of_another_major_version_is_refused_with_a_way_out(home: Path) -> None:
+    data = home / "local" / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("16\n")
 
     with pytest.raises(embedded.EmbeddedServerError, match="was made by PostgreSQL 16, and this is 18: move it away"):
-        make_servers(tmp_path / "local").start()
+        make_servers(home / "local").start()
 
 
 def test_the_connection_is_read_as_it_was_written_until_forgotten(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ NOT_COMPARED = {"DATABASE_URL", "REDIS_URL", "COMMANDS_LOCAL_DIR"}
 _SHELL_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 _PRINT_SETTINGS = """
 from commands_platform import settings
-print({name: value for name, value in vars(settings).items() if name[0].isupper()})
+print({name: value for name, value in vars(settings).items() if name[0].isupper() and name != "UNFOLD"})
 """
 
 

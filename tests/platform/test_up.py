@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -66,12 +67,20 @@ class Run:
 
 
 @pytest.fixture
-def runs() -> Iterator[list[Run]]:
+def run_up() -> Iterator[Callable[[int], Run]]:
+    """Starts `manage.py up` on a port, always on the same local directory; none outlives the test."""
     runs: list[Run] = []
-    yield runs
-    for run in runs:
-        run.process.terminate()
-        run.process.communicate()
+    # Not pytest's: it closes its own ones to the account that runs the servers for root, again and again.
+    with tempfile.TemporaryDirectory(prefix="commands-tests-") as home:
+
+        def start(port: int) -> Run:
+            runs.append(Run(Path(home) / "local", port))
+            return runs[-1]
+
+        yield start
+        for run in runs:
+            run.process.terminate()
+            run.process.communicate()
 
 
 def remaining_processes(local: Path) -> list[psutil.Process]:
@@ -94,14 +103,13 @@ def schedule_three_callbacks(run: Run) -> None:
         assert response.status == 200
 
 
-def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(tmp_path: Path, runs: list[Run]) -> None:
-    run = Run(tmp_path / "local", embedded.free_port())
-    runs.append(run)
+def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: Callable[[int], Run]) -> None:
+    run = run_up(embedded.free_port())
     run.read_until("Ctrl-C stops everything")
 
     schedule_three_callbacks(run)
     run.read_until("Schedule hello, due at")
-    second = Run(run.local, embedded.free_port())
+    second = run_up(embedded.free_port())
     second_status = second.wait()
     began = time.monotonic()
     run.process.send_signal(signal.SIGINT)
@@ -116,16 +124,12 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(tmp_path
     assert embedded.read_connection(run.local) is None
 
 
-def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(
-    tmp_path: Path, runs: list[Run]
-) -> None:
-    first = Run(tmp_path / "local", embedded.free_port())
-    runs.append(first)
+def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(run_up: Callable[[int], Run]) -> None:
+    first = run_up(embedded.free_port())
     first.read_until("Ctrl-C stops everything")
     first.process.kill()
 
-    second = Run(first.local, first.port)
-    runs.append(second)
+    second = run_up(first.port)
     second.read_until("Ctrl-C stops everything")
     (deliverer,) = (
         child for child in psutil.Process(second.process.pid).children() if "deliverer@%h" in child.cmdline()
@@ -139,11 +143,10 @@ def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_res
     assert remaining_processes(first.local) == []
 
 
-def test_a_taken_port_is_told_with_a_way_out(tmp_path: Path, runs: list[Run]) -> None:
+def test_a_taken_port_is_told_with_a_way_out(run_up: Callable[[int], Run]) -> None:
     port = embedded.free_port()
     with socket.create_server(("127.0.0.1", port)):
-        run = Run(tmp_path / "local", port)
-        runs.append(run)
+        run = run_up(port)
         status = run.wait()
 
     assert status == 1

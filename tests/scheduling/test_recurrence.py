@@ -109,9 +109,11 @@ def test_offsets_that_are_no_whole_minutes(zone: str, expression: str, after: st
     ("zone", "expression", "after", "expected"),
     [
         # Casey began with 00:00 to 08:00 as 1969 did; Casablanca went from 00:00 back to 23:00 as 1986 began there.
-        ("Antarctica/Casey", "0 4,8 * * *", "1968-12-31T12:00Z", ["1969-01-01T00:00", "1969-01-01T20:00"]),
+        ("Antarctica/Casey", "0 4,9 * * *", "1968-12-31T12:00Z", ["1969-01-01T00:00", "1969-01-01T01:00"]),
         ("Africa/Casablanca", "30 23 * * *", "1985-12-31T12:00Z", ["1985-12-31T22:30", "1986-01-01T23:30"]),
         ("Africa/Casablanca", "30 * * * *", "1985-12-31T22:00Z", ["1985-12-31T22:30", "1985-12-31T23:30"]),
+        # São Tomé went from 24:00:00 back to 22:56:19, and its 23:30 came again when 1884 had begun in UTC.
+        ("Africa/Sao_Tome", "30 23 * * *", "1883-12-31T12:00Z", ["1883-12-31T23:03", "1884-01-02T00:06"]),
     ],
 )
 def test_a_clock_change_at_the_turn_of_the_year(zone: str, expression: str, after: str, expected: list[str]) -> None:
@@ -176,6 +178,13 @@ def test_the_first_pass_counts_as_missed_while_the_second_is_not_due() -> None:
     job = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
     due = at("2025-11-01T05:30Z")
     assert missed(job, first=due, now=at("2026-11-01T06:10Z")) == Missed(at("2026-11-01T05:30Z"), 1, due)
+
+
+def test_a_skipped_slot_is_not_missed_before_the_first_whole_minute_after_the_gap() -> None:
+    job = cron("10 0 * * *", "Africa/Monrovia")
+    due = at("1972-01-06T00:54:30Z")
+    assert missed(job, first=due, now=at("1972-01-07T00:44:59Z")) == Missed(due, 0, None)
+    assert missed(job, first=due, now=at("1972-01-07T00:45:00Z")) == Missed(at("1972-01-07T00:45:00Z"), 1, due)
 
 
 @pytest.mark.parametrize("rules", [{}, {"dst_gap": "skip"}, {"dst_overlap": "both"}])
@@ -280,7 +289,7 @@ def test_nothing_was_missed_before_the_latest_slot_when_it_is_the_first() -> Non
     "zone", ["UTC", "America/New_York", "Australia/Lord_Howe", "Antarctica/Troll", "Africa/Casablanca"]
 )
 @pytest.mark.parametrize("rules", [{}, {"dst_gap": "skip", "dst_overlap": "both"}])
-@pytest.mark.parametrize("expression", ["30 2 * * *", "*/20 * * * *", "0,30 1-3 * * *", "15 2 L * 0", "0 0 1 1 *"])
+@pytest.mark.parametrize("expression", ["30 2 * * *", "*/20 0-4 * * *", "0,30 1-3 * * *", "15 2 L * 0", "0 0 1 1 *"])
 def test_what_was_missed_is_what_would_have_come(zone: str, rules: dict[str, Any], expression: str) -> None:
     job = cron(expression, zone, **rules)
     due = next_slot(job, after=at("2025-02-10T00:00Z"))

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpResponse
 from django.utils import timezone
 
 from storage.models import Item
-from tests.api import ApiClient
+from tests.api import ApiClient, ApiResponse
 
 PATH = "/v1/platform/storage/"
 
 
 def call(
     client: ApiClient, op: str, params: Mapping[str, Any] | None = None, *, namespace: str | None = None, **options: Any
-) -> HttpResponse:
+) -> ApiResponse:
     """One operation; `options` are those of the client, say `token=None`."""
     body: dict[str, Any] = {"op": op, "params": dict(params or {})}
     if namespace is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from auth_tokens import services as auth_services
 from organizations import services as organization_services
@@ -182,3 +185,31 @@ def test_a_revoked_key_opens_nothing(alice: ApiClient) -> None:
     auth_services.revoke_api_key(api_key=alice.caller.api_key)
 
     assert alice.post(PATH, {"op": "list", "params": {}}).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["user", "command", "organization"])
+@pytest.mark.parametrize("op", ["get", "set", "list", "increment", "get_many", "delete", "delete_many"])
+def test_an_item_is_found_by_index_among_many_in_a_bucket_of_any_kind(alice: ApiClient, op: str, kind: str) -> None:
+    caller = alice.caller
+    command_id = None if kind == "organization" else caller.command.pk
+    user_id = caller.user.pk if kind == "user" else None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO storage_item"
+            " (organization_id, command_id, user_id, namespace, key, value, version, created_at, updated_at)"
+            " SELECT %s, %s, %s, 'n', 'k' || n, '1', 1, now(), now() FROM generate_series(1, 2000) AS numbers(n)",
+            [caller.organization.pk, command_id, user_id],
+        )
+        cursor.execute("ANALYZE storage_item")
+    token = {"user": caller.token, "command": make_token(caller.command), "organization": None}[kind]
+    params = {"key": "k1471", "value": 2, "if_version": 1, "keys": ["k1471", "k815"], "prefix": "k147", "limit": 5}
+
+    with CaptureQueriesContext(connection) as queries:
+        assert call(alice, op, params, token=token, namespace="n").status_code == 200
+
+    statement = next(query["sql"] for query in queries if "storage_item" in query["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "storage_item_place" in plan
+    assert re.search(r"Index Cond: .*user_id .*key", plan)

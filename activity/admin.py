@@ -1,0 +1,62 @@
+"""The page of activity, as commands reported it. Records are only ever read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from activity.models import ActivityRecord
+from commands_platform.lib import admin_html as html
+from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyMixin
+
+
+@admin.register(ActivityRecord)
+class ActivityRecordAdmin(ReadOnlyMixin, LargeTableAdmin):
+    list_display = ("created", "what", "about", "user_of", "command_of")
+    list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
+    search_help_text = "A category or action, exactly, or a user's UUID"
+    uuid_fields = ("user__uuid",)
+    related = ("organization", "command", "user")
+    fieldsets = (
+        (None, {"fields": ("category", "action", "label", "created_in_full", "organization", "command", "user")}),
+        ("Metadata", {"fields": ("metadata_block",)}),
+    )
+    readonly_fields = ("created_in_full", "metadata_block")
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.defer("metadata")
+
+    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return rows.filter(Q(category=text) | Q(action=text))
+
+    @admin.display(description="When (UTC)")
+    def created(self, record: ActivityRecord) -> SafeString:
+        return html.instant_and_distance(record.created_at)
+
+    @admin.display(description="What")
+    def what(self, record: ActivityRecord) -> SafeString:
+        return html.two_lines(record.action, record.category)
+
+    @admin.display(description="Label")
+    def about(self, record: ActivityRecord) -> SafeString | str:
+        return record.label or html.NOTHING
+
+    @admin.display(description="User")
+    def user_of(self, record: ActivityRecord) -> SafeString | str:
+        return record.user.full_name if record.user else html.NOTHING
+
+    @admin.display(description="Command")
+    def command_of(self, record: ActivityRecord) -> SafeString:
+        return html.two_lines(record.command, record.organization)
+
+    @admin.display(description="When")
+    def created_in_full(self, record: ActivityRecord) -> SafeString:
+        return html.instant_in_full(record.created_at)
+
+    @admin.display(description="Metadata")
+    def metadata_block(self, record: ActivityRecord) -> SafeString:
+        return html.pretty_json(record.metadata)

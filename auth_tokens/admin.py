@@ -1,0 +1,200 @@
+"""Pages of API keys: made here, shown once, and never changed but by revoking them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from auth_tokens import services
+from auth_tokens.models import ApiKey
+from auth_tokens.scopes import ALL_SCOPES, Scope
+from commands_platform.lib import admin_html as html
+from commands_platform.lib import clock
+from commands_platform.lib.admin import PlatformAdmin, ShowsOnceMixin, object_action
+from commands_platform.lib.shown_once import ShownOnce
+
+if TYPE_CHECKING:
+    _DropdownFilter = admin.SimpleListFilter
+    _ModelForm = forms.ModelForm[ApiKey]
+else:
+    _DropdownFilter = DropdownFilter
+    _ModelForm = forms.ModelForm
+
+
+_WHAT_SCOPES_ALLOW = {
+    Scope.AUTH_FETCH_EXCHANGE_TOKEN: "fetch tokens that act as a user",
+    Scope.SCHEDULING: "make, read, change and delete schedules",
+    Scope.STORAGE: "read and write items",
+    Scope.EVENT_SUBSCRIPTION: "subscribe to events",
+    Scope.EVENTS_PUBLISH: "publish events",
+    Scope.ACTIVITY: "record and read activity",
+    Scope.DIRECTORY: "read the organization and its users",
+}
+
+
+class StateFilter(_DropdownFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("valid", "Valid"), ("expired", "Expired"), ("revoked", "Revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=clock.now())
+        conditions = {
+            "valid": Q(revoked_at=None, organization__is_active=True) & ~Q(command__is_active=False) & unexpired,
+            "expired": Q(revoked_at=None) & ~unexpired,
+            "revoked": Q(revoked_at__isnull=False),
+        }
+        return queryset.filter(conditions.get(self.value() or "", Q()))
+
+
+class ApiKeyForm(_ModelForm):
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, f"{scope.value}: {what}") for scope, what in _WHAT_SCOPES_ALLOW.items()],
+        initial=ALL_SCOPES,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+    )
+
+    def clean_expires_at(self) -> Any:
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at is not None and expires_at <= clock.now():
+            raise ValidationError("That is over already.")
+        return expires_at
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        organization, command = self.cleaned_data.get("organization"), self.cleaned_data.get("command")
+        if organization and command and command.organization_id != organization.pk:
+            self.add_error("command", "The command belongs to another organization.")
+        return cleaned
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
+    form = ApiKeyForm
+    list_display = ("label", "owner", "scope_badges", "state", "expires", "last_used", "created")
+    list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)
+    search_fields = ("name", "prefix", "organization__name", "command__name")
+    search_help_text = "Name, prefix, organization, command, or UUID"
+    ordering = ("-pk",)
+    related = ("organization", "command")
+    autocomplete_fields = ("organization", "command")
+    labels = {"expires_at": "Expires at (UTC)"}
+    actions = ("revoke_selected",)
+    actions_detail = ("revoke",)
+    add_fieldsets = ((None, {"fields": ("name", "organization", "command", "scopes", "expires_at")}),)
+    fieldsets = (
+        (None, {"fields": ("name", "prefix", "state", "organization", "command", "scope_badges")}),
+        ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
+    )
+    readonly_fields = ("identifier", "prefix", "state", "scope_badges", "created", "expires", "last_used", "revoked")
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        return super().get_readonly_fields(request, obj) if obj else ()
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Mapping[str, Any] | None = None
+    ) -> HttpResponseBase:  # type: ignore[override]
+        # The key's own page must come next, since it is there that the key is shown.
+        context = {**(extra_context or {}), "show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, context)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: ARG002, FBT001
+        values = form.cleaned_data
+        made, key = services.create_api_key(
+            organization=values["organization"],
+            command=values["command"],
+            name=values["name"],
+            scopes=values["scopes"],
+            expires_at=values["expires_at"],
+        )
+        obj.pk = made.pk
+        obj.refresh_from_db()
+        request.made_key = key  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+        response = HttpResponseRedirect(self.change_url(obj))
+        key: str = request.made_key  # type: ignore[attr-defined]
+        self.show_once(request, response, obj, ShownOnce("The new API key. Only its hash is kept.", {"X-API-KEY": key}))
+        return response
+
+    @admin.display(description="API key", ordering="prefix")
+    def label(self, key: ApiKey) -> SafeString:
+        return html.two_lines(key.name or "API key", html.mono(f"cmdp_{key.prefix}…"))
+
+    @admin.display(description="Whose")
+    def owner(self, key: ApiKey) -> SafeString:
+        return html.two_lines(key.organization, key.command or "no command")
+
+    @admin.display(description="Scopes")
+    def scope_badges(self, key: ApiKey) -> SafeString:
+        if set(key.scopes) == set(ALL_SCOPES):
+            return html.plain_badge("all scopes")
+        return html.badges(key.scopes)
+
+    @admin.display(description="State")
+    def state(self, key: ApiKey) -> SafeString:
+        now = timezone.now()
+        if key.revoked_at is not None:
+            return html.badge("revoked", "danger")
+        if key.expires_at is not None and key.expires_at <= now:
+            return html.badge("expired", "warning")
+        if not key.is_valid_at(now):
+            return html.badge("owner inactive", "warning")
+        return html.badge("valid", "success")
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires(self, key: ApiKey) -> SafeString:
+        return html.when(key.expires_at)
+
+    @admin.display(description="Last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> SafeString:
+        return html.when(key.last_used_at)
+
+    @admin.display(description="Created", ordering="created_at")
+    def created(self, key: ApiKey) -> SafeString:
+        return html.when(key.created_at)
+
+    @admin.display(description="Revoked")
+    def revoked(self, key: ApiKey) -> SafeString:
+        return html.when(key.revoked_at, never="–")
+
+    @object_action(
+        label="Revoke",
+        question="The key is refused from now on, and cannot be taken back.",
+        button="Revoke it",
+        icon="block",
+        is_dangerous=True,
+    )
+    def revoke(self, request: HttpRequest, key: ApiKey) -> str:
+        services.revoke_api_key(api_key=key)
+        self.note(request, key, "Revoked the key.")
+        return "The key is revoked."
+
+    @admin.action(description="Revoke", permissions=["operate"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        self.for_each(
+            request,
+            queryset.filter(revoked_at=None),
+            lambda key: services.revoke_api_key(api_key=key),
+            done="keys were revoked.",
+            note="Revoked the key.",
+        )

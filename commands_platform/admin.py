@@ -1,0 +1,180 @@
+"""Pages of who may log in here, and of what they did. The platform's own users are others, and log in to nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.core.paginator import InvalidPage
+from django.db.models import ManyToManyField, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import BooleanRadioFilter
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget
+
+from commands_platform.lib import admin_html as html
+from commands_platform.lib.admin import LargeTableAdmin, PlatformAdmin, ReadOnlyMixin, UndeletableMixin
+
+if TYPE_CHECKING:
+    _DjangoUserAdmin = DjangoUserAdmin[User]
+else:
+    _DjangoUserAdmin = DjangoUserAdmin
+
+_TONES: dict[int, tuple[str, html.Tone]] = {
+    ADDITION: ("added", "success"),
+    CHANGE: ("changed", "info"),
+    DELETION: ("deleted", "danger"),
+}
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+class _SuperusersOnlyMixin:
+    """Who may change logins could make themselves anything, so superusers alone may."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return _is_superuser(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return _is_superuser(request)
+
+    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.related_model is Permission:
+            # The name of each permission asks for its content type.
+            kwargs["queryset"] = Permission.objects.select_related("content_type")
+        kwargs["widget"] = UnfoldAdminSelect2MultipleWidget()
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+        field.help_text = ""
+        return field
+
+
+@admin.register(User)
+class LoginAdmin(_SuperusersOnlyMixin, UndeletableMixin, PlatformAdmin, _DjangoUserAdmin):
+    """Logins stay, so that the log of what they did stays too."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    uuid_fields = ()
+    list_display = ("username", "email", "may", "state", "last_login_at")
+    list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
+    search_fields = ("username", "email", "first_name", "last_name")
+    search_help_text = "User name, name, or e-mail"
+    actions = ("activate", "deactivate")
+    filter_horizontal = ()
+    labels = {"is_active": "Active", "is_staff": "May log in", "is_superuser": "May do everything"}
+    readonly_fields = ("password_link", "last_login_at", "joined_at")
+    fieldsets = (
+        (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
+        ("What it may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Dates", {"fields": ("last_login_at", "joined_at")}),
+    )
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+        # Groups and permissions, which are no columns, are saved after it.
+        columns = {field.name for field in self.opts.concrete_fields}
+        if change and columns.intersection(form.changed_data):
+            obj.save(update_fields=columns.intersection(form.changed_data))
+        elif not change:
+            obj.save()
+
+    @admin.display(description="May", ordering="is_superuser")
+    def may(self, user: User) -> SafeString:
+        if user.is_superuser:
+            return html.badge("everything", "info")
+        return html.badge("as permitted") if user.is_staff else html.badge("not log in", "warning")
+
+    @admin.display(description="State", ordering="is_active")
+    def state(self, user: User) -> SafeString:
+        return html.badge("active", "success") if user.is_active else html.badge("inactive")
+
+    @admin.display(description="Last login (UTC)", ordering="last_login")
+    def last_login_at(self, user: User) -> SafeString:
+        return html.instant_and_distance(user.last_login)
+
+    @admin.display(description="Created (UTC)", ordering="date_joined")
+    def joined_at(self, user: User) -> SafeString:
+        return html.instant_and_distance(user.date_joined)
+
+    @admin.display(description="Password")
+    def password_link(self, user: User) -> SafeString:
+        return html.link_to("auth_user_password_change", user.pk, text="Set another")
+
+
+@admin.register(Group)
+class GroupAdmin(_SuperusersOnlyMixin, PlatformAdmin):
+    uuid_fields = ()
+    search_fields = ("name",)
+    filter_horizontal = ()
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:  # noqa: ARG002, FBT001
+        obj.save()
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyMixin, LargeTableAdmin):
+    """What operators did here; secrets are never part of it."""
+
+    list_display = ("when", "who", "did", "what", "words")
+    search_help_text = "A login's user name, exactly"
+    uuid_fields = ()
+    related = ("user", "content_type")
+    fields = ("when", "who", "did", "what", "words")
+    readonly_fields = fields
+
+    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return rows.filter(user__username=text)
+
+    @admin.display(description="When (UTC)")
+    def when(self, entry: LogEntry) -> SafeString:
+        return html.instant_and_distance(entry.action_time)
+
+    @admin.display(description="Who")
+    def who(self, entry: LogEntry) -> str:
+        return entry.user.get_username()
+
+    @admin.display(description="Did")
+    def did(self, entry: LogEntry) -> SafeString:
+        return html.badge(*_TONES.get(entry.action_flag, ("?", "neutral")))
+
+    @admin.display(description="What")
+    def what(self, entry: LogEntry) -> SafeString:
+        kind = entry.content_type.name if entry.content_type else ""
+        url = None if entry.is_deletion() else entry.get_admin_url()
+        return html.two_lines(html.link(url, entry.object_repr) if url else entry.object_repr, kind)
+
+    @admin.display(description="In words")
+    def words(self, entry: LogEntry) -> str:
+        return entry.get_change_message()
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.is_active and user.is_superuser)
+
+
+def _search(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    """unfold's search, which fails on a page that is no number, or that there is not."""
+    try:
+        response: HttpResponse = UnfoldAdminSite.search(admin.site, request, extra_context)
+    except (ValueError, InvalidPage) as error:
+        raise Http404 from error
+    return response
+
+
+admin.site.search = _search  # type: ignore[attr-defined]

@@ -1,0 +1,104 @@
+"""The admin's frame, for the setting UNFOLD: its name, its colours and its navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
+    app, model = permission.split(".")
+
+    def may_view(request: HttpRequest) -> bool:
+        user: Any = request.user
+        return bool(user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}"))
+
+    return may_view
+
+
+def _item(title: str, icon: str, model: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model.replace('.', '_')}_changelist"),
+        "permission": _may_view(model),
+    }
+
+
+def _stylesheet(_request: HttpRequest) -> str:
+    return static("commands_platform/admin.css")
+
+
+def _icon(_request: HttpRequest) -> str:
+    return static("commands_platform/favicon.svg")
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Commands Platform",
+    "SITE_HEADER": "Commands Platform",
+    "SITE_SYMBOL": "schedule_send",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
+    "SITE_URL": reverse_lazy("docs"),
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "commands_platform.dashboard.dashboard",
+    "STYLES": [_stylesheet],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(67.3% .182 276.935)",
+            "500": "oklch(58.5% .233 277.117)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        },
+    },
+    "COMMAND": {"search_callback": "commands_platform.dashboard.find_by_uuid"},
+    "SIDEBAR": {
+        "navigation": [
+            {"items": [{"title": "Dashboard", "icon": "monitoring", "link": reverse_lazy("admin:index")}]},
+            {
+                "title": "Work",
+                "items": [
+                    _item("Scheduled executions", "event_repeat", "scheduling.scheduledexecution"),
+                    _item("Deliveries", "outbox", "deliveries.delivery"),
+                ],
+            },
+            {
+                "title": "Data",
+                "items": [
+                    _item("Hooks", "notifications", "events.hook"),
+                    _item("Items", "database", "storage.item"),
+                    _item("Activity", "history", "activity.activityrecord"),
+                ],
+            },
+            {
+                "title": "Directory",
+                "items": [
+                    _item("Organizations", "domain", "organizations.organization"),
+                    _item("Users", "group", "organizations.user"),
+                    _item("Commands", "terminal", "organizations.command"),
+                    _item("API keys", "key", "auth_tokens.apikey"),
+                ],
+            },
+            {
+                "title": "Operators",
+                "items": [
+                    _item("Logins", "manage_accounts", "auth.user"),
+                    _item("Groups", "groups", "auth.group"),
+                    _item("Log", "receipt_long", "admin.logentry"),
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,109 @@
+"""How much of the sender one receiver may have: a limit on its requests in flight, and a breaker.
+
+Receivers are told apart by origin: scheme, host and port. An origin's limit starts small, grows by one with each answer
+and is halved when none comes, so that one which hangs holds a few places and not the window. After some attempts in a
+row without an answer the breaker opens: nothing is sent to the origin until its pause is over, then one request at a
+time, until one is answered. An answer of any status closes it, for whoever answers holds nobody up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """`most` and `first` requests in flight, `failures` in a row that open the breaker, its pauses in seconds."""
+
+    most: int = 50
+    first: int = 10
+    failures: int = 10
+    first_pause: float = 5.0
+    longest_pause: float = 60.0
+
+
+@dataclass(slots=True)
+class _Origin:
+    limit: int
+    in_flight: int = 0
+    failures: int = 0
+    pause: float = 0.0
+    open_until: float = 0.0
+    is_crowded: bool = False
+
+
+@dataclass(slots=True)
+class Origins:
+    """The state of every origin that this sender has lately met."""
+
+    settings: OriginSettings
+    clock: Callable[[], float] = time.monotonic
+    _origins: dict[str, _Origin] = field(default_factory=dict)
+
+    def room(self, origin: str) -> int:
+        """How many more requests may begin now."""
+        state = self._get(origin)
+        if state.pause:
+            # Half open: one request at a time finds out.
+            return 1 if self.clock() >= state.open_until and not state.in_flight else 0
+        return max(0, state.limit - state.in_flight)
+
+    def begin(self, origin: str) -> None:
+        self._get(origin).in_flight += 1
+
+    def abandon(self, origin: str) -> None:
+        """A request that was begun has been given up by us; that tells nothing of its receiver."""
+        self._get(origin).in_flight -= 1
+
+    def end(self, origin: str, *, is_answered: bool) -> bool:
+        """Takes note of how a request ended; whether the breaker has just opened."""
+        state = self._get(origin)
+        state.in_flight -= 1
+        if is_answered:
+            state.failures, state.pause = 0, 0.0
+            state.limit = min(state.limit + 1, self.settings.most)
+            return False
+        state.failures += 1
+        state.limit = max(1, state.limit // 2)
+        is_probe = state.pause > 0
+        if not is_probe and state.failures < self.settings.failures:
+            return False
+        state.pause = min(max(state.pause * 2, self.settings.first_pause), self.settings.longest_pause)
+        state.open_until = self.clock() + state.pause
+        state.is_crowded = True
+        return not is_probe
+
+    def crowd(self, origin: str) -> None:
+        """More is due for it than it has room for: it is claimed for by itself from now on."""
+        self._get(origin).is_crowded = True
+
+    def uncrowd(self, origin: str) -> None:
+        """Nothing is due for it beyond what was claimed."""
+        self._get(origin).is_crowded = False
+
+    def crowded(self) -> list[str]:
+        """Those that are claimed for by themselves."""
+        return [name for name, state in self._origins.items() if state.is_crowded]
+
+    def paused(self) -> Iterator[tuple[str, float]]:
+        """Those whose breaker is open, with the seconds until the next try."""
+        now = self.clock()
+        for name, state in self._origins.items():
+            if state.pause and state.open_until > now:
+                yield name, state.open_until - now
+
+    def forget_quiet(self) -> None:
+        """Forgets those of which there is nothing to know; to be called now and then."""
+        self._origins = {
+            name: state
+            for name, state in self._origins.items()
+            if state.in_flight or state.failures or state.is_crowded
+        }
+
+    def _get(self, origin: str) -> _Origin:
+        state = self._origins.get(origin)
+        if state is None:
+            state = self._origins[origin] = _Origin(limit=self.settings.first)
+        return state

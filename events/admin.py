@@ -1,0 +1,93 @@
+"""The pages of hooks. Commands subscribe by the API; here a hook can be looked at and removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from auth_tokens.models import TokenSubject
+from commands_platform.lib import admin_html as html
+from commands_platform.lib.admin import PlatformAdmin, ReadOnlyMixin
+from events import services
+from events.models import Hook
+
+_LARGEST_NUMBER = 2**63 - 1
+
+
+@admin.register(Hook)
+class HookAdmin(ReadOnlyMixin, PlatformAdmin):
+    list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
+    list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
+    search_fields = ("command__name", "user__full_name", "organization__name")
+    search_help_text = "Number, command, user, organization, or a user's UUID"
+    uuid_fields = ("user__uuid", "command__uuid", "organization__uuid")
+    ordering = ("-pk",)
+    related = ("organization", "command", "user")
+    fieldsets = (
+        (None, {"fields": ("number", "events_in_full", "objects_in_full")}),
+        ("Whose", {"fields": ("command", "user", "organization", "created_in_full", "updated_in_full")}),
+    )
+    readonly_fields = ("number", "events_in_full", "objects_in_full", "created_in_full", "updated_in_full")
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return super(ReadOnlyMixin, self).has_delete_permission(request, obj)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        number = search_term.strip()
+        if number.isascii() and number.isdigit() and len(number) < 20 and int(number) <= _LARGEST_NUMBER:
+            return queryset.filter(pk=int(number)), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def delete_model(self, request: HttpRequest, obj: Hook) -> None:  # noqa: ARG002
+        services.remove_hook(token=TokenSubject(obj.command, obj.user, obj.organization))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Hook]) -> None:
+        for hook in queryset:
+            self.delete_model(request, hook)
+
+    @admin.display(description="Hook", ordering="pk")
+    def number(self, hook: Hook) -> str:
+        return f"hook {hook.pk}"
+
+    @admin.display(description="Events")
+    def events(self, hook: Hook) -> SafeString:
+        return html.badges(hook.subscriptions, most=2)
+
+    @admin.display(description="Objects")
+    def objects(self, hook: Hook) -> SafeString | str:
+        return str(len(hook.subscribed_objects)) if hook.subscribed_objects else html.subtle("any")
+
+    @admin.display(description="Command")
+    def command_of(self, hook: Hook) -> SafeString:
+        return html.two_lines(hook.command, hook.organization)
+
+    @admin.display(description="User")
+    def user_of(self, hook: Hook) -> SafeString | str:
+        return hook.user.full_name if hook.user else html.NOTHING
+
+    @admin.display(description="Subscribed (UTC)", ordering="updated_at")
+    def updated(self, hook: Hook) -> SafeString:
+        return html.instant_and_distance(hook.updated_at)
+
+    @admin.display(description="Events")
+    def events_in_full(self, hook: Hook) -> SafeString:
+        return html.badges(hook.subscriptions)
+
+    @admin.display(description="Only about")
+    def objects_in_full(self, hook: Hook) -> SafeString:
+        return html.badges(hook.subscribed_objects) if hook.subscribed_objects else html.subtle("any object")
+
+    @admin.display(description="Created")
+    def created_in_full(self, hook: Hook) -> SafeString:
+        return html.instant_in_full(hook.created_at)
+
+    @admin.display(description="Updated")
+    def updated_in_full(self, hook: Hook) -> SafeString:
+        return html.instant_in_full(hook.updated_at)

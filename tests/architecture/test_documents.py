@@ -1,0 +1,80 @@
+"""What is written down stays findable, short and true where a program can tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from auth_tokens.scopes import ALL_SCOPES
+from commands_platform import __version__
+from deliveries.models import Reason, State
+from scheduling.serializers import ScheduledExecutionInput
+from tests.production_files import ROOT, example_variables
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+_LINK = re.compile(r"\[[^\]]*\]\((?!https?://|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+_VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = [target for target in _LINK.findall(page.read_text()) if not (page.parent / target).exists()]
+
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        waiting.extend(page.parent / target for target in _LINK.findall(page.read_text()))
+
+    assert [page.name for page in PAGES if page.resolve() not in reached] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name)
+def test_a_decision_has_its_four_parts_on_one_page(page: Path) -> None:
+    text = page.read_text()
+
+    assert [line for line in text.splitlines() if line.startswith("## ")][:4] == [
+        "## Context",
+        "## Decision",
+        "## Consequences",
+        "## Alternatives",
+    ]
+    assert text.startswith(f"# {int(page.name[:4])}. ")
+    assert len(text.splitlines()) < 60
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/architecture.md"])
+def test_the_variables_that_a_page_names_exist(page: str) -> None:
+    named = set(_VARIABLE.findall((ROOT / page).read_text()))
+
+    assert named - example_variables(ROOT).keys() - set(ALL_SCOPES) == set()
+
+
+def test_the_reference_lists_every_scope_every_field_of_a_schedule_and_every_end_of_a_delivery() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text()
+
+    for word in [*ALL_SCOPES, *State.values, *Reason.values, *ScheduledExecutionInput().fields]:
+        assert f"`{word}`" in reference, word

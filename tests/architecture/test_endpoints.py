@@ -1,0 +1,71 @@
+"""Rules that every endpoint keeps, found by walking the paths that the server answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from auth_tokens.api import PlatformView
+from tests.production_files import ROOT
+
+# Whoever may reach the server may read its documentation.
+OPEN = {"v1/schema/", "v1/docs/"}
+
+
+def api_views() -> dict[str, Any]:
+    """The views under /v1/ by their routes."""
+    return {route: view for route, view in _routes(get_resolver().url_patterns) if route.startswith("v1/")}
+
+
+def _routes(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _routes(pattern.url_patterns, prefix + str(pattern.pattern))
+        elif isinstance(pattern, URLPattern):
+            yield prefix + str(pattern.pattern), pattern.callback
+
+
+ENDPOINTS = {route: view.view_class for route, view in api_views().items() if route not in OPEN}
+DOCUMENTED = sorted(route for route in ENDPOINTS if route.endswith("/"))
+
+
+def methods_of(route: str) -> list[str]:
+    return [method for method in ("get", "post", "put", "patch", "delete") if hasattr(ENDPOINTS[route], method)]
+
+
+def path_of(route: str) -> str:
+    return "/" + route.replace("<str:uuid>", str(uuid4()))
+
+
+@pytest.mark.parametrize("route", DOCUMENTED)
+def test_an_endpoint_answers_without_its_last_slash_too(route: str) -> None:
+    assert ENDPOINTS[route.rstrip("/")] is ENDPOINTS[route]
+
+
+@pytest.mark.parametrize("route", DOCUMENTED)
+def test_an_endpoint_names_the_scope_that_it_needs(route: str) -> None:
+    view = ENDPOINTS[route]
+
+    assert issubclass(view, PlatformView)
+    assert view.required_scope is not None
+
+
+@pytest.mark.parametrize(("route", "method"), [(route, method) for route in DOCUMENTED for method in methods_of(route)])
+def test_no_endpoint_answers_without_a_key(route: str, method: str) -> None:
+    response = Client().generic(method.upper(), path_of(route), b"{}", "application/json")
+
+    assert response.status_code == 401
+    assert response.json()["code"] == "not_authenticated"
+    assert response["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(("route", "method"), [(route, method) for route in DOCUMENTED for method in methods_of(route)])
+def test_the_reference_describes_every_endpoint(route: str, method: str) -> None:
+    reference = (ROOT / "docs" / "api.md").read_text()
+
+    assert f"`{method.upper()} /{route.replace('<str:uuid>', '{uuid}')}`" in reference

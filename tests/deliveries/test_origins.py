@@ -1,0 +1,120 @@
+"""An origin's share of the sender, and its breaker, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from deliveries.origins import Origins, OriginSettings
+
+SETTINGS = OriginSettings(most=20, first=8, failures=3, first_pause=5, longest_pause=12)
+HANGING, HEALTHY = "http://hanging:80", "http://healthy:80"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def origins(clock: Clock) -> Origins:
+    return Origins(SETTINGS, clock)
+
+
+def send(origins: Origins, origin: str, *answers: bool) -> list[bool]:
+    opened = []
+    for is_answered in answers:
+        origins.begin(origin)
+        opened.append(origins.end(origin, is_answered=is_answered))
+    return opened
+
+
+def test_a_new_origin_begins_with_a_small_share(origins: Origins) -> None:
+    assert origins.room(HEALTHY) == 8
+
+
+def test_what_is_in_flight_takes_room(origins: Origins) -> None:
+    for _ in range(8):
+        origins.begin(HEALTHY)
+
+    assert origins.room(HEALTHY) == 0
+    origins.abandon(HEALTHY)
+    assert origins.room(HEALTHY) == 1
+
+
+def test_answers_make_the_share_grow_to_its_bound(origins: Origins) -> None:
+    send(origins, HEALTHY, *[True] * 50)
+
+    assert origins.room(HEALTHY) == 20
+
+
+def test_a_missing_answer_halves_it(origins: Origins) -> None:
+    send(origins, HANGING, False)
+
+    assert origins.room(HANGING) == 4
+
+
+def test_the_breaker_opens_on_failures_in_a_row_only(origins: Origins) -> None:
+    assert send(origins, HANGING, False, False, True, False, False) == [False] * 5
+    assert origins.room(HANGING) > 0
+    assert send(origins, HANGING, False) == [True]
+    assert origins.room(HANGING) == 0
+
+
+def test_an_open_breaker_is_one_origins_alone(origins: Origins) -> None:
+    send(origins, HANGING, False, False, False)
+
+    assert origins.room(HEALTHY) == 8
+    assert origins.crowded() == [HANGING]
+    assert dict(origins.paused()) == {HANGING: 5.0}
+
+
+def test_after_the_pause_one_request_at_a_time_is_let_through(origins: Origins, clock: Clock) -> None:
+    send(origins, HANGING, False, False, False)
+
+    clock.now += 5
+    assert origins.room(HANGING) == 1
+    assert not dict(origins.paused())
+    origins.begin(HANGING)
+    assert origins.room(HANGING) == 0
+
+
+def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_bound(origins: Origins, clock: Clock) -> None:
+    send(origins, HANGING, False, False, False)
+    pauses = []
+
+    for _ in range(3):
+        clock.now += dict(origins.paused())[HANGING]
+        assert send(origins, HANGING, False) == [False]
+        pauses.append(dict(origins.paused())[HANGING])
+
+    assert pauses == [10, 12, 12]
+
+
+def test_an_answer_closes_it(origins: Origins, clock: Clock) -> None:
+    send(origins, HANGING, False, False, False)
+    clock.now += 5
+
+    send(origins, HANGING, True)
+
+    assert origins.room(HANGING) >= 1
+    assert not dict(origins.paused())
+    send(origins, HANGING, False, False)
+    assert not dict(origins.paused())
+
+
+def test_quiet_origins_are_forgotten_and_failing_ones_are_not(origins: Origins) -> None:
+    send(origins, HEALTHY, True)
+    send(origins, HANGING, False)
+
+    origins.forget_quiet()
+
+    assert origins.room(HANGING) == 4
+    assert origins.room(HEALTHY) == 8

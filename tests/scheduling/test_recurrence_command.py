@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from scheduling.management.commands.next_slots import MAX_LINE_BYTES
+
+START = "2026-10-31T12:00:00Z"
+
+
+def run(*arguments: str) -> list[str]:
+    output = io.StringIO()
+    call_command("next_slots", *arguments, stdout=output)
+    return output.getvalue().splitlines()
+
+
+def ask(tmp_path: Path, *lines: bytes) -> list[dict[str, Any]]:
+    questions = tmp_path / "questions"
+    questions.write_bytes(b"\n".join(lines))
+    return [json.loads(line) for line in run("--batch", str(questions))]
+
+
+def test_slots_are_shown_with_local_time_and_offset() -> None:
+    lines = run("30 1 * * *", "--timezone", "america/new_york", "--from", START, "--count", "2")
+    assert lines == [
+        "Sun 2026-11-01 01:30:00 -04:00 EDT  2026-11-01T05:30:00Z",
+        "Mon 2026-11-02 01:30:00 -05:00 EST  2026-11-02T06:30:00Z",
+    ]
+
+
+def test_slots_are_shown_as_json() -> None:
+    (line,) = run("30 1 * * *", "--timezone=America/New_York", f"--from={START}", "--count=2", "--json")
+    assert json.loads(line) == {"slots": ["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]}
+
+
+def test_the_rules_can_be_chosen() -> None:
+    (line,) = run(
+        *("0 30 1 * * *", "--seconds", "--dst-overlap", "both", "--dst-gap", "skip", "--json", "--count", "2"),
+        *("--timezone", "America/New_York", "--from", START),
+    )
+    assert json.loads(line) == {"slots": ["2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"]}
+
+
+def test_without_a_start_the_slots_come_from_now_on() -> None:
+    (line,) = run("* * * * *", "--json")
+    found = [datetime.fromisoformat(slot) for slot in json.loads(line)["slots"]]
+    assert len(found) == 5
+    assert timedelta(0) < found[0] - datetime.now(UTC) + timedelta(seconds=30) < timedelta(seconds=91)
+
+
+def test_an_expression_without_slots_says_so() -> None:
+    (line,) = run("* 2 * 3 0#2", "--timezone", "America/New_York", "--from", START)
+    assert line == "It never fires after that."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["61 * * * *"], "Minute field, character 1: 61 is not between 0 and 59."),
+        (["@daily", "--timezone", "localtime"], "'localtime' is not a time zone"),
+        (["@daily", "--from", "2026-10-31"], "from must be an instant with its offset"),
+        (["@daily", "--count", "0"], "count must be a whole number"),
+        ([], "Give an expression, or --batch."),
+        (["@daily", "--batch", "-"], "not both"),
+        (["--batch", "/nowhere/at/all"], "/nowhere/at/all cannot be read: No such file"),
+    ],
+)
+def test_a_bad_question_is_answered_with_its_reason(arguments: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason.replace("(", r"\(")):
+        run(*arguments)
+
+
+def test_a_batch_answers_each_line() -> None:
+    questions = [
+        {"expr": "0 0 * * *", "tz": "Europe/Paris", "from": "2026-03-01T00:00:00Z", "count": 2},
+        {"expr": "0 0 0 L * *", "tz": "UTC", "from": "2026-02-01T01:00:00+01:00", "count": 1, "seconds": True},
+        {"expr": "30 2 * * *", "tz": "America/New_York", "from": "2026-03-08T00:00:00Z", "count": 1, "dst_gap": "skip"},
+        {"expr": "60 * * * *", "tz": "UTC", "from": "2026-03-01T00:00:00Z", "count": 2},
+    ]
+    answers = answer_from_standard_input("\n".join(json.dumps(question) for question in questions).encode())
+    assert answers == [
+        {"slots": ["2026-03-01T23:00:00Z", "2026-03-02T23:00:00Z"]},
+        {"slots": ["2026-02-28T00:00:00Z"]},
+        {"slots": ["2026-03-09T06:30:00Z"]},
+        {"error": "Minute field, character 1: 60 is not between 0 and 59."},
+    ]
+
+
+def answer_from_standard_input(questions: bytes) -> list[dict[str, Any]]:
+    previous = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(questions))
+    try:
+        return [json.loads(line) for line in run("--batch", "-")]
+    finally:
+        sys.stdin = previous
+
+
+BAD_LINES = [
+    b"",
+    b"{",
+    b"null",
+    b"5",
+    b'"0 0 * * *"',
+    b"[1]",
+    b"{}",
+    b"\xff\xfe",
+    b'{"expr": "\xff"}',
+    b"[" * 50_000,
+    b'{"expr": ' * 5_000,
+    b'{"expr": "' + b"0" * (MAX_LINE_BYTES + 100) + b'"}',
+    b'{"expr": null}',
+    b'{"expr": 5}',
+    b'{"expr": ["0 0 * * *"]}',
+    b'{"expr": ""}',
+    b'{"expr": "\\ud800 * * * *"}',
+    b'{"expr": "\\u0000"}',
+    b'{"expr": "0 0 30 2 *"}',
+    b'{"expr": "@daily", "tz": 5}',
+    b'{"expr": "@daily", "tz": "../etc/passwd"}',
+    b'{"expr": "@daily", "tz": "\\udfff"}',
+    b'{"expr": "@daily", "from": 5}',
+    b'{"expr": "@daily", "from": "yesterday"}',
+    b'{"expr": "@daily", "from": "2026-01-01T00:00:00"}',
+    b'{"expr": "@daily", "from": "0001-01-01T00:00:00+14:00"}',
+    b'{"expr": "@daily", "count": 0}',
+    b'{"expr": "@daily", "count": -1}',
+    b'{"expr": "@daily", "count": 1e9}',
+    b'{"expr": "@daily", "count": 10001}',
+    b'{"expr": "@daily", "count": true}',
+    b'{"expr": "@daily", "count": "5"}',
+    b'{"expr": "@daily", "count": ' + b"9" * 5_000 + b"}",
+    b'{"expr": "@daily", "seconds": 1}',
+    b'{"expr": "@daily", "dst_gap": "never"}',
+    b'{"expr": "@daily", "dst_gap": ["skip"]}',
+    b'{"expr": "@daily", "dst_overlap": {}}',
+]
+
+
+def test_a_bad_line_gets_an_error_and_the_next_its_answer(tmp_path: Path) -> None:
+    good = json.dumps({"expr": "@daily", "from": START, "count": 1}).encode()
+    answers = ask(tmp_path, *(line for bad in BAD_LINES for line in (bad, good)))
+    assert answers[1::2] == [{"slots": ["2026-11-01T00:00:00Z"]}] * len(BAD_LINES)
+    for line, answer in zip(BAD_LINES, answers[::2], strict=True):
+        assert list(answer) == ["error"], line[:80]
+        assert 10 < len(answer["error"]) < 300
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"])
+def test_the_ends_of_the_calendar_are_answered(tmp_path: Path, start: str) -> None:
+    (answer,) = ask(tmp_path, json.dumps({"expr": "@yearly", "tz": "Asia/Tokyo", "from": start}).encode())
+    assert len(answer) == 1
