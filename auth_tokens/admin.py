@@ -101,10 +101,10 @@ class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
     )
     readonly_fields = ("identifier", "prefix", "state", "scope_badges", "created", "expires", "last_used", "revoked")
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
@@ -117,7 +117,7 @@ class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
         context = {**(extra_context or {}), "show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, context)
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: ARG002, FBT001
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         values = form.cleaned_data
         made, key = services.create_api_key(
             organization=values["organization"],
@@ -130,7 +130,7 @@ class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
         obj.refresh_from_db()
         request.made_key = key  # type: ignore[attr-defined]
 
-    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         response = HttpResponseRedirect(self.change_url(obj))
         key: str = request.made_key  # type: ignore[attr-defined]
         self.show_once(request, response, obj, ShownOnce("The new API key. Only its hash is kept.", {"X-API-KEY": key}))

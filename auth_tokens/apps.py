@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class AuthTokensConfig(AppConfig):
@@ -10,5 +10,6 @@ class AuthTokensConfig(AppConfig):
     verbose_name = "API keys and tokens"
 
     def ready(self) -> None:
-        # The schema's description of the headers registers itself.
-        import_module("auth_tokens.openapi")
+        if apps.is_installed("drf_spectacular"):
+            # The schema's description of the headers registers itself.
+            import_module("auth_tokens.openapi")

@@ -15,9 +15,22 @@ from auth_tokens.models import ApiKey, CallerContext, TokenSubject
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.rows import JoinedQuery
 from organizations.models import Command, Organization, User
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+_KEY = JoinedQuery(
+    """
+    SELECT {columns} FROM auth_tokens_apikey k
+    JOIN organizations_organization o ON o.id = k.organization_id
+    LEFT JOIN organizations_command c ON c.id = k.command_id
+    WHERE k.secret_hash = %s
+    """,
+    k=ApiKey,
+    o=Organization,
+    c=Command,
+)
 
 
 def create_api_key(
@@ -48,9 +61,13 @@ def find_api_key(key: str) -> ApiKey:
     """The valid row of a key, with its organization and command, in one query; else InvalidApiKeyError."""
     if not has_key_shape(key):
         raise InvalidApiKeyError
-    row = ApiKey.objects.select_related("organization", "command").filter(secret_hash=hash_key(key)).first()
+    found = _KEY.first([hash_key(key)])
+    if found is None:
+        raise InvalidApiKeyError
+    row: ApiKey = found[0]
+    row.organization, row.command = found[1:]
     now = datetime.now(UTC)
-    if row is None or not row.is_valid_at(now):
+    if not row.is_valid_at(now):
         raise InvalidApiKeyError
     if row.last_used_at is None or now - row.last_used_at >= LAST_USED_RESOLUTION:
         # The condition keeps a herd of first requests from writing the same row one after the other.

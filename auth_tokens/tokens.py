@@ -12,10 +12,35 @@ from django.conf import settings
 from django.core import signing
 
 from auth_tokens.models import TokenSubject
-from organizations.models import Command, User
+from commands_platform.lib.rows import JoinedQuery
+from organizations.models import Command, Organization, User
 
 _SALT = "commands-platform.exchange-token"
 _MAX_LENGTH = 512
+
+_COMMAND = JoinedQuery(
+    """
+    SELECT {columns} FROM organizations_command c
+    JOIN organizations_organization co ON co.id = c.organization_id AND co.is_active
+    WHERE c.id = %s AND c.token_generation = %s AND c.is_active
+    """,
+    c=Command,
+    co=Organization,
+)
+_COMMAND_AND_USER = JoinedQuery(
+    """
+    SELECT {columns} FROM organizations_command c
+    JOIN organizations_organization co ON co.id = c.organization_id AND co.is_active
+    CROSS JOIN organizations_user u
+    JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.is_active
+    WHERE c.id = %s AND c.token_generation = %s AND c.is_active
+      AND u.id = %s AND u.token_generation = %s AND u.is_active
+    """,
+    c=Command,
+    co=Organization,
+    u=User,
+    uo=Organization,
+)
 
 
 def make_token(*, command: Command, user: User | None) -> str:
@@ -47,29 +72,23 @@ def read_token(token: str) -> TokenSubject | None:
 
 
 def _read_command_token(command_id: int, generation: int) -> TokenSubject | None:
-    command = (
-        Command.objects.select_related("organization")
-        .filter(pk=command_id, token_generation=generation, is_active=True, organization__is_active=True)
-        .first()
-    )
-    return TokenSubject(command, None, command.organization) if command else None
+    found = _COMMAND.first([command_id, generation])
+    if found is None:
+        return None
+    command, organization = found
+    command.organization = organization
+    return TokenSubject(command, None, organization)
 
 
 def _read_user_token(
     command_id: int, command_generation: int, user_id: int, user_generation: int
 ) -> TokenSubject | None:
-    user = (
-        User.objects.select_related("organization")
-        .filter(pk=user_id, token_generation=user_generation, is_active=True, organization__is_active=True)
-        .first()
-    )
-    if user is None:
+    found = _COMMAND_AND_USER.first([command_id, command_generation, user_id, user_generation])
+    if found is None:
         return None
-    subject = _read_command_token(command_id, command_generation)
-    if subject is None:
-        return None
-    command = subject.command
+    command, command_organization, user, user_organization = found
+    command.organization, user.organization = command_organization, user_organization
     # A command that is no longer public loses the users of other organizations.
     if command.organization_id != user.organization_id and not command.is_public:
         return None
-    return TokenSubject(command, user, user.organization)
+    return TokenSubject(command, user, user_organization)

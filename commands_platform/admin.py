@@ -57,14 +57,14 @@ class _SuperusersOnlyMixin:
         if db_field.related_model is Permission:
             # The name of each permission asks for its content type.
             kwargs["queryset"] = Permission.objects.select_related("content_type")
-        kwargs["widget"] = UnfoldAdminSelect2MultipleWidget()
         field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
-        field.help_text = ""
+        # unfold would take the class away that makes it searchable.
+        field.widget, field.help_text = UnfoldAdminSelect2MultipleWidget(choices=field.choices), ""
         return field
 
 
 @admin.register(User)
-class LoginAdmin(_SuperusersOnlyMixin, UndeletableMixin, PlatformAdmin, _DjangoUserAdmin):
+class LoginAdmin(UndeletableMixin, _SuperusersOnlyMixin, PlatformAdmin, _DjangoUserAdmin):
     """Logins stay, so that the log of what they did stays too."""
 
     form = UserChangeForm

@@ -20,25 +20,33 @@ from commands_platform.lib import broker
 logger = structlog.get_logger(__name__)
 
 
-class EverySecond(BaseSchedule):
-    """Due at each whole second of the wall clock."""
+class WholeSeconds(BaseSchedule):
+    """Due `offset` seconds after each multiple of `every` seconds of the wall clock."""
+
+    def __init__(self, every: int = 1, offset: float = 0.0) -> None:
+        super().__init__()
+        self.every = every
+        self.offset = offset
 
     def is_due(self, last_run_at: datetime) -> schedstate:
         now = time.time()
-        due = math.floor(now) > math.floor(last_run_at.timestamp())
-        return schedstate(due, math.floor(now) + 1 - now)
+        turn = self._turn(now)
+        return schedstate(turn > self._turn(last_run_at.timestamp()), (turn + 1) * self.every + self.offset - now)
 
     def remaining_estimate(self, last_run_at: datetime) -> Any:
-        raise NotImplementedError("EverySecond answers by is_due alone.")
+        raise NotImplementedError("A schedule of whole seconds answers by is_due alone.")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EverySecond)
+        return isinstance(other, WholeSeconds) and (self.every, self.offset) == (other.every, other.offset)
 
     def __hash__(self) -> int:
-        return hash(EverySecond)
+        return hash((self.every, self.offset))
 
-    def __reduce__(self) -> tuple[type[EverySecond], tuple[()]]:
-        return EverySecond, ()
+    def __reduce__(self) -> tuple[type[WholeSeconds], tuple[int, float]]:
+        return WholeSeconds, (self.every, self.offset)
+
+    def _turn(self, instant: float) -> int:
+        return math.floor((instant - self.offset) / self.every)
 
 
 class WholeSecondScheduler(Scheduler):
@@ -47,20 +55,19 @@ class WholeSecondScheduler(Scheduler):
     _broker_is_away = False
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Sends what is due and returns the seconds until the next whole second."""
+        """Sends what is due and returns the seconds until something else is."""
         for name, entry in list(self.schedule.items()):
-            due, _next = entry.is_due()
-            if due:
+            if entry.is_due().is_due:
                 self.schedule[name] = next(entry)
                 self.apply_entry(entry, producer=self.producer)
-        now = time.time()
-        return math.floor(now) + 1 - now
+        # Asked anew: sending has taken its time.
+        return min(entry.is_due().next for entry in self.schedule.values())
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """A tick that cannot be sent is said once and dropped: the next one is a second away."""
         try:
             self.apply_async(entry, producer=producer, advance=False)
-            broker.client().set(broker.BEAT_KEY, int(time.time()), ex=5)
+            broker.note_beat()
         except (SchedulingError, RedisError, OSError) as error:
             if not self._broker_is_away:
                 logger.warning("tick_not_sent", error=type(error).__name__)

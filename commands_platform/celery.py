@@ -9,7 +9,7 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
-from commands_platform.beat import EverySecond
+from commands_platform.beat import WholeSeconds
 from commands_platform.lib.logs import logging_config
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
@@ -18,7 +18,18 @@ app = Celery("commands_platform")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    "dispatch": {"task": "scheduling.dispatch_due", "schedule": EverySecond(), "options": {"expires": 2}},
+    "dispatch": {"task": "scheduling.dispatch_due", "schedule": WholeSeconds(), "options": {"expires": 2}},
+    # Housekeeping comes in small portions, in the middle of a second: a tick finds its worker free.
+    "expired-items": {
+        "task": "storage.remove_expired",
+        "schedule": WholeSeconds(every=10, offset=0.3),
+        "options": {"expires": 5},
+    },
+    "retention": {
+        "task": "scheduling.remove_finished",
+        "schedule": WholeSeconds(every=5, offset=0.6),
+        "options": {"expires": 3},
+    },
 }
 
 

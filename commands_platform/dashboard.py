@@ -89,7 +89,12 @@ def _of_the_last_hour() -> QuerySet[Delivery]:
 
 def _waiting() -> Figure:
     pending = Delivery.objects.pending().order_by()[: _MOST_COUNTED + 1].count()
-    return Figure("Pending", _number(pending), "due, in flight, or to be tried again", url=_deliveries_url("?state__exact=pending"))
+    return Figure(
+        "Pending",
+        _number(pending),
+        "due, in flight, or to be tried again",
+        url=_deliveries_url("?state__exact=pending"),
+    )
 
 
 def _overdue() -> Figure:
@@ -126,7 +131,7 @@ def _next_run() -> Figure:
 
 def _beat() -> Figure:
     try:
-        ticked: Any = broker.client().get(broker.BEAT_KEY)
+        ticked: Any = broker.client().get(broker.beat_key())
     except (RedisError, OSError):
         return Figure("Beat", "unknown", "the broker does not answer", is_bad=True)
     if ticked is None:

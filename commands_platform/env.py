@@ -23,6 +23,10 @@ def _read(name: str, default: T | None, convert: Callable[[str], T]) -> T:
         if default is None:
             raise BadEnvironmentError(name, "must be set")
         return default
+    return _converted(name, raw, convert)
+
+
+def _converted(name: str, raw: str, convert: Callable[[str], T]) -> T:
     try:
         return convert(raw)
     except ValueError as error:
@@ -80,6 +84,8 @@ def spans(name: str, default: tuple[int, ...]) -> tuple[timedelta, ...]:
         parts = [part.strip() for part in raw.split(",")]
         if not all(part.isascii() and part.isdigit() for part in parts):
             raise ValueError("must be whole seconds with commas between them")
+        if any(len(part) > 9 for part in parts):
+            raise ValueError("must be shorter than 1,000,000,000 seconds each")
         return tuple(timedelta(seconds=int(part)) for part in parts)
 
     return _read(name, tuple(timedelta(seconds=span) for span in default), convert)
@@ -92,4 +98,18 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
 
 def parsed(name: str, default: str, convert: Callable[[str], T]) -> T:
     """The variable, or its default, through `convert`, whose ValueError becomes the message."""
-    return _read(name, convert(default), convert)
+    return _converted(name, os.environ.get(name, "").strip() or default, convert)
+
+
+def ports(name: str) -> frozenset[int] | None:
+    """Comma-separated TCP ports; None where there are none."""
+
+    def convert(raw: str) -> frozenset[int] | None:
+        numbers = [part.strip() for part in raw.split(",") if part.strip()]
+        if not all(
+            part.isascii() and part.isdigit() and len(part) <= 5 and 1 <= int(part) <= 65535 for part in numbers
+        ):
+            raise ValueError("must be ports from 1 to 65535 with commas between them")
+        return frozenset(map(int, numbers)) or None
+
+    return parsed(name, "", convert)

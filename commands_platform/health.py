@@ -18,7 +18,7 @@ def readyz(_request: HttpRequest) -> JsonResponse:
     """200 when PostgreSQL and the broker answer and beat has ticked in the last seconds; else 503 with what is not."""
     checks = {"database": _database_answers(), "broker": False, "beat": False}
     try:
-        checks["beat"] = broker.client().get(broker.BEAT_KEY) is not None
+        checks["beat"] = broker.beat_lives()
         checks["broker"] = True
     except (RedisError, OSError):
         pass

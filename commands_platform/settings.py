@@ -31,7 +31,7 @@ _NEEDS_NO_SERVER = {"up", "receiver", "next_slots", "help", "version", "--help",
 
 EMBEDDED = not os.environ.get("DATABASE_URL") or env.flag("COMMANDS_EMBEDDED", default=False)
 _running = embedded.read_connection(LOCAL_DIR) if EMBEDDED else None
-if EMBEDDED and _running is None and not os.environ.get("DATABASE_URL"):
+if EMBEDDED and _running is None and not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     if len(sys.argv) > 1 and sys.argv[1] in _NEEDS_NO_SERVER:
         _running = embedded.Connection(database_url="postgresql:///nowhere", redis_url="redis://127.0.0.1:1/0")
     else:
@@ -67,7 +67,10 @@ MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 1024 * 1024, minimum=64 * 1024, m
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
-INSTALLED_APPS = [
+# Which of the Procfile's processes this is. Those that serve no pages do without what pages are made with.
+PROCESS_NAME = env.text("COMMANDS_PROCESS_NAME", "commands-platform")
+
+_PAGES = [
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -81,6 +84,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+]
+_PLATFORM = [
     "commands_platform",
     "organizations",
     "auth_tokens",
@@ -90,6 +95,13 @@ INSTALLED_APPS = [
     "scheduling",
     "storage",
 ]
+_APPS_OF_PROCESS = {
+    "beat": ["commands_platform"],
+    "dispatcher": _PLATFORM,
+    "deliverer": _PLATFORM,
+}
+SERVES_PAGES = PROCESS_NAME not in _APPS_OF_PROCESS
+INSTALLED_APPS = [*_PAGES, *_PLATFORM] if SERVES_PAGES else _APPS_OF_PROCESS[PROCESS_NAME]
 
 MIDDLEWARE = [
     "commands_platform.lib.middleware.RequestHygieneMiddleware",
@@ -104,7 +116,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
 ]
 
-ROOT_URLCONF = "commands_platform.urls"
+ROOT_URLCONF = "commands_platform.urls" if SERVES_PAGES else "commands_platform.no_urls"
 WSGI_APPLICATION = "commands_platform.wsgi.application"
 
 TEMPLATES = [
@@ -152,7 +164,7 @@ def _database() -> dict[str, Any]:
     # A unix socket comes as ?host=/directory, which the URL reader keeps among the options.
     options = dict(database.get("OPTIONS", {}))
     database["HOST"] = options.pop("host", database.get("HOST", ""))
-    options.setdefault("application_name", env.text("COMMANDS_PROCESS_NAME", "commands-platform"))
+    options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
@@ -230,6 +242,7 @@ CELERY_ENABLE_UTC = True
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "scheduling.*": {"queue": "dispatch"},
+    "storage.*": {"queue": "dispatch"},
     "deliveries.*": {"queue": "deliver"},
 }
 CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"
@@ -240,7 +253,7 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CALLBACK_ALLOWED_NETWORKS = env.parsed(
     "CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if EMBEDDED else "", parse_networks
 )
-CALLBACK_ALLOWED_PORTS = frozenset(int(port) for port in env.words("CALLBACK_ALLOWED_PORTS")) or None
+CALLBACK_ALLOWED_PORTS = env.ports("CALLBACK_ALLOWED_PORTS")
 CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
 DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))
 # Beyond the last retry, which is 17 h 36 min after the first attempt, with its jitter.
@@ -249,6 +262,15 @@ DELIVERY_ORIGIN_LIMIT = env.integer("DELIVERY_ORIGIN_LIMIT", 50, minimum=1, maxi
 DELIVERY_LEASE = env.seconds("DELIVERY_LEASE_SECONDS", 60, minimum=2, maximum=3600)
 DELIVERY_WINDOW = env.integer("DELIVERY_WINDOW", 100, minimum=1, maximum=1000)
 DISPATCH_BATCH = env.integer("DISPATCH_BATCH", 1000, minimum=1, maximum=10_000)
+
+# So many failed deliveries in a row, over so long a time, and a schedule is deactivated; 0: never.
+SCHEDULE_DEACTIVATE_AFTER_FAILURES = env.integer("SCHEDULE_DEACTIVATE_AFTER_FAILURES", 100, minimum=0, maximum=10_000)
+SCHEDULE_DEACTIVATE_AFTER = timedelta(hours=env.integer("SCHEDULE_DEACTIVATE_AFTER_HOURS", 24, minimum=1, maximum=720))
+
+# The ledger keeps a finished row so long, and of one schedule so many; failures longer, whatever their number.
+LEDGER_KEEP_FINISHED = timedelta(days=env.integer("LEDGER_KEEP_FINISHED_DAYS", 30, minimum=1, maximum=3650))
+LEDGER_KEEP_FAILED = timedelta(days=env.integer("LEDGER_KEEP_FAILED_DAYS", 90, minimum=1, maximum=3650))
+LEDGER_KEEP_PER_SCHEDULE = env.integer("LEDGER_KEEP_PER_SCHEDULE", 10_000, minimum=200, maximum=10_000_000)
 
 # Logs
 

@@ -181,10 +181,10 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
         status = f"status {delivery.last_status}" if delivery.last_status else ""
         return html.two_lines(f"{delivery.attempt_count} of {delivery.max_attempts}", status)
 
-    @admin.display(description="Finished (UTC)")
+    @admin.display(description="Finished")
     def finished(self, delivery: Delivery) -> SafeString:
         if delivery.finished_at is not None:
-            return html.instant_and_distance(delivery.finished_at)
+            return html.when(delivery.finished_at)
         if delivery.lease is not None:
             return html.subtle("being sent")
         return (

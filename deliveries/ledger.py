@@ -99,12 +99,13 @@ class NewRow:
 _INSERT = """
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
-    reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, attempts, created_at,
-    finished_at
+    reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts,
+    created_at, finished_at
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
        v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, v.timeout, v.body, 0, v.max_attempts,
-       CASE WHEN v.state = 'pending' THEN v.due_at END, '[]', %(now)s, CASE WHEN v.state <> 'pending' THEN %(now)s END
+       CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
+       CASE WHEN v.state <> 'pending' THEN %(now)s END
 FROM unnest(
     %(ids)s::uuid[], %(organizations)s::bigint[], %(commands)s::bigint[], %(users)s::bigint[], %(kinds)s::text[],
     %(sources)s::uuid[], %(destinations)s::text[], %(due)s::timestamptz[], %(last_due)s::timestamptz[],
@@ -180,7 +181,7 @@ SET next_attempt_at = CASE WHEN due.is_over THEN NULL ELSE %(until)s END,
     finished_at = CASE WHEN due.is_over THEN %(now)s END,
     lease = NULL
 FROM (
-    SELECT id, due_at < %(expired)s AND reason = '' AS is_over FROM deliveries_delivery
+    SELECT id, expires_at < %(now)s AND reason = '' AS is_over FROM deliveries_delivery
     WHERE state = 'pending' AND next_attempt_at <= %(now)s AND origin = %(origin)s
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -200,6 +201,7 @@ def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
             _INSERT,
             {
                 "now": now,
+                "expires": now + settings.DELIVERY_EXPIRES_AFTER,
                 "ids": [new_ledger_id() for _ in rows],
                 "organizations": [row.organization_id for row in rows],
                 "commands": [row.command_id for row in rows],
@@ -324,7 +326,6 @@ def defer(*, origin: str, by: timedelta, limit: int) -> int:
                 {
                     "now": now,
                     "until": now + by,
-                    "expired": now - settings.DELIVERY_EXPIRES_AFTER,
                     "origin": origin,
                     "limit": limit,
                 },

@@ -98,6 +98,7 @@ class Delivery(models.Model):
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(help_text="Until then it waits for an origin that does not answer.")
     lease = models.UUIDField(null=True)
     attempts = models.JSONField(default=list)
     last_status = models.PositiveSmallIntegerField(null=True)

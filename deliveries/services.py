@@ -47,6 +47,7 @@ def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
             reason="",
             next_attempt_at=clock.now(),
             finished_at=None,
+            expires_at=clock.now() + settings.DELIVERY_EXPIRES_AFTER,
             max_attempts=F("attempt_count") + len(settings.DELIVERY_RETRY_DELAYS) + 1,
         )
     )

@@ -251,9 +251,7 @@ class CommandAdmin(ShowsOnceMixin, UndeletableMixin, PlatformAdmin):
     related = ("organization",)
     autocomplete_fields = ("organization",)
     actions = ("activate", "deactivate", "rotate_secrets_of_selected", "revoke_tokens_of_selected")
-    actions_detail = (
-        {"title": "Secrets", "icon": "key", "items": ("show_secrets", "rotate_secret", "revoke_tokens")},
-    )
+    actions_detail = ({"title": "Secrets", "icon": "key", "items": ("show_secrets", "rotate_secret", "revoke_tokens")},)
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
     readonly_fields = ("identifier", "created_in_full", "secrets", "belongings")
     fieldsets = (

@@ -42,7 +42,7 @@ _MISFIRES = {
 
 @admin.register(ScheduledExecution)
 class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
-    list_display = ("name_of", "state", "timing", "next_run", "left", "command_of", "owner_of", "last_result")
+    list_display = ("name_of", "state", "timing", "next_run", "left", "command_of", "last_result")
     list_filter = (
         ("is_active", BooleanRadioFilter),
         ("deactivation_reason", ChoicesDropdownFilter),
@@ -55,8 +55,24 @@ class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
     actions = ("run_selected", "pause_selected", "resume_selected")
     actions_detail = ("run_now", "pause", "resume")
     fieldsets = (
-        (None, {"fields": ("name_of", "state_in_words", "description", "identifier", "command_link", "organization_link", "owner_link")}),
-        ("Timing", {"fields": ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")}),
+        (
+            None,
+            {
+                "fields": (
+                    "name_of",
+                    "state_in_words",
+                    "description",
+                    "identifier",
+                    "command_link",
+                    "organization_link",
+                    "owner_link",
+                )
+            },
+        ),
+        (
+            "Timing",
+            {"fields": ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")},
+        ),
         ("Callback", {"fields": ("url", "extras", "payload_block")}),
         ("About", {"fields": ("created_in_full", "updated_in_full")}),
     )
@@ -155,11 +171,8 @@ class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
 
     @admin.display(description="Command")
     def command_of(self, schedule: ScheduledExecution) -> SafeString:
-        return html.two_lines(schedule.command, schedule.organization)
-
-    @admin.display(description="Runs as")
-    def owner_of(self, schedule: ScheduledExecution) -> SafeString | str:
-        return schedule.owner.full_name if schedule.owner else html.subtle("command")
+        owner = f" · as {schedule.owner}" if schedule.owner else ""
+        return html.two_lines(schedule.command, f"{schedule.organization}{owner}")
 
     @admin.display(description="Last slot")
     def last_result(self, schedule: Any) -> SafeString:

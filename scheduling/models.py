@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from auth_tokens.models import CallerContext, TokenSubject
-from commands_platform.lib.fields import JsonTextField
+from commands_platform.lib.json_column import JsonTextField
 from deliveries.models import Delivery
 from organizations.models import Command, Organization, User
 from scheduling.recurrence import Recurrence

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Sum
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
@@ -19,14 +20,15 @@ from commands_platform.lib.errors import InvalidInputError
 from deliveries import ledger
 from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
-from deliveries.models import Kind, Reason
+from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.services import cancel_pending
 from deliveries.tasks import deliver_pending
+from events import services as events
 from organizations.models import Command, Organization, User
 from scheduling.dispatch import DueSchedule, pending_row, skipped_row
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
-from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
+from scheduling.recurrence import Recurrence, check_zone, missed, next_slot, parse_cron
 from scheduling.tasks import dispatch_due
 
 LONGEST_PERIOD = timedelta(days=3653)
@@ -57,6 +59,9 @@ _OTHER_FIELDS = {
 }
 _EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | _OTHER_FIELDS
 _COMPUTED_FIELDS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
+
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     now = clock.now()
     schedule = _locked(schedule)
     before = {field: getattr(schedule, field) for field in _EDITABLE_FIELDS}
+    passed = _passed_slots(schedule, now)
     if changes.get("callback_url") == schedule.command.callback_url and not schedule.callback_url:
         # The answer to GET shows the command's URL; sent back unchanged, it is still the command's.
         changes = {field: value for field, value in changes.items() if field != "callback_url"}
@@ -112,11 +118,12 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         if "is_active" in changes:
             raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
         schedule.is_active = False
-    _apply_transition(
-        schedule, now, was_active=bool(before["is_active"]), timing_changed=bool(changed & _TIMING_FIELDS)
-    )
+    timing_changed = bool(changed & _TIMING_FIELDS)
+    _apply_transition(schedule, now, was_active=bool(before["is_active"]), timing_changed=timing_changed)
     _refuse_without_run(schedule)
     schedule.save(update_fields=[*_EDITABLE_FIELDS, *_COMPUTED_FIELDS])
+    if timing_changed:
+        _record_passed(schedule, passed, now, was_active=bool(before["is_active"]))
     if before["is_active"] and not schedule.is_active:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
     elif changed & (_TIMING_FIELDS | _CONTENT_FIELDS):
@@ -157,19 +164,81 @@ def run_now(*, schedule: ScheduledExecution) -> None:
 
 
 def recompute_next_runs(*, schedules: Q) -> int:
-    """Computes the next run of active cron schedules anew, after the zone they are read in has changed; how many."""
+    """Computes the next run of cron schedules anew, after the zone they are read in has changed; how many.
+
+    Those that are paused go on in the new zone too when they are resumed; those that are completed stay so.
+    """
     count = 0
-    rows = ScheduledExecution.objects.active().exclude(cron="").filter(schedules).values_list("pk", flat=True)
-    for pk in list(rows):
+    rows = ScheduledExecution.objects.exclude(cron="").exclude(next_run_at=None).filter(schedules)
+    for pk in list(rows.values_list("pk", flat=True)):
         with transaction.atomic():
-            schedule = _locked(ScheduledExecution(pk=pk))
+            schedule = _locked_or_none(pk)
+            # It may have been deleted, changed or completed since it was found.
+            if schedule is None or not schedule.cron or schedule.next_run_at is None:
+                continue
             _start(schedule, clock.now())
-            schedule.is_active = schedule.next_run_at is not None
-            if not schedule.is_active:
+            if schedule.is_active and schedule.next_run_at is None:
+                schedule.is_active = False
                 schedule.deactivation_reason = DeactivationReason.COMPLETED
             schedule.save(update_fields=["is_active", *_COMPUTED_FIELDS])
             count += 1
     return count
+
+
+@transaction.atomic
+def deactivate_failing(*, pk: int, effective_from: datetime, failing_since: datetime) -> bool:
+    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough; whether.
+
+    `effective_from` is the one that it was found with: where another has come, it has been changed or resumed since.
+    """
+    schedule = _locked_or_none(pk)
+    if schedule is None or not schedule.is_active or schedule.effective_from != effective_from:
+        return False
+    now = clock.now()
+    failures = _failures_in_a_row(schedule, failing_since)
+    if failures < settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
+        return False
+    schedule.is_active = False
+    schedule.deactivation_reason = DeactivationReason.FAILING
+    schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
+    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
+    events.publish_all(
+        [
+            events.Occurrence(
+                organization_id=schedule.organization.pk,
+                name="platform.schedule.deactivated",
+                body={
+                    "schedule_uuid": str(schedule.uuid),
+                    "name": schedule.name,
+                    "reason": schedule.deactivation_reason,
+                    "failures": failures,
+                },
+                object_id=str(schedule.uuid),
+                occurred_at=now,
+            )
+        ]
+    )
+    logger.warning("schedule_deactivated", schedule=str(schedule.uuid), failures=failures)
+    return True
+
+
+def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:
+    """How many of its deliveries have failed since the last success; 0 where the ledger cannot tell that.
+
+    The ledger may already have let go of a success, but never of a failure or of what is still to be sent. So where
+    slots are missing between the first failure and the last slot there may have been one.
+    """
+    rows = Delivery.objects.of_source(schedule.uuid).filter(kind=Kind.SCHEDULED, due_at__gte=schedule.effective_from)
+    span = rows.filter(due_at__gte=failing_since)
+    if span.filter(state=State.DELIVERED).exists():
+        return 0
+    last = span.order_by("-due_at").values_list("due_at", "last_due_at")[0]
+    expected = missed(schedule.recurrence, first=failing_since, now=max(filter(None, last))).earlier_count + 1
+    if (span.aggregate(slots=Sum("slot_count"))["slots"] or 0) < expected:
+        return 0
+    success = rows.filter(state=State.DELIVERED).order_by("-due_at").values_list("due_at", flat=True).first()
+    failed = rows.filter(state=State.FAILED)
+    return failed.filter(due_at__gt=success).count() if success else failed.count()
 
 
 def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
@@ -236,6 +305,13 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
         .select_related("organization", "command__organization", "owner")
         .get(pk=schedule.pk)
     )
+
+
+def _locked_or_none(pk: int) -> ScheduledExecution | None:
+    try:
+        return _locked(ScheduledExecution(pk=pk))
+    except ScheduledExecution.DoesNotExist:
+        return None
 
 
 def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:

@@ -1,13 +1,19 @@
-"""The dispatcher's task."""
+"""The dispatcher's tasks."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
-from scheduling import dispatch
+from scheduling import dispatch, retention
 
 
 @shared_task(name="scheduling.dispatch_due")
 def dispatch_due() -> None:
     """Dispatches what is due. A hint: any number may run at once, and one too many finds nothing to do."""
     dispatch.dispatch_due()
+
+
+@shared_task(name="scheduling.remove_finished")
+def remove_finished() -> None:
+    """Removes a portion of what the ledger need not keep. A hint: what one run leaves, the next one takes."""
+    retention.remove_finished()

@@ -28,7 +28,14 @@ class ItemAdmin(ReadOnlyMixin, LargeTableAdmin):
         ("Where", {"fields": ("organization", "command", "user", "namespace")}),
         ("About", {"fields": ("version_of", "expiry_in_full", "created_in_full", "updated_in_full")}),
     )
-    readonly_fields = ("key_in_full", "value_block", "version_of", "expiry_in_full", "created_in_full", "updated_in_full")
+    readonly_fields = (
+        "key_in_full",
+        "value_block",
+        "version_of",
+        "expiry_in_full",
+        "created_in_full",
+        "updated_in_full",
+    )
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return super(ReadOnlyMixin, self).has_delete_permission(request, obj)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -86,6 +86,7 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
             "due_at": now,
             "state": State.PENDING,
             "next_attempt_at": now,
+            "expires_at": now + timedelta(days=1),
             "max_attempts": 8,
             "url": "http://127.0.0.1:9/callback",
             "body": '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}',

@@ -109,14 +109,14 @@ class PlatformAdmin(_ModelAdmin):
         request.POST = posted  # type: ignore[assignment]
         return super().response_action(request, queryset)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Writes the fields that were changed alone: others, such as a secret, may be newer than this page."""
         if change:
             obj.save(update_fields=form.changed_data)
         else:
             super().save_model(request, obj, form, change)
 
-    def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Whether the operator may act on these rows, also where nobody may edit them."""
         return _user_of(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
@@ -186,20 +186,20 @@ class PlatformChangeList(_ChangeList):
 class ReadOnlyMixin:
     """Pages that only show: the rows are the platform's own, or a record."""
 
-    def has_add_permission(self, request: HttpRequest, *_: object) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest, *_: object) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 
 class UndeletableMixin:
     """Rows that the ledger names without a constraint of the database: they are deactivated, not deleted."""
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
     @admin.action(description="Activate", permissions=["operate"])
@@ -244,7 +244,7 @@ class BoundedPaginator(_Paginator):
 class NewestFirstChangeList(PlatformChangeList):
     """In the order of the primary key alone, whatever the query string asks for."""
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:  # noqa: ARG002
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
@@ -267,10 +267,10 @@ class LargeTableAdmin(PlatformAdmin):
     search_fields: Sequence[str] = ("pk",)
     longest_list_query_ms: ClassVar[int] = 5_000
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:  # noqa: ARG002
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
         return NewestFirstChangeList
 
-    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:  # noqa: ARG002
+    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         """The rows that a text which is no UUID stands for."""
         return rows.none()
 

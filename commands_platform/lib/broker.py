@@ -14,8 +14,6 @@ from redis import Redis
 
 logger = structlog.get_logger(__name__)
 
-BEAT_KEY = f"{settings.REDIS_KEY_PREFIX}beat"
-
 _PAUSE_AFTER_FAILURE = 1.0
 _silent_until = 0.0
 
@@ -32,6 +30,20 @@ class Hint(Protocol):
 def client() -> Redis:
     """A client of the broker with short time limits; one for each process."""
     return Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=2)
+
+
+def note_beat() -> None:
+    """Beat lives; that is known for the next few seconds. May raise RedisError."""
+    client().set(beat_key(), int(time.time()), ex=5)
+
+
+def beat_lives() -> bool:
+    """Whether beat has ticked in the last seconds. May raise RedisError."""
+    return client().get(beat_key()) is not None
+
+
+def beat_key() -> str:
+    return f"{settings.REDIS_KEY_PREFIX}beat"
 
 
 def send_hint(task: Hint) -> None:

@@ -1,0 +1,41 @@
+"""`python -m benchmarks NAME [options]`: runs one benchmark; NAME `all` runs each with its defaults."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import Any
+
+from benchmarks.support.platform import BenchmarkError
+
+NAMES = ("burst", "steady", "api", "memory", "fairness", "ledger_size", "chaos")
+
+_USAGE = f"""usage: python -m benchmarks {{{",".join(NAMES)},all}} [options]
+
+Each prints its results as JSON lines on stdout and tables on stderr; `NAME --help` says more, `--quick` makes it small.
+All of them start their own servers and receivers on loopback, and end them."""
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in (*NAMES, "all"):
+        print(_USAGE, file=sys.stdout if arguments in (["--help"], ["-h"]) else sys.stderr)
+        return 0 if arguments in (["--help"], ["-h"]) else 2
+    # What is running is ended on the way out.
+    signal.signal(signal.SIGTERM, _exit)
+    name, *options = arguments
+    try:
+        for each in NAMES if name == "all" else (name,):
+            importlib.import_module(f"benchmarks.{each}").main(options)
+    except BenchmarkError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _exit(*_: Any) -> None:
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

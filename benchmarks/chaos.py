@@ -1,0 +1,420 @@
+"""What survives: a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
+
+`python -m benchmarks.chaos` prints one JSON line for each fault, and a verdict on every slot: those there had to be,
+computed here, against the ledger and against the receiver's log. It exits with 1 where a slot was lost or fired twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from benchmarks.support.chaos_judge import Disturbance, Load, Row, Verdict, judge
+from benchmarks.support.chaos_platform import ChaosPlatform, chaos_platform
+from benchmarks.support.chaos_receiver import RunningReceiver, running_receiver
+
+# With some time to answer there is always something in flight for a kill to hit.
+_ANSWERS_AFTER = 0.08
+# As the platform is configured for these runs, in seconds.
+_TIMEOUT = 2.0
+_LEASE = 5.0
+# How long an outcome may wait for its batch, and a busy machine for its turn.
+_MARGIN = 1.0
+_SETTLES_WITHIN = 60.0
+
+_SCHEDULES = """
+INSERT INTO scheduling_scheduledexecution (
+    uuid, organization_id, command_id, owner_id, name, is_active, description, cron, cron_seconds, dst_gap,
+    dst_overlap, execution_frequency, repeats, payload, callback_url, timezone_type, timezone, ends_at, misfire_policy,
+    misfire_grace, skip_overlapping, headers, effective_from, anchor_at, next_run_at, deactivation_reason, created_at,
+    updated_at
+)
+SELECT v.uuid, c.organization_id, c.id, u.id, 'chaos', true, '', v.cron, v.cron <> '', 'run_after',
+       'first', v.frequency, -1, '{}', '', 'organization_timezone', '', %(end)s, v.policy,
+       5, false, '{}', %(now)s, v.anchor, v.first, '', %(now)s,
+       %(now)s
+FROM unnest(
+    %(uuids)s::uuid[], %(crons)s::text[], %(frequencies)s::int[], %(policies)s::text[], %(anchors)s::timestamptz[],
+    %(firsts)s::timestamptz[]
+) AS v(uuid, cron, frequency, policy, anchor, first)
+JOIN organizations_command c ON c.uuid = %(command)s
+JOIN organizations_user u ON u.uuid = %(user)s
+"""
+
+_LEDGER = """
+SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
+       ARRAY(SELECT (attempt->>'number')::int FROM jsonb_array_elements(attempts) attempt
+             WHERE attempt->>'error' IS NOT NULL)
+FROM deliveries_delivery WHERE kind = 'scheduled'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosPlan:
+    """How large a run is: a load of `rate` slots a second for `seconds`, with a fault about every `pause` seconds."""
+
+    rate: int = 200
+    seconds: int = 180
+    dispatchers: int = 3
+    deliverers: int = 3
+    beats: int = 2
+    pause: float = 4.0
+    freeze: float = 30.0
+    seed: int = 0
+    # How often the round of all faults is gone through is what the time allows; this many faults at most.
+    most_faults: int = 1000
+
+    @property
+    def workers(self) -> list[str]:
+        counts = {"dispatcher": self.dispatchers, "deliverer": self.deliverers, "beat": self.beats}
+        return [f"{kind}.{number}" for kind, count in counts.items() for number in range(1, count + 1)]
+
+
+SHORT = ChaosPlan(rate=50, seconds=26, dispatchers=2, deliverers=2, beats=2, pause=2.3, freeze=7.0)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run came to: the verdict, what was done to the platform, and how late first attempts were, in seconds."""
+
+    seed: int
+    verdict: Verdict
+    faults: dict[str, int]
+    lag: dict[str, float]
+    ended_by_themselves: list[str]
+    seconds: float
+    problems: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return self.verdict.is_good and not self.ended_by_themselves
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "scenario": "chaos",
+            "seed": self.seed,
+            "verdict": self.verdict.as_json(),
+            "faults": self.faults,
+            "lag": self.lag,
+            "ended_by_themselves": self.ended_by_themselves,
+            "seconds": self.seconds,
+            "good": self.is_good,
+        }
+
+
+@dataclass(slots=True)
+class Chaos:
+    """Does the faults of a plan at their times, and remembers which attempts each of them may have disturbed."""
+
+    plan: ChaosPlan
+    platform: ChaosPlatform
+    say: Callable[[dict[str, Any]], None]
+    disturbances: list[Disturbance] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    _random: random.Random = field(default_factory=random.Random)
+    _agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def run(self, *, begin: float, end: float) -> None:
+        """From `begin` to `end`, in seconds of this machine's clock. Everything runs again when it returns."""
+        self._random.seed(self.plan.seed)
+        self._plan(begin, end)
+        while self._agenda:
+            at, _, act = heapq.heappop(self._agenda)
+            time.sleep(max(0.0, at - time.time()))
+            act()
+            self.ended.extend(name for name in self.platform.ended() if name not in self.ended)
+
+    def _plan(self, begin: float, end: float) -> None:
+        """Round after round of all faults, each round in another order, until the time is over."""
+        round_of_faults = [
+            *(self._kill_deliverer, self._kill_deliverer, self._kill_dispatcher, self._kill_beat),
+            *(self._flush_broker, self._restart_broker, self._restart_database, self._freeze),
+        ]
+        faults = [self._step_back, self._step_forward]
+        at = begin + 1.0
+        while at < end and sum(map(len, (self._agenda,))) < self.plan.most_faults:
+            faults += round_of_faults
+            self._random.shuffle(faults)
+            for fault in faults:
+                if at < end:
+                    self._at(at, fault)
+                at += self.plan.pause * self._random.uniform(0.6, 1.4)
+            faults = []
+
+    def _at(self, at: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (at, next(self._numbers), act))
+
+    def _kill_deliverer(self) -> None:
+        self._kill("deliverer")
+
+    def _kill_dispatcher(self) -> None:
+        self._kill("dispatcher")
+
+    def _kill_beat(self) -> None:
+        self._kill("beat")
+
+    def _kill(self, kind: str) -> None:
+        running = self.platform.running(kind)
+        if not running:
+            return
+        name = self._random.choice(running)
+        at = time.time()
+        self.platform.kill(name)
+        if kind == "deliverer":
+            self._disturb(f"kill {kind}", at - _TIMEOUT, at + _MARGIN)
+        self._tell(f"kill {kind}", name)
+        self._at(at + self._random.uniform(0.2, 3.0), lambda: self.platform.start(name))
+
+    def _flush_broker(self) -> None:
+        self.platform.flush_broker()
+        self._tell("flush broker")
+
+    def _restart_broker(self) -> None:
+        valkey = self.platform.servers.valkey
+        assert valkey is not None
+        valkey.kill()
+        time.sleep(self._random.uniform(0.0, 2.0))
+        valkey.start()
+        self._tell("restart broker")
+
+    def _restart_database(self) -> None:
+        """In turn as an operator does it and as a crash does."""
+        postgres = self.platform.servers.postgres
+        assert postgres is not None
+        at = time.time()
+        crash = self._random.random() < 0.5
+        if crash:
+            postgres.kill()
+        else:
+            postgres.stop()
+        postgres.start()
+        took = time.time() - at
+        # What was sent before could be written down only afterwards, or not any more within its lease.
+        self._disturb("restart database", at - _TIMEOUT - _MARGIN, at + took + _LEASE)
+        self._tell("restart database", crash=crash, took=round(took, 2))
+
+    def _freeze(self) -> None:
+        running = self.platform.running("dispatcher", "deliverer", "beat")
+        # A frozen deliverer is the interesting one: it holds leases.
+        kinds = [name for name in running if name.startswith("deliverer")] or running
+        name = self._random.choice(kinds if self._random.random() < 0.6 else running)
+        at = time.time()
+        self.platform.freeze(name)
+        self._tell("freeze", name, seconds=self.plan.freeze)
+        self._at(at + self.plan.freeze, lambda: self._thaw(name, at))
+
+    def _thaw(self, name: str, frozen_at: float) -> None:
+        if name not in self.platform.frozen:
+            return
+        self.platform.thaw(name)
+        self.say({"event": "thaw", "name": name})
+        if name.startswith("deliverer"):
+            self._disturb("freeze", frozen_at - _TIMEOUT, time.time() + _MARGIN)
+
+    def _step_back(self) -> None:
+        self._step(-3.0)
+
+    def _step_forward(self) -> None:
+        self._step(10.0)
+
+    def _step(self, seconds: float) -> None:
+        self.platform.step_clock(timedelta(seconds=seconds))
+        at = time.time()
+        self.steps.append((at, seconds))
+        if seconds > 0:
+            # Leases end early.
+            self._disturb("clock forward", at - _TIMEOUT - _MARGIN, at + _MARGIN)
+        self._tell("clock back" if seconds < 0 else "clock forward", seconds=seconds)
+
+    def _disturb(self, what: str, begin: float, end: float) -> None:
+        self.disturbances.append(Disturbance(what, begin, end))
+
+    def _tell(self, fault: str, name: str = "", **facts: Any) -> None:
+        self.counts[fault] = self.counts.get(fault, 0) + 1
+        self.say({"event": "fault", "fault": fault, "name": name, "at": round(time.time(), 3), **facts})
+
+
+def run(plan: ChaosPlan, say: Callable[[dict[str, Any]], None] = lambda _: None) -> Report:
+    """One run on servers of its own."""
+    began = time.monotonic()
+    with (
+        chaos_platform() as platform,
+        running_receiver(platform.servers.directory / "receiver.log", answers_after=_ANSWERS_AFTER) as receiver,
+    ):
+        made = platform.bootstrap(receiver.url)
+        for name in plan.workers:
+            platform.start(name)
+        loads = _make_load(platform, plan, command=made["command"]["uuid"], user=made["user"]["uuid"])
+        begin = loads[0].first.timestamp()
+        chaos = Chaos(plan, platform, say)
+        # The last faults are over before the load is.
+        chaos.run(begin=begin, end=begin + plan.seconds - max(plan.freeze / 2, 3.0))
+        say({"event": "faults over", "seconds": round(time.monotonic() - began, 1)})
+        _settle(platform, loads)
+        arrivals = receiver.arrivals()
+        verdict = judge(loads, _ledger(platform), arrivals, chaos.disturbances)
+        report = Report(
+            seed=plan.seed,
+            verdict=verdict,
+            faults=chaos.counts,
+            lag=_lag(receiver, chaos.steps),
+            ended_by_themselves=chaos.ended,
+            seconds=round(time.monotonic() - began, 1),
+        )
+        if not report.is_good:
+            report.problems = platform.log.read_text(errors="replace")[-20_000:]
+        return report
+
+
+def _make_load(platform: ChaosPlatform, plan: ChaosPlan, *, command: str, user: str) -> list[Load]:
+    """Periods and crons of a second and of two, in all `rate` slots a second, under each policy for missed slots."""
+    now = platform.now()
+    first = now.replace(microsecond=0) + timedelta(seconds=4)
+    first += timedelta(seconds=first.second % 2)
+    # The clock is going to be stepped by 7 s in all.
+    end = first + timedelta(seconds=plan.seconds + 7)
+    share = plan.rate // 4
+    loads: list[Load] = []
+    rows: list[tuple[UUID, str, int, str, datetime, datetime]] = []
+    policies = itertools.cycle(("fire_latest", "fire_latest", "skip", "fire_all"))
+    for cron, frequency, count in (
+        ("", 1, share),
+        ("", 2, share * 2),
+        ("* * * * * *", 0, share),
+        ("*/2 * * * * *", 0, plan.rate * 2 - share * 6),
+    ):
+        seconds = frequency or (2 if "/2" in cron else 1)
+        period = timedelta(seconds=seconds)
+        for number in range(count):
+            # Every second one of two seconds is due when the others are not; a cron expression is due on even ones.
+            start = first + timedelta(seconds=number % seconds if frequency else 0)
+            uuid = uuid4()
+            loads.append(Load(uuid, start, period, end))
+            rows.append((uuid, cron, frequency, next(policies), start - period, start))
+    uuids, crons, frequencies, chosen, anchors, firsts = (list(column) for column in zip(*rows, strict=True))
+    platform.query(
+        _SCHEDULES,
+        {
+            "uuids": uuids,
+            "crons": crons,
+            "frequencies": frequencies,
+            "policies": chosen,
+            "anchors": anchors,
+            "firsts": firsts,
+            "end": end,
+            "now": now,
+            "command": command,
+            "user": user,
+        },
+    )
+    return loads
+
+
+def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
+    """Waits until the load has ended and nothing is to be sent any more, or for as long as that may take."""
+    give_up_at = time.monotonic() + _SETTLES_WITHIN + (loads[0].end - platform.now()).total_seconds()
+    while time.monotonic() < give_up_at:
+        time.sleep(0.3)
+        try:
+            ((active, pending),) = platform.query(
+                "SELECT (SELECT count(*) FROM scheduling_scheduledexecution WHERE is_active),"
+                " (SELECT count(*) FROM deliveries_delivery WHERE state = 'pending')"
+            )
+        except psycopg.OperationalError:
+            continue
+        if not active and not pending:
+            # The receiver writes its log a few times a second.
+            time.sleep(0.5)
+            return
+
+
+def _ledger(platform: ChaosPlatform) -> list[Row]:
+    return [Row(*facts, frozenset(errors)) for *facts, errors in platform.query(_LEDGER)]
+
+
+def _lag(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Of the first arrival of each slot, by the platform's clock at that moment."""
+    first: dict[UUID, float] = {}
+    for arrival in receiver.arrivals():
+        moved = sum(seconds for at, seconds in steps if at <= arrival.at)
+        first.setdefault(arrival.webhook_id, arrival.at + moved - arrival.due_at.timestamp())
+    return percentiles(list(first.values()))
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p90, p99 and the greatest, rounded to milliseconds."""
+    ranked = sorted(values)
+    if not ranked:
+        return {}
+    of = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: round(ranked[min(len(ranked) - 1, int(len(ranked) * part))], 3) for name, part in of.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 where nothing was lost and nothing fired twice."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks chaos", description=__doc__)
+    parser.add_argument("--scenario", choices=("chaos", "outage"), default="chaos")
+    parser.add_argument("--short", action="store_true", help="the run of the test suite")
+    parser.add_argument("--seconds", type=int)
+    parser.add_argument("--rate", type=int, help="slots a second")
+    parser.add_argument("--freeze", type=float, help="seconds")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    options = parser.parse_args(arguments)
+    base = SHORT if options.short else ChaosPlan()
+    chosen = {name: getattr(options, name) for name in ("seconds", "rate", "freeze", "seed")}
+    plan = ChaosPlan(
+        **{
+            name: getattr(base, name) if chosen.get(name) is None else chosen[name]
+            for name in ChaosPlan.__dataclass_fields__
+        }
+    )
+    say({"event": "begin", "scenario": options.scenario, "seed": plan.seed, "at": datetime.now(UTC).isoformat()})
+    report = run(plan, say)
+    say(report.as_json())
+    print_table(report)
+    if not report.is_good:
+        print(report.problems, file=sys.stderr)
+    return 0 if report.is_good else 1
+
+
+def say(fact: dict[str, Any]) -> None:
+    print(json.dumps(fact, default=str), flush=True)
+
+
+def print_table(report: Report) -> None:
+    verdict = report.verdict
+    lines: list[tuple[str, object]] = [
+        ("slots", verdict.slots),
+        ("delivered", verdict.delivered),
+        ("recorded as missed", verdict.missed),
+        ("lost", verdict.lost),
+        ("fired twice", verdict.twice),
+        ("failed or unfinished", verdict.failed + verdict.unfinished),
+        ("duplicates, same id", verdict.duplicates),
+        ("  of them unexplained", verdict.duplicates_unexplained),
+        ("lag p50 / p99, s", f"{report.lag.get('p50')} / {report.lag.get('p99')}"),
+        ("faults", sum(report.faults.values())),
+        ("seconds", report.seconds),
+        ("verdict", "good" if report.is_good else "BAD"),
+    ]
+    for name, value in lines:
+        print(f"{name:<24}{value:>14}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

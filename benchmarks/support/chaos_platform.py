@@ -1,0 +1,170 @@
+"""The platform's workers as real processes that can be killed, frozen and started again, on servers that can be too.
+
+The database's clock, by which every process of the platform lives, is replaced inside the database: a schema in front
+of `pg_catalog` holds another `clock_timestamp()`, which adds a step. Production code knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from redis import Redis
+
+from commands_platform import embedded, launch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_CLOCK = """
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.clock (step interval NOT NULL);
+INSERT INTO chaos.clock VALUES ('0');
+CREATE FUNCTION chaos.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    AS 'SELECT pg_catalog.clock_timestamp() + (SELECT step FROM chaos.clock)';
+ALTER DATABASE commands_platform SET search_path = chaos, pg_catalog, public;
+"""
+
+
+class ChaosPlatform:
+    """Workers by the Procfile, told apart by kind and number: `deliverer.2`."""
+
+    def __init__(self, directory: Path, servers: embedded.EmbeddedServers) -> None:
+        self.servers = servers
+        self._directory = directory
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.frozen: set[str] = set()
+        self._commands = dict(
+            line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if ": " in line
+        )
+        self._environment = os.environ | {
+            "COMMANDS_EMBEDDED": "true",
+            "COMMANDS_LOCAL_DIR": str(directory),
+            "DATABASE_URL": servers.connection.database_url,
+            "REDIS_URL": servers.connection.redis_url,
+            "REDIS_KEY_PREFIX": "chaos:",
+            "DATABASE_POOL_SIZE": "4",
+            "LOG_LEVEL": "WARNING",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            # Waits that a run of minutes can live with; a lease still outlasts a request.
+            "CALLBACK_TIMEOUT_SECONDS": "2",
+            "DELIVERY_LEASE_SECONDS": "5",
+            "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
+        }
+
+    @property
+    def log(self) -> Path:
+        return self._directory / "platform.log"
+
+    def running(self, *kinds: str) -> list[str]:
+        """Names of the workers of these kinds that are neither dead nor frozen."""
+        return sorted(
+            name for name in self._processes if name.partition(".")[0] in kinds and name not in self.frozen
+        )
+
+    def start(self, name: str) -> None:
+        kind, _, number = name.partition(".")
+        with self.log.open("ab") as log:
+            self._processes[name] = launch.start(
+                ["/bin/sh", "-c", self._commands[kind].replace(f"{kind}@%h", f"{kind}{number}@%h")],
+                death_signal=signal.SIGKILL,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, name: str) -> None:
+        """Ends it as the machine would: at once, without a word."""
+        process = self._processes.pop(name)
+        self.frozen.discard(name)
+        process.kill()
+        process.wait()
+
+    def freeze(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGSTOP)
+        self.frozen.add(name)
+
+    def thaw(self, name: str) -> None:
+        self.frozen.discard(name)
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    def ended(self) -> list[str]:
+        """Workers that have ended by themselves, which none should."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
+
+    def stop(self) -> None:
+        for name in list(self.frozen):
+            self.thaw(name)
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
+    def manage(self, *arguments: str) -> str:
+        """Runs a management command to its end and returns its output."""
+        command = [sys.executable, "manage.py", *arguments]
+        finished = subprocess.run(
+            command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, check=True, text=True
+        )
+        return finished.stdout
+
+    def bootstrap(self, callback_url: str) -> dict[str, Any]:
+        """An organization with a command and a user, as `manage.py bootstrap --json` tells of them."""
+        options = ("--organization", "Chaos", "--command", "hello", "--callback-url", callback_url)
+        made: dict[str, Any] = json.loads(self.manage("bootstrap", *options, "--json"))
+        return made
+
+    def query(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.servers.connection.database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def now(self) -> datetime:
+        """The time that the platform lives by."""
+        ((instant,),) = self.query("SELECT clock_timestamp()")
+        assert isinstance(instant, datetime)
+        return instant
+
+    def step_clock(self, by: timedelta) -> None:
+        """Moves the platform's clock, for all of its processes at once."""
+        self.query("UPDATE chaos.clock SET step = step + %s", [by])
+
+    def flush_broker(self) -> None:
+        with Redis.from_url(self.servers.connection.redis_url) as client:
+            client.flushall()
+
+
+@contextmanager
+def chaos_platform(directory: Path | None = None) -> Iterator[ChaosPlatform]:
+    """Durable servers with an empty platform and the replaced clock; no worker runs yet. All is gone afterwards."""
+    directory = directory or Path(tempfile.mkdtemp(prefix="commands-chaos-"))
+    # Durable: a commit that a crash forgets would be a slot that is written twice.
+    servers = embedded.EmbeddedServers(directory, durable=True, shared_buffers="64MB")
+    try:
+        with servers:
+            platform = ChaosPlatform(directory, servers)
+            try:
+                platform.manage("migrate", "--noinput", "--verbosity", "0")
+                platform.query(_CLOCK)
+                yield platform
+            finally:
+                platform.stop()
+    finally:
+        shutil.rmtree(servers.directory, ignore_errors=True)

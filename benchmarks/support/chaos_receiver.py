@@ -1,0 +1,123 @@
+"""A receiver in a process of its own: answers every POST with 204 after a short wait and logs what came, and when.
+
+Its log is the other half of the verdict, so nothing of the platform is imported here, and nothing ever restarts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+
+from commands_platform import launch
+
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_WRITE_EVERY_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request as it came in: `at` in seconds of this machine's clock, the rest as the request said it."""
+
+    at: float
+    webhook_id: UUID
+    schedule: UUID
+    due_at: datetime
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningReceiver:
+    """Where it listens, and where its log is."""
+
+    url: str
+    log: Path
+
+    def count(self) -> int:
+        return self.log.read_bytes().count(b"\n")
+
+    def arrivals(self) -> list[Arrival]:
+        """Everything that came so far, in the order of its coming."""
+        return [
+            Arrival(at, UUID(webhook_id), UUID(schedule), datetime.fromisoformat(due_at), attempt)
+            for at, webhook_id, schedule, due_at, attempt in map(orjson.loads, self.log.read_bytes().splitlines())
+        ]
+
+
+@contextmanager
+def running_receiver(log: Path, *, answers_after: float) -> Iterator[RunningReceiver]:
+    """A receiver on a free loopback port, gone afterwards; `answers_after` in seconds keeps requests in flight."""
+    command = [sys.executable, "-m", "benchmarks.support.chaos_receiver", str(log), str(answers_after)]
+    with launch.start(
+        command, death_signal=signal.SIGKILL, cwd=Path(__file__).resolve().parents[2], stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            yield RunningReceiver(f"http://127.0.0.1:{port}/", log)
+        finally:
+            process.terminate()
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection with one request at a time, as libcurl makes them."""
+
+    def __init__(self, lines: list[bytes], answers_after: float) -> None:
+        self._lines = lines
+        self._answers_after = answers_after
+        self._received = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+        if len(body) < int(headers[b"content-length"]):
+            return
+        run = orjson.loads(body)["scheduled_execution"]
+        entry = [time.time(), headers[b"webhook-id"].decode(), run["uuid"], run["due_at"], run["attempt"]]
+        self._lines.append(orjson.dumps(entry) + b"\n")
+        self._received.clear()
+        asyncio.get_running_loop().call_later(self._answers_after, self._answer)
+
+    def _answer(self) -> None:
+        if self._transport is not None:
+            self._transport.write(_ANSWER)
+
+
+async def _serve(log: Path, answers_after: float) -> None:
+    lines: list[bytes] = []
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    server = await loop.create_server(lambda: _Connection(lines, answers_after), "127.0.0.1", 0, backlog=1024)
+    with log.open("ab", buffering=0) as file:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        while not stopped.is_set():
+            await asyncio.sleep(_WRITE_EVERY_SECONDS)
+            written = b"".join(lines)
+            lines.clear()
+            file.write(written)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2])))

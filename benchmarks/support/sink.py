@@ -1,0 +1,177 @@
+"""The receiver's own process: one epoll loop that reads requests whole and answers 204, as cheaply as Python can.
+
+It listens on several loopback ports, some of which may never answer. Its parent asks it over stdin, one command a line,
+and it ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import select
+import socket
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_ID = re.compile(rb"\r\nwebhook-id:[ \t]*(\S+)", re.IGNORECASE)
+_DUE = b'"due_at":"'
+_READ_AT_ONCE = 1 << 18
+
+
+class Sink:
+    """Counts requests and, if asked to, keeps when each came, when it was due and its webhook-id."""
+
+    def __init__(self, *, keep: str, delay: float) -> None:
+        self._epoll = select.epoll()
+        self._keep = keep
+        self._delay = delay
+        self._listeners: dict[int, tuple[socket.socket, bool]] = {}
+        self._connections: dict[int, tuple[socket.socket, bool]] = {}
+        self._unread: dict[int, bytes] = {}
+        self._owed: deque[tuple[float, int, socket.socket, bytes]] = deque()
+        self.reset()
+
+    def reset(self) -> None:
+        self.count = 0
+        self.hanging_count = 0
+        self.first = self.last = 0.0
+        self.sample = b""
+        self.kept: list[tuple[float, bytes, bytes]] = []
+
+    def listen(self, *, answers: bool) -> int:
+        """A new port."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        listener.setblocking(False)
+        self._listeners[listener.fileno()] = (listener, answers)
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
+        return int(listener.getsockname()[1])
+
+    def serve(self) -> None:
+        """Returns when the parent says so, or is gone."""
+        commands = sys.stdin.fileno()
+        self._epoll.register(commands, select.EPOLLIN)
+        while True:
+            patience = max(0.0, self._owed[0][0] - time.monotonic()) if self._owed else -1
+            for number, _ in self._epoll.poll(patience, 1024):
+                if number in self._connections:
+                    self._read(number)
+                elif number in self._listeners:
+                    self._accept(number)
+                elif not self._obey(sys.stdin.readline()):
+                    return
+            while self._owed and self._owed[0][0] <= time.monotonic():
+                _, number, connection, answer = self._owed.popleft()
+                self._send(number, connection, answer)
+
+    def _accept(self, number: int) -> None:
+        listener, answers = self._listeners[number]
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._connections[connection.fileno()] = (connection, answers)
+                self._epoll.register(connection.fileno(), select.EPOLLIN)
+
+    def _read(self, number: int) -> None:
+        connection, answers = self._connections[number]
+        try:
+            data = connection.recv(_READ_AT_ONCE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(number)
+            return
+        held = self._unread.pop(number, b"") + data
+        begin = requests = 0
+        while (head := held.find(b"\r\n\r\n", begin)) >= 0:
+            length = _LENGTH.search(held, begin, head)
+            end = head + 4 + (int(length[1]) if length else 0)
+            if len(held) < end:
+                break
+            requests += 1
+            if answers:
+                self._note(held, begin, end)
+            begin = end
+        if begin < len(held):
+            self._unread[number] = held[begin:]
+        if not answers:
+            self.hanging_count += requests
+        elif requests and self._delay:
+            self._owed.append((time.monotonic() + self._delay, number, connection, _ANSWER * requests))
+        elif requests:
+            self._send(number, connection, _ANSWER * requests)
+
+    def _note(self, held: bytes, begin: int, end: int) -> None:
+        self.last = time.time()
+        if not self.count:
+            self.first = self.last
+            self.sample = held[begin:end]
+        self.count += 1
+        if self._keep == "none":
+            return
+        due = held.rfind(_DUE, begin, end)
+        text = held[due + len(_DUE) : held.index(b'"', due + len(_DUE))] if due >= 0 else b""
+        found = _ID.search(held, begin, end) if self._keep == "ids" else None
+        self.kept.append((self.last, text, found[1] if found else b""))
+
+    def _send(self, number: int, connection: socket.socket, answer: bytes) -> None:
+        try:
+            connection.send(answer)
+        except OSError:
+            if self._connections.get(number, (None,))[0] is connection:
+                self._close(number)
+
+    def _close(self, number: int) -> None:
+        connection, _ = self._connections.pop(number)
+        self._unread.pop(number, None)
+        with suppress(OSError):
+            self._epoll.unregister(number)
+        connection.close()
+
+    def _obey(self, line: str) -> bool:
+        command = line.strip()
+        if command == "stats":
+            self._tell(
+                {"count": self.count, "hanging_count": self.hanging_count, "first": self.first, "last": self.last}
+            )
+        elif command == "arrivals":
+            self._tell([[at, due.decode(), id_.decode()] for at, due, id_ in self.kept])
+        elif command == "sample":
+            self._tell(self.sample.decode("latin-1"))
+        elif command == "reset":
+            self.reset()
+            self._tell(None)
+        else:
+            return False
+        return True
+
+    def _tell(self, answer: object) -> None:
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--answering", type=int, default=1, help="Ports that answer.")
+    parser.add_argument("--hanging", type=int, default=0, help="Ports that never do.")
+    parser.add_argument("--keep", choices=("none", "due", "ids"), default="due")
+    parser.add_argument("--delay", type=float, default=0.0, help="Seconds before each answer.")
+    options = parser.parse_args()
+    sink = Sink(keep=options.keep, delay=options.delay)
+    ports = {
+        "answering": [sink.listen(answers=True) for _ in range(options.answering)],
+        "hanging": [sink.listen(answers=False) for _ in range(options.hanging)],
+    }
+    print(json.dumps(ports), flush=True)
+    sink.serve()
+
+
+if __name__ == "__main__":
+    main()

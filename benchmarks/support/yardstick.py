@@ -1,0 +1,84 @@
+"""The yardstick of a burst: the same requests, to the same receiver, by a bare libcurl loop that does nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+
+import pycurl
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Requests a second over all processes, and the CPU seconds they used."""
+
+    rate: float
+    cpu_seconds: float
+
+
+def measure_bare(request: bytes, *, urls: Sequence[str], count: int, window: int, processes: int) -> Yardstick:
+    """POSTs a copy of `request` (its head and its body) `count` times, `window` at a time in each process."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(processes + 1), context.Queue()
+    shares = [count // processes + (number < count % processes) for number in range(processes)]
+    workers = [
+        context.Process(target=_post_all, args=(request, list(urls), share, window, barrier, results))
+        for share in shares
+    ]
+    for worker in workers:
+        worker.start()
+    barrier.wait(timeout=60)
+    started = time.monotonic()
+    cpu = [results.get(timeout=120) for _ in workers]
+    seconds = time.monotonic() - started
+    for worker in workers:
+        worker.join()
+    return Yardstick(rate=count / seconds, cpu_seconds=sum(cpu))
+
+
+def _post_all(
+    request: bytes, urls: list[str], count: int, window: int, barrier: Barrier, results: Queue[float]
+) -> None:
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")[1:]
+    headers = [line for line in lines if not line.lower().startswith((b"host:", b"content-length:"))]
+    multi = pycurl.CurlMulti()
+    multi.setopt(pycurl.M_MAXCONNECTS, window * 2)
+    idle = [_handle([*headers, b"Expect:"], body) for _ in range(window)]
+    left, in_flight = count, 0
+    barrier.wait(timeout=60)
+    began = time.process_time()
+    while left or in_flight:
+        while idle and left:
+            curl = idle.pop()
+            curl.setopt(pycurl.URL, urls[left % len(urls)])
+            multi.add_handle(curl)
+            left -= 1
+            in_flight += 1
+        while multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
+            pass
+        more = 1
+        while more:
+            more, succeeded, failed = multi.info_read()
+            for curl in [*succeeded, *(each[0] for each in failed)]:
+                multi.remove_handle(curl)
+                idle.append(curl)
+                in_flight -= 1
+        if in_flight:
+            multi.select(0.05)
+    results.put(time.process_time() - began)
+
+
+def _handle(headers: list[bytes], body: bytes) -> pycurl.Curl:
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.POST, 1)
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    curl.setopt(pycurl.PROXY, "")
+    curl.setopt(pycurl.HTTPHEADER, headers)
+    curl.setopt(pycurl.POSTFIELDS, body)
+    curl.setopt(pycurl.WRITEFUNCTION, lambda _: None)
+    return curl

@@ -1,0 +1,90 @@
+"""What the ledger forgets: finished rows that are old, or too many of one source, in small portions.
+
+Rows are found in the order of their keys, which is that of their making, so no index is kept for this alone. Failures
+stay longer than the rest; a sweep remembers how far it has come, to not read over them each time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection
+
+from commands_platform.lib import clock
+
+_AGED = """
+WITH seen AS (
+    SELECT id, state, finished_at FROM deliveries_delivery
+    WHERE id > %(after)s AND id < %(before)s
+    ORDER BY id LIMIT %(limit)s
+), removed AS (
+    DELETE FROM deliveries_delivery d USING seen
+    WHERE d.id = seen.id AND seen.state <> 'pending' AND d.state = seen.state
+      AND seen.finished_at < CASE WHEN seen.state = 'failed' THEN %(failed_before)s ELSE %(finished_before)s END
+    RETURNING d.id
+)
+SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM seen), (SELECT id FROM seen ORDER BY id DESC LIMIT 1)
+"""
+
+_SURPLUS = """
+DELETE FROM deliveries_delivery WHERE id IN (
+    SELECT id FROM deliveries_delivery
+    WHERE source_uuid = %(source)s AND state NOT IN ('pending', 'failed') AND due_at < (
+        SELECT due_at FROM deliveries_delivery
+        WHERE source_uuid = %(source)s ORDER BY due_at DESC OFFSET %(keep)s LIMIT 1
+    )
+    ORDER BY due_at LIMIT %(limit)s
+)
+"""
+
+_FIRST_ID = UUID(int=0)
+_REST_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A walk over the old end of the ledger, a portion at a time, that begins anew some time after it came through."""
+
+    keep_finished: timedelta
+    keep_failed: timedelta
+    _after: UUID = _FIRST_ID
+    _rests_until: float = 0.0
+
+    def remove_aged(self, *, limit: int) -> int:
+        """Looks at up to `limit` rows and removes those that have been finished for long enough; how many."""
+        if time.monotonic() < self._rests_until:
+            return 0
+        now = clock.now()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _AGED,
+                {
+                    "after": self._after,
+                    "before": first_id_at(now - min(self.keep_finished, self.keep_failed)),
+                    "limit": limit,
+                    "finished_before": now - self.keep_finished,
+                    "failed_before": now - self.keep_failed,
+                },
+            )
+            removed, seen, last = cursor.fetchone()
+        if seen < limit:
+            self._after, self._rests_until = _FIRST_ID, time.monotonic() + _REST_SECONDS
+        else:
+            self._after = last
+        return int(removed)
+
+
+def remove_surplus(*, source_uuid: UUID, keep: int, limit: int) -> int:
+    """Removes up to `limit` of a source's oldest finished rows beyond its newest `keep`, failures apart; how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SURPLUS, {"source": source_uuid, "keep": keep, "limit": limit})
+        return int(cursor.rowcount)
+
+
+def first_id_at(instant: datetime) -> UUID:
+    """The smallest UUIDv7 of that millisecond (RFC 9562, section 5.7)."""
+    milliseconds = int(instant.timestamp() * 1000)
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

@@ -1,0 +1,42 @@
+"""Keeps the ledger within its bounds, a small portion at a time."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from deliveries.retention import Sweep, remove_surplus
+from scheduling.models import ScheduledExecution
+
+_ROWS_AT_ONCE = 2_000
+_SCHEDULES_AT_ONCE = 50
+
+
+class _Round:
+    """Which schedules were looked at last; the next portion follows them."""
+
+    def __init__(self) -> None:
+        self.last_pk = 0
+
+    def next_schedules(self) -> list[ScheduledExecution]:
+        rows = ScheduledExecution.objects.filter(pk__gt=self.last_pk).order_by("pk").only("pk", "uuid")
+        found = list(rows[:_SCHEDULES_AT_ONCE])
+        self.last_pk = found[-1].pk if len(found) == _SCHEDULES_AT_ONCE else 0
+        return found
+
+
+@cache
+def _process_state() -> tuple[Sweep, _Round]:
+    return Sweep(settings.LEDGER_KEEP_FINISHED, settings.LEDGER_KEEP_FAILED), _Round()
+
+
+def remove_finished() -> int:
+    """One portion: old rows of the whole ledger, and what some schedules have too many of; how many were removed."""
+    sweep, round_ = _process_state()
+    removed = sweep.remove_aged(limit=_ROWS_AT_ONCE)
+    for schedule in round_.next_schedules():
+        removed += remove_surplus(
+            source_uuid=schedule.uuid, keep=settings.LEDGER_KEEP_PER_SCHEDULE, limit=_ROWS_AT_ONCE // 2
+        )
+    return removed

@@ -1,0 +1,126 @@
+"""Operators at the admin, and rows of every model for them to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from activity.models import ActivityRecord
+from commands_platform.lib import clock
+from events.models import Hook
+from organizations import services as organization_services
+from organizations.models import Command
+from storage.models import Item
+from tests.factories import (
+    make_api_key,
+    make_command,
+    make_delivery,
+    make_organization,
+    make_schedule,
+    make_token,
+    make_user,
+)
+
+_numbers = count(1)
+
+HEADER_SECRET = "Bearer receivers-own-secret-3141592653"
+
+
+@dataclass(frozen=True)
+class Estate:
+    """One row of each model, and every secret that is in them or could have come into them."""
+
+    rows: list[Model]
+    secrets: list[str]
+
+
+def make_operator(*permissions: str, is_superuser: bool = False) -> Client:
+    """A client that is logged in as an operator with these permissions, each as `app.codename`."""
+    login = User.objects.create_user(f"operator{next(_numbers)}", is_staff=True, is_superuser=is_superuser)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        login.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    client = Client()
+    client.force_login(login)
+    return client
+
+
+def make_estate() -> Estate:
+    organization = make_organization()
+    command = organization_services.rotate_signing_secret(command=make_command(organization))
+    user = make_user(organization)
+    api_key, key = make_api_key(command=command)
+    token = make_token(command, user)
+    schedule = make_schedule(command, owner=user, headers={"Authorization": HEADER_SECRET})
+    delivery = make_delivery(
+        command,
+        user=user,
+        source_uuid=schedule.uuid,
+        attempt_count=1,
+        headers=f'{{"Authorization":"{HEADER_SECRET}"}}',
+        attempts=[make_attempt(response=f'{{"exchange_token":"{token}","signature":"{command.signature}"}}')],
+    )
+    hook = Hook.objects.create(organization=organization, command=command, user=user, subscriptions=["kudos.*"])
+    item = Item.objects.create(organization=organization, command=command, user=user, key="theme", value={"dark": True})
+    record = ActivityRecord.objects.create(
+        organization=organization, command=command, user=user, category="forms", action="opened", metadata={"n": 1}
+    )
+    login = User.objects.create(username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}=")
+    return Estate(
+        rows=[organization, user, command, api_key, schedule, delivery, hook, item, record, login],
+        secrets=[
+            *(command.signing_secret, command.previous_signing_secret, command.signature),
+            *(key, bytes(api_key.secret_hash).hex(), token, HEADER_SECRET, login.password),
+        ],
+    )
+
+
+def make_attempt(**values: Any) -> dict[str, Any]:
+    """The record of an attempt that was refused, as the sender writes it."""
+    return {
+        "number": 1,
+        "started_at": (clock.now() - timedelta(seconds=5)).isoformat(),
+        "status": 503,
+        "error": None,
+        "message": "The receiver answered with status 503.",
+        "dns_ms": 1.0,
+        "connect_ms": 2.0,
+        "tls_ms": 0,
+        "first_byte_ms": 3.0,
+        "total_ms": 6.5,
+        "address": "127.0.0.1",
+        "response": "",
+        **values,
+    }
+
+
+def page(model: type[Model], name: str, *arguments: object) -> str:
+    """The path of one of a model's pages: `changelist`, `add`, `change` …"""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=arguments)
+
+
+def page_of(row: Model, name: str = "change") -> str:
+    return page(type(row), name, row.pk)
+
+
+def confirm(client: Client, row: Model, action: str) -> Any:
+    """Presses the button of a dialog on the row's page."""
+    return client.post(page_of(row, action), {"_form_submitted": "on"})
+
+
+def act(client: Client, action: str, *rows: Model) -> Any:
+    """Ticks the rows in their list and runs an action on them; the list as it is shown next."""
+    data = {"action": action, "index": "0", "_selected_action": [str(row.pk) for row in rows]}
+    return client.post(page(type(rows[0]), "changelist"), data, follow=True)
+
+
+def command_data(command: Command, **changes: Any) -> dict[str, Any]:
+    """What the form of a command's page sends."""
+    return {"name": command.name, "callback_url": command.callback_url, "is_active": "on", **changes}

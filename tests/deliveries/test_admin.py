@@ -1,0 +1,187 @@
+"""The ledger in the admin: read-only, found by ids, delivered once more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from commands_platform.lib import clock
+from commands_platform.lib.identifiers import first_ledger_id_at, new_ledger_id
+from deliveries.models import Delivery, Kind, Reason, State
+from tests.admin import act, confirm, make_attempt, make_operator, page, page_of
+from tests.factories import make_command, make_delivery, make_schedule
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return make_operator(is_superuser=True)
+
+
+def _failed(**values: object) -> Delivery:
+    now = clock.now()
+    return make_delivery(
+        **{"state": State.FAILED, "reason": Reason.REJECTED, "next_attempt_at": None, "finished_at": now, **values}
+    )
+
+
+def _found(client: Client, query: str) -> list[Delivery]:
+    return list(client.get(f"{page(Delivery, 'changelist')}?{query}").context["cl"].result_list)
+
+
+def test_a_failed_delivery_is_sent_again_from_its_page(operator: Client) -> None:
+    delivery = _failed()
+
+    confirm(operator, delivery, "redeliver")
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.PENDING, "")
+    assert LogEntry.objects.get().get_change_message() == "Sent it again."
+
+
+def test_what_cannot_be_sent_again_says_so(operator: Client) -> None:
+    pending = make_delivery()
+
+    response = operator.get(confirm(operator, pending, "redeliver")["Location"])
+
+    assert "It cannot be sent again" in response.content.decode()
+    assert not LogEntry.objects.exists()
+
+
+def test_of_several_deliveries_those_that_can_are_sent_again(operator: Client) -> None:
+    failed = [_failed(), _failed()]
+    pending = make_delivery()
+
+    html = act(operator, "redeliver_selected", *failed, pending).content.decode()
+
+    assert "2 deliveries are sent again." in html
+    assert "1 cannot be sent again" in html
+    assert Delivery.objects.pending().count() == 3
+
+
+def test_a_delivery_is_found_by_its_id_and_by_what_it_came_from(operator: Client) -> None:
+    delivery = make_delivery()
+    make_delivery()
+
+    assert _found(operator, f"q={delivery.pk}") == [delivery]
+    assert _found(operator, f"q={str(delivery.source_uuid).upper()}") == [delivery]
+    assert _found(operator, f"q={uuid4()}") == []
+    assert _found(operator, "q=command") == []
+
+
+def test_deliveries_are_filtered(operator: Client) -> None:
+    command = make_command()
+    pending, failed = make_delivery(command), _failed()
+
+    assert _found(operator, "state__exact=failed") == [failed]
+    assert _found(operator, "reason__exact=rejected&period=hour") == [failed]
+    assert _found(operator, f"command__id__exact={command.pk}") == [pending]
+    assert _found(operator, f"organization__id__exact={command.organization_id}") == [pending]
+    assert _found(operator, "kind__exact=event") == []
+
+
+def test_a_period_is_a_range_of_the_key(operator: Client) -> None:
+    old = make_delivery(id=UUID(int=first_ledger_id_at(clock.now() - timedelta(hours=2)).int + 1))
+    new = make_delivery()
+
+    assert _found(operator, "period=hour") == [new]
+    assert _found(operator, "period=day") == [new, old]
+
+
+def test_the_first_id_of_an_instant_lies_between_those_before_and_after() -> None:
+    now = datetime.now(UTC)
+
+    assert first_ledger_id_at(now - timedelta(milliseconds=5)) < new_ledger_id() < first_ledger_id_at(now + timedelta(days=1))
+
+
+def test_attempts_are_told_in_words_the_latest_first(operator: Client) -> None:
+    first = make_attempt(number=1, status=None, error="timeout", message="No answer came in time.", total_ms=10_002.4)
+    second = make_attempt(number=2, status=204, message="", response="")
+    delivery = make_delivery(attempts=[first, second], attempt_count=2)
+
+    response = operator.get(page_of(delivery))
+
+    latest, earlier = response.context["attempts"]
+    assert (latest["number"], latest["cause"]) == (2, "")
+    assert (earlier["number"], earlier["cause"], earlier["total"]) == (1, "No answer came in time.", "10002 ms")
+    assert "No answer came in time." in response.content.decode()
+
+
+def test_an_answer_is_shown_as_text_and_never_as_html(operator: Client) -> None:
+    delivery = make_delivery(attempts=[make_attempt(response="<script>alert(1)</script>" * 100)])
+
+    html = operator.get(page_of(delivery)).content.decode()
+
+    assert "&lt;script&gt;alert(1)" in html
+    assert "<script>alert(1)" not in html
+
+
+@pytest.mark.parametrize(
+    "attempts", [[{}], [None], ["text"], [{"number": "x", "started_at": 5, "status": "204", "total_ms": "long"}]]
+)
+def test_a_record_that_lacks_something_still_has_its_page(operator: Client, attempts: list[object]) -> None:
+    delivery = make_delivery(attempts=attempts, body="no JSON")
+
+    assert operator.get(page_of(delivery)).status_code == 200
+
+
+def test_a_body_is_shown_indented(operator: Client) -> None:
+    delivery = make_delivery(body='{"payload":{"text":"<b>Hello</b>"}}')
+
+    html = operator.get(page_of(delivery)).content.decode()
+
+    assert "  &quot;payload&quot;: {\n    &quot;text&quot;: &quot;&lt;b&gt;Hello&lt;/b&gt;&quot;" in html
+
+
+def test_a_long_body_is_cut(operator: Client) -> None:
+    delivery = make_delivery(body=f'{{"payload":"{"a" * 200_000}"}}')
+
+    response = operator.get(page_of(delivery))
+
+    assert "more characters are not shown" in response.content.decode()
+    assert len(response.content) < 200_000
+
+
+def test_a_delivery_leads_to_its_schedule(operator: Client) -> None:
+    schedule = make_schedule()
+    delivery = make_delivery(schedule.command, source_uuid=schedule.uuid)
+
+    html = operator.get(page_of(delivery)).content.decode()
+
+    assert f"/admin/scheduling/scheduledexecution/by-uuid/{schedule.uuid}/" in html
+
+
+def test_a_delivery_of_an_event_leads_to_its_hook(operator: Client) -> None:
+    delivery = make_delivery(kind=Kind.EVENT, destination="hook:42")
+
+    assert "/admin/events/hook/42/change/" in operator.get(page_of(delivery)).content.decode()
+
+
+def test_a_run_of_skipped_slots_tells_how_many_and_why(operator: Client) -> None:
+    now = clock.now()
+    delivery = make_delivery(
+        state=State.SKIPPED,
+        reason=Reason.MISSED,
+        next_attempt_at=None,
+        finished_at=now,
+        slot_count=14,
+        last_due_at=now + timedelta(hours=1),
+    )
+
+    in_list = operator.get(page(Delivery, "changelist")).content.decode()
+    html = operator.get(page_of(delivery)).content.decode()
+
+    assert "the server was not running at the time (14 slots)" in in_list
+    assert "14 slots: the first" in html
+
+
+def test_a_list_tells_the_receivers_origin_and_not_its_path(operator: Client) -> None:
+    make_delivery(url="https://hooks.example.com/services/T0PSECRET")
+
+    html = operator.get(page(Delivery, "changelist")).content.decode()
+
+    assert "https://hooks.example.com" in html
+    assert "T0PSECRET" not in html

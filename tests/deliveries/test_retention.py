@@ -1,0 +1,88 @@
+"""What the ledger forgets, and what it does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from commands_platform.lib import clock
+from deliveries.models import Delivery, Reason, State
+from deliveries.retention import Sweep, first_id_at, remove_surplus
+from organizations.models import Command
+from tests.factories import make_command, make_delivery
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def command() -> Command:
+    return make_command()
+
+
+def make_finished(command: Command, *, days_ago: float, state: State = State.DELIVERED, **values: Any) -> Delivery:
+    then = clock.now() - timedelta(days=days_ago)
+    reason = "" if state == State.DELIVERED else Reason.MISSED if state == State.SKIPPED else Reason.REJECTED
+    id_ = UUID(int=first_id_at(then).int | (uuid4().int & (2**62 - 1)))
+    finished = {"state": state, "reason": reason, "finished_at": then, "next_attempt_at": None}
+    return make_delivery(command, id=id_, due_at=then, **finished, **values)
+
+
+def sweep() -> Sweep:
+    return Sweep(keep_finished=timedelta(days=30), keep_failed=timedelta(days=90))
+
+
+def test_old_rows_go_and_failures_stay_longer(command: Command) -> None:
+    kept = [
+        make_finished(command, days_ago=29),
+        make_finished(command, days_ago=60, state=State.FAILED),
+        make_finished(command, days_ago=29, state=State.SKIPPED),
+    ]
+    for days_ago, state in ((31, State.DELIVERED), (31, State.SKIPPED), (91, State.FAILED)):
+        make_finished(command, days_ago=days_ago, state=state)
+
+    assert sweep().remove_aged(limit=100) == 3
+
+    assert set(Delivery.objects.all()) == set(kept)
+
+
+def test_what_is_still_to_be_sent_stays_however_old(command: Command) -> None:
+    then = clock.now() - timedelta(days=400)
+    make_delivery(command, id=first_id_at(then), now=then)
+
+    assert sweep().remove_aged(limit=100) == 0
+
+
+def test_it_goes_on_where_it_stopped_and_comes_through(command: Command) -> None:
+    for number in range(10):
+        make_finished(command, days_ago=80 - number, state=State.FAILED)
+    for number in range(10):
+        make_finished(command, days_ago=60 - number)
+    walk = sweep()
+
+    removed = [walk.remove_aged(limit=6) for _ in range(5)]
+
+    assert removed == [0, 2, 6, 2, 0]
+    assert Delivery.objects.count() == 10
+
+
+def test_a_source_keeps_its_newest_rows_and_all_its_failures(command: Command) -> None:
+    source = uuid4()
+    rows = [make_finished(command, days_ago=20 - number, source_uuid=source) for number in range(12)]
+    failure = make_finished(command, days_ago=25, state=State.FAILED, source_uuid=source)
+    other = make_finished(command, days_ago=25)
+
+    assert remove_surplus(source_uuid=source, keep=5, limit=4) == 4
+    assert remove_surplus(source_uuid=source, keep=5, limit=100) == 2
+
+    # The newest five and the one that was the limit itself.
+    assert set(Delivery.objects.all()) == {*rows[-6:], failure, other}
+
+
+def test_an_id_tells_its_time() -> None:
+    now = clock.now()
+    row = make_delivery(now=now)
+
+    assert first_id_at(now - timedelta(seconds=2)) < row.pk < first_id_at(now + timedelta(seconds=2))

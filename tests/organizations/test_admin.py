@@ -1,0 +1,213 @@
+"""Organizations, users and commands in the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from auth_tokens import tokens
+from commands_platform.lib import clock
+from organizations.models import Command, Organization, User
+from tests.admin import act, command_data, confirm, make_operator, page, page_of
+from tests.factories import make_command, make_organization, make_token, make_user
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return make_operator(is_superuser=True)
+
+
+def _user_data(user: User, **changes: Any) -> dict[str, Any]:
+    names = ("full_name", "email", "role", "timezone")
+    return {name: getattr(user, name) for name in names} | {"is_active": "on", **changes}
+
+
+def test_an_organization_is_made(operator: Client) -> None:
+    data = {"name": "Acme", "timezone": "Europe/Berlin", "is_active": "on"}
+
+    operator.post(page(Organization, "add"), data)
+
+    assert Organization.objects.get().timezone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("zone", ["", "Europe/Atlantis", "localtime", "UTC\0", "../etc/passwd", "a" * 300])
+def test_an_organization_needs_a_time_zone_that_there_is(operator: Client, zone: str) -> None:
+    response = operator.post(page(Organization, "add"), {"name": "Acme", "timezone": zone, "is_active": "on"})
+
+    assert response.status_code == 200
+    assert not Organization.objects.exists()
+
+
+def test_a_user_is_made(operator: Client) -> None:
+    organization = make_organization()
+    data = {"organization": organization.pk, "full_name": "Grace Hopper", "role": "manager", "is_active": "on"}
+
+    operator.post(page(User, "add"), data)
+
+    user = User.objects.get()
+    assert (user.organization, user.full_name, user.role, user.timezone) == (organization, "Grace Hopper", "manager", "")
+
+
+def test_an_address_that_another_user_has_is_refused_by_name(operator: Client) -> None:
+    organization = make_organization()
+    make_user(organization, email="ada@example.com")
+    user = make_user(organization)
+
+    response = operator.post(page_of(user), _user_data(user, email="ADA@example.com"))
+
+    assert "Another user of the organization has this address." in response.content.decode()
+
+
+def test_a_user_stays_in_the_organization_they_were_made_in(operator: Client) -> None:
+    user, elsewhere = make_user(), make_organization()
+
+    operator.post(page_of(user), _user_data(user, organization=elsewhere.pk, full_name="Ada King"))
+
+    assert User.objects.get(full_name="Ada King").organization == user.organization
+
+
+def test_saving_a_user_leaves_what_the_page_does_not_show_alone(operator: Client) -> None:
+    user = make_user()
+    token = make_token(make_command(user.organization), user)
+
+    operator.post(page_of(user), _user_data(user, full_name="Ada King"))
+    assert tokens.read_token(token) is not None
+
+    confirm(operator, user, "revoke_tokens")
+    operator.post(page_of(user), _user_data(user, full_name="Ada Byron"))
+    assert tokens.read_token(token) is None
+
+
+def test_the_tokens_of_several_users_are_revoked_at_once(operator: Client) -> None:
+    command = make_command()
+    users = [make_user(command.organization) for _ in range(3)]
+    given = [make_token(command, user) for user in users]
+
+    act(operator, "revoke_tokens_of_selected", *users[:2])
+
+    assert [tokens.read_token(token) is not None for token in given] == [False, False, True]
+
+
+def test_a_command_is_made_with_secrets_of_its_own(operator: Client) -> None:
+    organization = make_organization()
+    data = {"organization": organization.pk, "name": "hello", "callback_url": "https://example.com/", "is_active": "on"}
+
+    operator.post(page(Command, "add"), data)
+
+    command = Command.objects.get()
+    assert command.callback_url == "https://example.com/"
+    assert command.signing_secret.startswith("whsec_")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://10.0.0.1/",
+        "http://example.com:22/",
+        "http://user:password@example.com/",
+        "//example.com/",
+        "example.com",
+        "http://①②⑦.⓪.⓪.①/",
+        "https://example.com/" + "a" * 3000,
+        "http://[/",
+    ],
+)
+def test_a_callback_url_that_must_not_be_called_is_refused(operator: Client, url: str) -> None:
+    command = make_command(callback_url="https://example.com/old")
+
+    response = operator.post(page_of(command), command_data(command, callback_url=url))
+
+    assert response.status_code == 200
+    assert "callback_url" in response.context["adminform"].errors
+    command.refresh_from_db()
+    assert command.callback_url == "https://example.com/old"
+
+
+def test_a_callback_url_is_kept_in_its_one_spelling(operator: Client) -> None:
+    command = make_command()
+
+    operator.post(page_of(command), command_data(command, callback_url=" HTTPS://Example.COM:443/Hook "))
+
+    command.refresh_from_db()
+    assert command.callback_url == "https://example.com/Hook"
+
+
+def test_a_callback_url_can_be_taken_away(operator: Client) -> None:
+    command = make_command(callback_url="https://example.com/old")
+
+    operator.post(page_of(command), command_data(command, callback_url=""))
+
+    command.refresh_from_db()
+    assert command.callback_url == ""
+
+
+def test_a_name_that_another_command_of_the_organization_has_is_refused(operator: Client) -> None:
+    organization = make_organization()
+    make_command(organization, name="hello")
+    command = make_command(organization)
+
+    response = operator.post(page_of(command), command_data(command, name="hello"))
+
+    assert response.status_code == 200
+    assert response.context["adminform"].errors
+
+
+def test_the_secrets_of_a_command_are_shown_once_and_noted(operator: Client) -> None:
+    command = make_command()
+
+    location = confirm(operator, command, "show_secrets")["Location"]
+    first, again = operator.get(location), operator.get(location)
+
+    for secret in (command.signing_secret, command.signature):
+        assert secret in first.content.decode()
+        assert secret not in again.content.decode()
+    assert "no-store" in first["Cache-Control"]
+    entry = LogEntry.objects.get()
+    assert entry.get_change_message() == "Was shown the signing secret and the static signature."
+
+
+def test_the_dialog_itself_holds_no_secret(operator: Client) -> None:
+    command = make_command()
+
+    question = operator.get(page_of(command, "show_secrets"))
+    answer = operator.post(page_of(command, "show_secrets"), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
+
+    assert command.signing_secret not in question.content.decode() + answer.content.decode()
+    assert answer["HX-Redirect"] == page_of(command)
+
+
+def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: Client) -> None:
+    command = make_command()
+
+    response = operator.get(confirm(operator, command, "rotate_secret")["Location"])
+
+    rotated = Command.objects.get()
+    assert rotated.signing_secret != command.signing_secret
+    assert rotated.valid_signing_secrets(clock.now()) == (rotated.signing_secret, command.signing_secret)
+    assert rotated.signing_secret in response.content.decode()
+    assert command.signing_secret not in response.content.decode()
+
+
+def test_several_commands_get_new_secrets_at_once_and_none_is_shown(operator: Client) -> None:
+    commands = [make_command(), make_command()]
+
+    html = act(operator, "rotate_secrets_of_selected", *commands).content.decode()
+
+    for before in commands:
+        after = Command.objects.get(pk=before.pk)
+        assert after.signing_secret != before.signing_secret
+        assert after.signing_secret not in html
+
+
+def test_the_tokens_of_a_command_are_revoked(operator: Client) -> None:
+    command = make_command()
+    token = make_token(command, make_user(command.organization))
+
+    confirm(operator, command, "revoke_tokens")
+
+    assert tokens.read_token(token) is None
