@@ -11,11 +11,11 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from activity.models import ActivityRecord
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyMixin
+from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin
 
 
 @admin.register(ActivityRecord)
-class ActivityRecordAdmin(ReadOnlyMixin, LargeTableAdmin):
+class ActivityRecordAdmin(ReadOnlyAdmin, LargeTableAdmin):
     list_display = ("created", "what", "about", "user_of", "command_of")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_help_text = "A category or action, exactly, or a user's UUID"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -10,7 +9,6 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
@@ -21,7 +19,7 @@ from auth_tokens.models import ApiKey
 from auth_tokens.scopes import ALL_SCOPES, Scope
 from commands_platform.lib import admin_html as html
 from commands_platform.lib import clock
-from commands_platform.lib.admin import PlatformAdmin, ShowsOnceMixin, object_action
+from commands_platform.lib.admin import ShowsOnceAdmin, object_action
 from commands_platform.lib.shown_once import ShownOnce
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ class ApiKeyForm(_ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
+class ApiKeyAdmin(ShowsOnceAdmin):
     form = ApiKeyForm
     list_display = ("label", "owner", "scope_badges", "state", "expires", "last_used", "created")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)
@@ -101,6 +99,10 @@ class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
     )
     readonly_fields = ("identifier", "prefix", "state", "scope_badges", "created", "expires", "last_used", "revoked")
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Who could not see the key's page would never see the key."""
+        return super().has_add_permission(request) and self.has_view_permission(request)
+
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
@@ -111,8 +113,8 @@ class ApiKeyAdmin(ShowsOnceMixin, PlatformAdmin):
         return super().get_readonly_fields(request, obj) if obj else ()
 
     def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: Mapping[str, Any] | None = None
-    ) -> HttpResponseBase:  # type: ignore[override]
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         # The key's own page must come next, since it is there that the key is shown.
         context = {**(extra_context or {}), "show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, context)

@@ -8,9 +8,9 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "auth_tokens.authentication.ApiKeyAuthentication"
-    name = ["ApiKey", "ExchangeToken"]  # type: ignore[assignment]
+    name = ["ApiKey", "ExchangeToken"]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
         return [{"ApiKey": []}, {"ApiKey": [], "ExchangeToken": []}]

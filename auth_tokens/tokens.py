@@ -7,6 +7,7 @@ The signature is HMAC-SHA256 by `django.core.signing`, so SECRET_KEY may be rota
 from __future__ import annotations
 
 import secrets
+from functools import cache
 
 from django.conf import settings
 from django.core import signing
@@ -43,6 +44,11 @@ _COMMAND_AND_USER = JoinedQuery(
 )
 
 
+@cache
+def _signer() -> signing.TimestampSigner:
+    return signing.TimestampSigner(salt=_SALT)
+
+
 def make_token(*, command: Command, user: User | None) -> str:
     """A fresh token, opaque and safe in a URL, valid for EXCHANGE_TOKEN_LIFETIME."""
     return make_token_of(
@@ -53,7 +59,7 @@ def make_token(*, command: Command, user: User | None) -> str:
 def make_token_of(command_id: int, command_generation: int, user_id: int | None, user_generation: int) -> str:
     """The same from the bare numbers, for the sender, which has no rows at hand."""
     nonce = secrets.token_urlsafe(12)
-    return signing.dumps([command_id, command_generation, user_id, user_generation, nonce], salt=_SALT)
+    return _signer().sign_object([command_id, command_generation, user_id, user_generation, nonce])
 
 
 def read_token(token: str) -> TokenSubject | None:
@@ -61,8 +67,8 @@ def read_token(token: str) -> TokenSubject | None:
     if len(token) > _MAX_LENGTH or not token.isascii():
         return None
     try:
-        command_id, command_generation, user_id, user_generation, _nonce = signing.loads(
-            token, salt=_SALT, max_age=settings.EXCHANGE_TOKEN_LIFETIME
+        command_id, command_generation, user_id, user_generation, _nonce = _signer().unsign_object(
+            token, max_age=settings.EXCHANGE_TOKEN_LIFETIME
         )
     except (signing.BadSignature, ValueError):
         return None

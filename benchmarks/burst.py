@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
+from benchmarks.support import profiles
 from benchmarks.support.platform import BenchmarkError, Platform, Team, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str]) -> None:
     ):
         team = running.make_team(receiver.url)
         warm_up(running, team, receiver)
-        rounds = [_round(running, team, receiver, options) for _ in range(options.rounds)]
+        with profiles.profiled(running, [name for name in running.names() if "beat" not in name], options.profile):
+            rounds = [_round(running, team, receiver, options) for _ in range(options.rounds)]
     for number, each in enumerate(rounds, 1):
         emit("burst", round=number, n=options.n, kind=options.kind, origins=options.origins, **each)
     rates = [each["rate"] for each in rounds]
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--origins", type=int, default=1, help="Receivers; each has its own limit of requests.")
     parser.add_argument("--kind", choices=("once", "period", "cron"), default="period")
     parser.add_argument("--rounds", type=int, default=3)
+    profiles.add_option(parser)
     parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
     return parser
 

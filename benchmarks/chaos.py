@@ -10,60 +10,44 @@ import argparse
 import heapq
 import itertools
 import json
+import math
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
-from benchmarks.support.chaos_judge import Disturbance, Load, Row, Verdict, judge
+from benchmarks.support.chaos_judge import Disturbance, Load, Verdict, judge
+from benchmarks.support.chaos_load import ledger, make_load
 from benchmarks.support.chaos_platform import ChaosPlatform, chaos_platform
 from benchmarks.support.chaos_receiver import RunningReceiver, running_receiver
 
 # With some time to answer there is always something in flight for a kill to hit.
-_ANSWERS_AFTER = 0.08
+_ANSWERS_AFTER = 0.5
 # As the platform is configured for these runs, in seconds.
 _TIMEOUT = 2.0
 _LEASE = 5.0
 # How long an outcome may wait for its batch, and a busy machine for its turn.
 _MARGIN = 1.0
 _SETTLES_WITHIN = 60.0
-
-_SCHEDULES = """
-INSERT INTO scheduling_scheduledexecution (
-    uuid, organization_id, command_id, owner_id, name, is_active, description, cron, cron_seconds, dst_gap,
-    dst_overlap, execution_frequency, repeats, payload, callback_url, timezone_type, timezone, ends_at, misfire_policy,
-    misfire_grace, skip_overlapping, headers, effective_from, anchor_at, next_run_at, deactivation_reason, created_at,
-    updated_at
-)
-SELECT v.uuid, c.organization_id, c.id, u.id, 'chaos', true, '', v.cron, v.cron <> '', 'run_after',
-       'first', v.frequency, -1, '{}', '', 'organization_timezone', '', %(end)s, v.policy,
-       5, false, '{}', %(now)s, v.anchor, v.first, '', %(now)s,
-       %(now)s
-FROM unnest(
-    %(uuids)s::uuid[], %(crons)s::text[], %(frequencies)s::int[], %(policies)s::text[], %(anchors)s::timestamptz[],
-    %(firsts)s::timestamptz[]
-) AS v(uuid, cron, frequency, policy, anchor, first)
-JOIN organizations_command c ON c.uuid = %(command)s
-JOIN organizations_user u ON u.uuid = %(user)s
-"""
-
-_LEDGER = """
-SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
-       ARRAY(SELECT (attempt->>'number')::int FROM jsonb_array_elements(attempts) attempt
-             WHERE attempt->>'error' IS NOT NULL)
-FROM deliveries_delivery WHERE kind = 'scheduled'
-"""
-
+# The clock is stepped back by 3 s once, and forward by 10.
+_CLOCK_GAIN = 7
+_WAITS = {
+    # Waits that a run of minutes can live with; a lease still outlasts a request.
+    "CALLBACK_TIMEOUT_SECONDS": f"{_TIMEOUT:.0f}",
+    "DELIVERY_LEASE_SECONDS": f"{_LEASE:.0f}",
+    "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
+}
 
 @dataclass(frozen=True, slots=True)
 class ChaosPlan:
-    """How large a run is: a load of `rate` slots a second for `seconds`, with a fault about every `pause` seconds."""
+    """How large a run is: a load of `rate` slots a second for `seconds`, with a fault about every `pause` seconds (0: none)."""
 
     rate: int = 200
     seconds: int = 180
@@ -73,8 +57,6 @@ class ChaosPlan:
     pause: float = 4.0
     freeze: float = 30.0
     seed: int = 0
-    # How often the round of all faults is gone through is what the time allows; this many faults at most.
-    most_faults: int = 1000
 
     @property
     def workers(self) -> list[str]:
@@ -95,7 +77,8 @@ class Report:
     lag: dict[str, float]
     ended_by_themselves: list[str]
     seconds: float
-    problems: str = ""
+    log: str = ""
+    timeline: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -147,12 +130,14 @@ class Chaos:
         ]
         faults = [self._step_back, self._step_forward]
         at = begin + 1.0
-        while at < end and sum(map(len, (self._agenda,))) < self.plan.most_faults:
+        while at < end and self.plan.pause:
             faults += round_of_faults
             self._random.shuffle(faults)
             for fault in faults:
-                if at < end:
-                    self._at(at, fault)
+                # Slots are due at whole seconds: in the half after them most is under way.
+                hit = math.floor(at) + self._random.uniform(0.0, 0.5)
+                if hit < end:
+                    self._at(hit, fault)
                 at += self.plan.pause * self._random.uniform(0.6, 1.4)
             faults = []
 
@@ -253,21 +238,20 @@ def run(plan: ChaosPlan, say: Callable[[dict[str, Any]], None] = lambda _: None)
     """One run on servers of its own."""
     began = time.monotonic()
     with (
-        chaos_platform() as platform,
+        chaos_platform(**_WAITS) as platform,
         running_receiver(platform.servers.directory / "receiver.log", answers_after=_ANSWERS_AFTER) as receiver,
     ):
-        made = platform.bootstrap(receiver.url)
+        platform.prepare(receiver.url)
         for name in plan.workers:
             platform.start(name)
-        loads = _make_load(platform, plan, command=made["command"]["uuid"], user=made["user"]["uuid"])
+        loads = make_load(platform, rate=plan.rate, span=timedelta(seconds=plan.seconds + _CLOCK_GAIN))
         begin = loads[0].first.timestamp()
         chaos = Chaos(plan, platform, say)
         # The last faults are over before the load is.
-        chaos.run(begin=begin, end=begin + plan.seconds - max(plan.freeze / 2, 3.0))
+        chaos.run(begin=begin, end=begin + plan.seconds - 3.0)
         say({"event": "faults over", "seconds": round(time.monotonic() - began, 1)})
         _settle(platform, loads)
-        arrivals = receiver.arrivals()
-        verdict = judge(loads, _ledger(platform), arrivals, chaos.disturbances)
+        verdict = judge(loads, ledger(platform), receiver.arrivals(), chaos.disturbances)
         report = Report(
             seed=plan.seed,
             verdict=verdict,
@@ -276,53 +260,9 @@ def run(plan: ChaosPlan, say: Callable[[dict[str, Any]], None] = lambda _: None)
             ended_by_themselves=chaos.ended,
             seconds=round(time.monotonic() - began, 1),
         )
-        if not report.is_good:
-            report.problems = platform.log.read_text(errors="replace")[-20_000:]
+        report.log = platform.log.read_text(errors="replace")
+        report.timeline = _timeline(receiver, chaos.steps)
         return report
-
-
-def _make_load(platform: ChaosPlatform, plan: ChaosPlan, *, command: str, user: str) -> list[Load]:
-    """Periods and crons of a second and of two, in all `rate` slots a second, under each policy for missed slots."""
-    now = platform.now()
-    first = now.replace(microsecond=0) + timedelta(seconds=4)
-    first += timedelta(seconds=first.second % 2)
-    # The clock is going to be stepped by 7 s in all.
-    end = first + timedelta(seconds=plan.seconds + 7)
-    share = plan.rate // 4
-    loads: list[Load] = []
-    rows: list[tuple[UUID, str, int, str, datetime, datetime]] = []
-    policies = itertools.cycle(("fire_latest", "fire_latest", "skip", "fire_all"))
-    for cron, frequency, count in (
-        ("", 1, share),
-        ("", 2, share * 2),
-        ("* * * * * *", 0, share),
-        ("*/2 * * * * *", 0, plan.rate * 2 - share * 6),
-    ):
-        seconds = frequency or (2 if "/2" in cron else 1)
-        period = timedelta(seconds=seconds)
-        for number in range(count):
-            # Every second one of two seconds is due when the others are not; a cron expression is due on even ones.
-            start = first + timedelta(seconds=number % seconds if frequency else 0)
-            uuid = uuid4()
-            loads.append(Load(uuid, start, period, end))
-            rows.append((uuid, cron, frequency, next(policies), start - period, start))
-    uuids, crons, frequencies, chosen, anchors, firsts = (list(column) for column in zip(*rows, strict=True))
-    platform.query(
-        _SCHEDULES,
-        {
-            "uuids": uuids,
-            "crons": crons,
-            "frequencies": frequencies,
-            "policies": chosen,
-            "anchors": anchors,
-            "firsts": firsts,
-            "end": end,
-            "now": now,
-            "command": command,
-            "user": user,
-        },
-    )
-    return loads
 
 
 def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
@@ -343,10 +283,6 @@ def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
             return
 
 
-def _ledger(platform: ChaosPlatform) -> list[Row]:
-    return [Row(*facts, frozenset(errors)) for *facts, errors in platform.query(_LEDGER)]
-
-
 def _lag(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dict[str, float]:
     """Of the first arrival of each slot, by the platform's clock at that moment."""
     first: dict[UUID, float] = {}
@@ -354,6 +290,15 @@ def _lag(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dic
         moved = sum(seconds for at, seconds in steps if at <= arrival.at)
         first.setdefault(arrival.webhook_id, arrival.at + moved - arrival.due_at.timestamp())
     return percentiles(list(first.values()))
+
+
+def _timeline(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dict[int, dict[str, float]]:
+    """For each second in which something came: how much, and how late."""
+    seconds: dict[int, list[float]] = {}
+    for arrival in receiver.arrivals():
+        moved = sum(by for at, by in steps if at <= arrival.at)
+        seconds.setdefault(int(arrival.at), []).append(arrival.at + moved - arrival.due_at.timestamp())
+    return {second: {"count": len(lags), **percentiles(lags)} for second, lags in sorted(seconds.items())}
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -372,11 +317,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="the run of the test suite")
     parser.add_argument("--seconds", type=int)
     parser.add_argument("--rate", type=int, help="slots a second")
+    parser.add_argument("--pause", type=float, help="seconds between two faults, about; 0: no faults")
     parser.add_argument("--freeze", type=float, help="seconds")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    parser.add_argument("--log", type=Path, help="where the log of the platform's processes is kept")
     options = parser.parse_args(arguments)
     base = SHORT if options.short else ChaosPlan()
-    chosen = {name: getattr(options, name) for name in ("seconds", "rate", "freeze", "seed")}
+    chosen = {name: getattr(options, name) for name in ("seconds", "rate", "pause", "freeze", "seed")}
     plan = ChaosPlan(
         **{
             name: getattr(base, name) if chosen.get(name) is None else chosen[name]
@@ -386,9 +333,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say({"event": "begin", "scenario": options.scenario, "seed": plan.seed, "at": datetime.now(UTC).isoformat()})
     report = run(plan, say)
     say(report.as_json())
+    if options.log:
+        options.log.write_text(report.log)
+        for second, facts in report.timeline.items():
+            print(second, facts, file=sys.stderr)
     print_table(report)
     if not report.is_good:
-        print(report.problems, file=sys.stderr)
+        print(report.log[-20_000:], file=sys.stderr)
     return 0 if report.is_good else 1
 
 

@@ -18,7 +18,7 @@ from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, PlatformAdmin, ReadOnlyMixin, UndeletableMixin
+from commands_platform.lib.admin import LargeTableAdmin, PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]
@@ -35,42 +35,43 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
-class _SuperusersOnlyMixin:
+class _SuperusersOnlyAdmin(PlatformAdmin):
     """Who may change logins could make themselves anything, so superusers alone may."""
+
+    uuid_fields = ()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
 
-    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return _is_superuser(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return _is_superuser(request)
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return _is_superuser(request)
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.related_model is Permission:
             # The name of each permission asks for its content type.
             kwargs["queryset"] = Permission.objects.select_related("content_type")
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
         # unfold would take the class away that makes it searchable.
         field.widget, field.help_text = UnfoldAdminSelect2MultipleWidget(choices=field.choices), ""
         return field
 
 
 @admin.register(User)
-class LoginAdmin(UndeletableMixin, _SuperusersOnlyMixin, PlatformAdmin, _DjangoUserAdmin):
+class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     """Logins stay, so that the log of what they did stays too."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    uuid_fields = ()
     list_display = ("username", "email", "may", "state", "last_login_at")
     list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
     search_fields = ("username", "email", "first_name", "last_name")
@@ -85,7 +86,7 @@ class LoginAdmin(UndeletableMixin, _SuperusersOnlyMixin, PlatformAdmin, _DjangoU
         ("Dates", {"fields": ("last_login_at", "joined_at")}),
     )
 
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         # Groups and permissions, which are no columns, are saved after it.
         columns = {field.name for field in self.opts.concrete_fields}
         if change and columns.intersection(form.changed_data):
@@ -117,17 +118,16 @@ class LoginAdmin(UndeletableMixin, _SuperusersOnlyMixin, PlatformAdmin, _DjangoU
 
 
 @admin.register(Group)
-class GroupAdmin(_SuperusersOnlyMixin, PlatformAdmin):
-    uuid_fields = ()
+class GroupAdmin(_SuperusersOnlyAdmin):
     search_fields = ("name",)
     filter_horizontal = ()
 
-    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:  # noqa: ARG002, FBT001
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
         obj.save()
 
 
 @admin.register(LogEntry)
-class LogEntryAdmin(ReadOnlyMixin, LargeTableAdmin):
+class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """What operators did here; secrets are never part of it."""
 
     list_display = ("when", "who", "did", "what", "words")

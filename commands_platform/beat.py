@@ -57,11 +57,16 @@ class WholeSecondScheduler(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         """Sends what is due and returns the seconds until something else is."""
         for name, entry in list(self.schedule.items()):
-            if entry.is_due().is_due:
+            is_due, _ = entry.is_due()
+            if is_due:
                 self.schedule[name] = next(entry)
                 self.apply_entry(entry, producer=self.producer)
         # Asked anew: sending has taken its time.
-        return min(entry.is_due().next for entry in self.schedule.values())
+        return min(self._wait_for(entry) for entry in self.schedule.values())
+
+    @staticmethod
+    def _wait_for(entry: ScheduleEntry) -> float:
+        return float(entry.is_due()[1])
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """A tick that cannot be sent is said once and dropped: the next one is a second away."""

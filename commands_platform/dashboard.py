@@ -63,20 +63,20 @@ def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
     uuid = parse_uuid(term.strip())
     if uuid is None:
         return []
-    results = []
+    results: list[SearchResult] = []
     for model, pages in admin.site._registry.items():  # noqa: SLF001 (the site has no public way to its models)
         fields = [field for field in getattr(pages, "uuid_fields", ()) if field in ("pk", "uuid")]
         if not fields or not pages.has_view_permission(request):
             continue
-        for row in model._default_manager.filter(**{fields[0]: uuid})[:1]:
-            results.append(
-                SearchResult(
-                    title=str(row),
-                    description=str(model._meta.verbose_name).capitalize(),
-                    link=pages.change_url(row),  # type: ignore[attr-defined]
-                    icon="data_object",
-                )
+        results.extend(
+            SearchResult(
+                title=str(row),
+                description=str(model._meta.verbose_name).capitalize(),
+                link=pages.change_url(row),  # type: ignore[attr-defined]
+                icon="data_object",
             )
+            for row in model._default_manager.filter(**{fields[0]: uuid})[:1]
+        )
     return results
 
 

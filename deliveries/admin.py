@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyMixin, object_action
+from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin, object_action
 from commands_platform.lib.admin_html import Tone
 from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.identifiers import first_ledger_id_at
@@ -47,12 +46,21 @@ _PERIODS = {
     "month": ("Last 30 days", timedelta(days=30)),
 }
 
+_OUTCOME = ("state_badge", "why_in_full", "due_in_full", "next_attempt", "given_up", "finished_in_full", "tries")
+_IDENTITY = (
+    *("identifier", "kind_badge", "source", "command_link", "organization_link", "user_link"),
+    *("url_in_full", "extras"),
+)
+
 # What a receiver may send back of what it was sent: an exchange token, a webhook-signature; and keys, wherever from.
+# Each run of letters is tried once, and from its start: a long one must not cost the square of its length.
 _SECRETS = re.compile(
-    r"[\w-]{10,}:[0-9A-Za-z]{5,8}:[\w-]{43}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+"
+    r"(?<![\w-])[\w-]{10,}+:[0-9A-Za-z]{5,8}:[\w-]{43}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+"
+    r"|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+",
+    re.ASCII,
 )
 _REMOVED = "[removed]"
-_RESPONSE_AT_A_GLANCE = 160
+_RESPONSE_AT_A_GLANCE = 100
 
 
 class CommandForm(organizations_admin.CommandForm):
@@ -72,17 +80,17 @@ class PeriodFilter(_DropdownFilter):
     title = "period"
     parameter_name = "period"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(code, title) for code, (title, _span) in _PERIODS.items()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         if (period := _PERIODS.get(self.value() or "")) is None:
             return queryset
         return queryset.filter(pk__gte=first_ledger_id_at(timezone.now() - period[1]))
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
+class DeliveryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """The ledger, read-only; what is finished can be sent once more."""
 
     list_display = ("due", "outcome", "command_of", "receiver", "tries", "finished")
@@ -99,54 +107,15 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
     related = ("organization", "command", "user")
     actions = ("redeliver_selected",)
     actions_detail = ("redeliver",)
-    fieldsets = (
-        (
-            "Outcome",
-            {"fields": ("state_badge", "why_in_full", "due_in_full", "next_attempt", "finished_in_full", "tries")},
-        ),
-        (
-            "What it is",
-            {
-                "fields": (
-                    "identifier",
-                    "kind_badge",
-                    "source",
-                    "command_link",
-                    "organization_link",
-                    "user_link",
-                    "url_in_full",
-                    "extras",
-                )
-            },
-        ),
-    )
-    readonly_fields = (
-        *(
-            "identifier",
-            "state_badge",
-            "why_in_full",
-            "due_in_full",
-            "next_attempt",
-            "finished_in_full",
-            "tries",
-            "kind_badge",
-        ),
-        *("source", "command_link", "organization_link", "user_link", "url_in_full", "extras"),
-    )
+    fieldsets = (("Outcome", {"fields": _OUTCOME}), ("What it is", {"fields": _IDENTITY}))
+    readonly_fields = (*_OUTCOME, *_IDENTITY)
     change_form_after_template = "admin/deliveries/delivery/details.html"
 
     def for_list(self, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return rows.defer("body", "attempts")
+        return rows.defer("body", "headers", "attempts")
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Mapping[str, Any] | None = None
-    ) -> HttpResponseBase:  # type: ignore[override]
-        response = super().change_view(request, object_id, form_url, dict(extra_context or {}))
-        context: dict[str, Any] | None = getattr(response, "context_data", None)
-        delivery = context.get("original") if context else None
-        if context is not None and isinstance(delivery, Delivery):
-            context |= {"attempts": attempt_rows(delivery), "body": body_block(delivery)}
-        return response
+    def details_of(self, delivery: Delivery) -> dict[str, Any]:
+        return {"attempts": attempt_rows(delivery), "body": body_block(delivery)}
 
     @admin.display(description="Due (UTC)")
     def due(self, delivery: Delivery) -> SafeString:
@@ -187,9 +156,7 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
             return html.when(delivery.finished_at)
         if delivery.lease is not None:
             return html.subtle("being sent")
-        return (
-            html.subtle(f"next {html.distance(delivery.next_attempt_at)}") if delivery.next_attempt_at else html.NOTHING
-        )
+        return html.when(delivery.next_attempt_at, prefix="next ")
 
     @admin.display(description="Why")
     def why_in_full(self, delivery: Delivery) -> str:
@@ -209,11 +176,15 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
 
     @admin.display(description="Next attempt")
     def next_attempt(self, delivery: Delivery) -> SafeString:
-        if delivery.next_attempt_at is not None and delivery.lease is not None:
+        if delivery.leased_until is not None:
             return format_html(
-                "it is being sent; again at {} if nothing comes of it", html.instant(delivery.next_attempt_at)
+                "it is being sent; again at {} if nothing comes of it", html.instant(delivery.leased_until)
             )
         return html.instant_in_full(delivery.next_attempt_at)
+
+    @admin.display(description="Given up after")
+    def given_up(self, delivery: Delivery) -> SafeString:
+        return html.instant_in_full(delivery.expires_at) if delivery.state == State.PENDING else html.NOTHING
 
     @admin.display(description="Finished")
     def finished_in_full(self, delivery: Delivery) -> SafeString:
@@ -228,9 +199,11 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
         if delivery.kind != Kind.EVENT:
             link = html.link_to("scheduling_scheduledexecution_by_uuid", delivery.source_uuid, text="schedule")
             return format_html("{} {}", link, html.mono(delivery.source_uuid))
-        hook = delivery.destination.removeprefix("hook:")
-        link = html.link_to("events_hook_change", hook, text=f"hook {hook}") if hook.isdigit() else hook
-        return format_html("event {} for {}", html.mono(delivery.source_uuid), link)
+        number = delivery.destination.removeprefix("hook:")
+        if not number.isdigit():
+            return format_html("event {}", html.mono(delivery.source_uuid))
+        hook = html.link_to("events_hook_change", number, text=f"hook {number}")
+        return format_html("event {} for {}", html.mono(delivery.source_uuid), hook)
 
     @admin.display(description="Command")
     def command_link(self, delivery: Delivery) -> SafeString:
@@ -261,7 +234,7 @@ class DeliveryAdmin(ReadOnlyMixin, LargeTableAdmin):
 
     @object_action(
         label="Redeliver",
-        question="The same body is sent to the same URL once more, with a full set of attempts and the same webhook-id.",
+        question="The same body is sent to the same URL, with a full set of attempts and the same webhook-id.",
         button="Send it again",
         icon="replay",
     )

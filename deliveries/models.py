@@ -56,7 +56,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state=State.PENDING)
 
     def due(self, now: datetime) -> DeliveryQuerySet:
-        return self.pending().filter(next_attempt_at__lte=now)
+        """Those that a sender may claim: their time has come, and nobody has them under a lease."""
+        return self.pending().filter(Q(lease=None) | Q(leased_until__lte=now), next_attempt_at__lte=now)
 
     def of_source(self, uuid: UUID) -> DeliveryQuerySet:
         """What one schedule or one event led to."""
@@ -99,7 +100,8 @@ class Delivery(models.Model):
     max_attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(help_text="Until then it waits for an origin that does not answer.")
-    lease = models.UUIDField(null=True)
+    lease = models.UUIDField(null=True, help_text="Whose it is while it is being sent.")
+    leased_until = models.DateTimeField(null=True)
     attempts = models.JSONField(default=list)
     last_status = models.PositiveSmallIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -120,6 +122,10 @@ class Delivery(models.Model):
                 name="deliveries_delivery_pending",
                 condition=Q(state="pending", next_attempt_at__isnull=False, finished_at=None)
                 | (~Q(state="pending") & Q(next_attempt_at=None, finished_at__isnull=False, lease=None)),
+            ),
+            models.CheckConstraint(
+                name="deliveries_delivery_lease",
+                condition=Q(lease=None, leased_until=None) | Q(lease__isnull=False, leased_until__isnull=False),
             ),
             models.CheckConstraint(
                 name="deliveries_delivery_reason",

@@ -50,6 +50,10 @@ class Origins:
             return 1 if self.clock() >= state.open_until and not state.in_flight else 0
         return max(0, state.limit - state.in_flight)
 
+    def is_in_doubt(self, origin: str) -> bool:
+        """Whether its latest request was not answered."""
+        return self._get(origin).failures > 0
+
     def begin(self, origin: str) -> None:
         self._get(origin).in_flight += 1
 

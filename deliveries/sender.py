@@ -136,19 +136,19 @@ class Sender:
 
     def _claim_of(self, run: _Run, origin: str) -> None:
         """Claims for one origin that has more due than it may have under way."""
-        room = self._origins.room(origin)
-        if not room:
-            return
         held = len(run.waiting.get(origin, ()))
-        # An origin that answers is read ahead for as well; one that is only being tried is not.
-        ahead = self._config.window // 2 if room > 1 else 0
-        limit = room + ahead - held
-        if limit <= 0 or (held and held * 2 > ahead):
+        ahead = self._ahead(origin)
+        if held * 4 > ahead or not (ahead or self._origins.room(origin)):
             return
+        limit = max(ahead, self._origins.room(origin)) - held
         claims = self._claim_due(limit, origin=origin)
         if len(claims) < limit:
             self._origins.uncrowd(origin)
         self._take(run, claims)
+
+    def _ahead(self, origin: str) -> int:
+        """How many claims may wait for an origin's turn: many where it answers, none where it is only being tried."""
+        return 0 if self._origins.is_in_doubt(origin) else self._config.window * 2
 
     def _claim_due(self, limit: int, *, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
         work = partial(ledger.claim_due, limit=limit, lease=self._config.lease, but=but, origin=origin)
@@ -161,11 +161,13 @@ class Sender:
             queue = run.waiting.get(claim.origin)
             if queue is None:
                 queue = run.waiting[claim.origin] = deque()
-            if len(queue) < self._origins.room(claim.origin) + self._config.window // 2:
+            room = self._origins.room(claim.origin)
+            if len(queue) < max(room, self._ahead(claim.origin)):
                 queue.append(claim)
                 run.waiting_count += 1
             else:
                 surplus.append(claim)
+            if len(queue) > room or surplus:
                 self._origins.crowd(claim.origin)
         if surplus:
             _with_database(partial(ledger.release, surplus), patience=0)

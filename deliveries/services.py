@@ -13,6 +13,10 @@ from commands_platform.lib import broker, clock
 from deliveries.models import Delivery, Reason, State
 from deliveries.tasks import deliver_pending
 
+REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
+# The record of each attempt stays with its row, with up to 4 KiB of the answer.
+MOST_ATTEMPTS = 200
+
 
 @transaction.atomic
 def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason) -> None:
@@ -36,20 +40,22 @@ def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
     rows.exclude(lease=None).update(reason=reason)
 
 
+def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Those of them that can be sent once more: they are finished, and there is something to send."""
+    return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MOST_ATTEMPTS).exclude(url="")
+
+
 @transaction.atomic
 def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
     """Sends finished deliveries once more, with a full set of attempts and the same webhook-id; how many there were."""
-    count = (
-        deliveries.filter(state__in=[State.DELIVERED, State.FAILED, State.CANCELLED])
-        .exclude(url="")
-        .update(
-            state=State.PENDING,
-            reason="",
-            next_attempt_at=clock.now(),
-            finished_at=None,
-            expires_at=clock.now() + settings.DELIVERY_EXPIRES_AFTER,
-            max_attempts=F("attempt_count") + len(settings.DELIVERY_RETRY_DELAYS) + 1,
-        )
+    count = redeliverable(deliveries).update(
+        state=State.PENDING,
+        reason="",
+        next_attempt_at=clock.now(),
+        finished_at=None,
+        expires_at=clock.now() + settings.DELIVERY_EXPIRES_AFTER,
+        max_attempts=F("attempt_count") + len(settings.DELIVERY_RETRY_DELAYS) + 1,
     )
-    broker.send_hint_on_commit(deliver_pending)
+    if count:
+        broker.send_hint_on_commit(deliver_pending)
     return count

@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from auth_tokens.models import TokenSubject
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import PlatformAdmin, ReadOnlyMixin
+from commands_platform.lib.admin import ReadOnlyAdmin
 from events import services
 from events.models import Hook
 
@@ -20,7 +20,8 @@ _LARGEST_NUMBER = 2**63 - 1
 
 
 @admin.register(Hook)
-class HookAdmin(ReadOnlyMixin, PlatformAdmin):
+class HookAdmin(ReadOnlyAdmin):
+    may_be_deleted = True
     list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_fields = ("command__name", "user__full_name", "organization__name")
@@ -34,9 +35,6 @@ class HookAdmin(ReadOnlyMixin, PlatformAdmin):
     )
     readonly_fields = ("number", "events_in_full", "objects_in_full", "created_in_full", "updated_in_full")
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return super(ReadOnlyMixin, self).has_delete_permission(request, obj)
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
@@ -45,7 +43,7 @@ class HookAdmin(ReadOnlyMixin, PlatformAdmin):
             return queryset.filter(pk=int(number)), False
         return super().get_search_results(request, queryset, search_term)
 
-    def delete_model(self, request: HttpRequest, obj: Hook) -> None:  # noqa: ARG002
+    def delete_model(self, request: HttpRequest, obj: Hook) -> None:
         services.remove_hook(token=TokenSubject(obj.command, obj.user, obj.organization))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Hook]) -> None:

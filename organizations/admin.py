@@ -1,4 +1,4 @@
-"""Pages of organizations, users and commands. Commands are registered by the app that knows which URLs may be called."""
+"""Pages of organizations, users and commands; the last are registered where it is known which URLs may be called."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
 
 from commands_platform.lib import admin_html as html
 from commands_platform.lib.admin import (
-    PlatformAdmin,
-    ShowsOnceMixin,
-    UndeletableMixin,
+    ShowsOnceAdmin,
+    UndeletableAdmin,
     WholeConstraintsForm,
     object_action,
 )
@@ -49,7 +48,7 @@ def _zone_widget(*, empty: str | None = None) -> Any:
     return UnfoldAdminSelect2Widget(choices=choices if empty is None else [("", empty), *choices])
 
 
-def _activity_badge(is_active: bool) -> SafeString:  # noqa: FBT001
+def _activity_badge(is_active: bool) -> SafeString:
     return html.badge("active", "success") if is_active else html.badge("inactive")
 
 
@@ -61,7 +60,7 @@ def _links_to_lists(field: str, obj: Model, lists: tuple[tuple[str, str], ...]) 
 
 
 @admin.register(Organization)
-class OrganizationAdmin(UndeletableMixin, PlatformAdmin):
+class OrganizationAdmin(UndeletableAdmin):
     list_display = ("name", "zone", "state", "created")
     list_filter = (("is_active", BooleanRadioFilter),)
     search_fields = ("name",)
@@ -74,7 +73,7 @@ class OrganizationAdmin(UndeletableMixin, PlatformAdmin):
         ("About", {"fields": ("identifier", "created", "belongings")}),
     )
 
-    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:  # type: ignore[override]
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "timezone":
             kwargs["widget"] = _zone_widget()
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -126,7 +125,7 @@ class UserForm(WholeConstraintsForm):
 
 
 @admin.register(User)
-class UserAdmin(UndeletableMixin, PlatformAdmin):
+class UserAdmin(UndeletableAdmin):
     """The platform's people, who log in to nothing."""
 
     form = UserForm
@@ -149,7 +148,7 @@ class UserAdmin(UndeletableMixin, PlatformAdmin):
         ("About", {"fields": ("identifier", "created", "belongings")}),
     )
 
-    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:  # type: ignore[override]
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "timezone":
             kwargs["widget"] = _zone_widget(empty="The organization's")
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -236,7 +235,7 @@ class CommandForm(WholeConstraintsForm):
             raise ValidationError(error.message) from error
 
 
-class CommandAdmin(ShowsOnceMixin, UndeletableMixin, PlatformAdmin):
+class CommandAdmin(ShowsOnceAdmin, UndeletableAdmin):
     """To be registered with a form that can check the callback URL."""
 
     form: type[forms.ModelForm[Any]] = CommandForm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -13,7 +12,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -21,7 +19,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
 
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyMixin, object_action
+from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin, object_action
 from commands_platform.lib.admin_html import Tone
 from commands_platform.lib.errors import PlatformError
 from deliveries.admin import header_names, state_badge
@@ -32,6 +30,13 @@ from scheduling.recurrence import load_zone, slots
 
 _SLOTS_SHOWN = 5
 _DELIVERIES_SHOWN = 10
+_IDENTITY = (
+    *("name_of", "state_in_words", "description", "identifier"),
+    *("command_link", "organization_link", "owner_link"),
+)
+_TIMING = ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")
+_CALLBACK = ("url", "extras", "payload_block")
+_DATES = ("created_in_full", "updated_in_full")
 _TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
 _MISFIRES = {
     MisfirePolicy.FIRE_LATEST: "the latest is sent",
@@ -41,7 +46,8 @@ _MISFIRES = {
 
 
 @admin.register(ScheduledExecution)
-class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
+class ScheduledExecutionAdmin(ReadOnlyAdmin, LargeTableAdmin):
+    may_be_deleted = True
     list_display = ("name_of", "state", "timing", "next_run", "left", "command_of", "last_result")
     list_filter = (
         ("is_active", BooleanRadioFilter),
@@ -55,32 +61,12 @@ class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
     actions = ("run_selected", "pause_selected", "resume_selected")
     actions_detail = ("run_now", "pause", "resume")
     fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "name_of",
-                    "state_in_words",
-                    "description",
-                    "identifier",
-                    "command_link",
-                    "organization_link",
-                    "owner_link",
-                )
-            },
-        ),
-        (
-            "Timing",
-            {"fields": ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")},
-        ),
-        ("Callback", {"fields": ("url", "extras", "payload_block")}),
-        ("About", {"fields": ("created_in_full", "updated_in_full")}),
+        (None, {"fields": _IDENTITY}),
+        ("Timing", {"fields": _TIMING}),
+        ("Callback", {"fields": _CALLBACK}),
+        ("About", {"fields": _DATES}),
     )
-    readonly_fields = (
-        *("name_of", "state_in_words", "identifier", "command_link", "organization_link", "owner_link"),
-        *("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots"),
-        *("url", "extras", "payload_block", "created_in_full", "updated_in_full"),
-    )
+    readonly_fields = tuple(field for field in (*_IDENTITY, *_TIMING, *_CALLBACK, *_DATES) if field != "description")
     change_form_after_template = "admin/scheduling/scheduledexecution/details.html"
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
@@ -89,9 +75,6 @@ class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
         hidden = "resume" if schedule and schedule.is_active else "pause"
         actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         return [action for action in actions if not action.action_name.endswith(f"_{hidden}")]
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return super(ReadOnlyMixin, self).has_delete_permission(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
         by_uuid = path(
@@ -110,28 +93,22 @@ class ScheduledExecutionAdmin(ReadOnlyMixin, LargeTableAdmin):
         return HttpResponseRedirect(f"{reverse('admin:deliveries_delivery_changelist')}?q={uuid}")
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        latest = Delivery.objects.of_source(OuterRef("uuid")).order_by("-due_at").values("state")[:1]
-        return rows.defer("payload").annotate(last_state=Subquery(latest))
+        latest = Delivery.objects.filter(source_uuid=OuterRef("uuid")).order_by("-due_at").values("state")[:1]
+        listed: QuerySet[Any] = rows.defer("payload", "headers").annotate(last_state=Subquery(latest))
+        return listed
 
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         return rows.filter(name=text)
 
-    def delete_model(self, request: HttpRequest, obj: ScheduledExecution) -> None:  # noqa: ARG002
+    def delete_model(self, request: HttpRequest, obj: ScheduledExecution) -> None:
         services.delete_scheduled_execution(schedule=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ScheduledExecution]) -> None:
         for schedule in queryset:
             self.delete_model(request, schedule)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Mapping[str, Any] | None = None
-    ) -> HttpResponseBase:  # type: ignore[override]
-        response = super().change_view(request, object_id, form_url, dict(extra_context or {}))
-        context: dict[str, Any] | None = getattr(response, "context_data", None)
-        schedule = context.get("original") if context else None
-        if context is not None and isinstance(schedule, ScheduledExecution):
-            context |= {"next_slots": next_slot_rows(schedule), "deliveries": _delivery_rows(schedule)}
-        return response
+    def details_of(self, schedule: ScheduledExecution) -> dict[str, Any]:
+        return {"next_slots": next_slot_rows(schedule), "deliveries": _delivery_rows(schedule)}
 
     @admin.display(description="Name")
     def name_of(self, schedule: ScheduledExecution) -> str:

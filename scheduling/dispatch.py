@@ -209,14 +209,18 @@ def _plan(schedule: DueSchedule, now: datetime, *, has_unfinished_run: bool) -> 
             )
         fire = [passed.latest]
     skip = schedule.reason_to_skip()
-    if schedule.ends_at is not None and now > schedule.ends_at + grace:
+    # Not "ends_at + grace": that may lie beyond the calendar.
+    if schedule.ends_at is not None and now - schedule.ends_at > grace:
         skip = skip or Reason.OUTSIDE_WINDOW
     if schedule.skip_overlapping and has_unfinished_run:
         skip = skip or Reason.OVERLAP
     if schedule.repeats != FOREVER:
         fire = fire[: schedule.repeats]
-    rows.extend(skipped_row(schedule, slot, skip) if skip else pending_row(schedule, slot) for slot in fire)
-    return _finish_plan(schedule, recurrence, rows, after=fire[-1], fired=0 if skip else len(fire))
+    sent = [] if skip else fire[:1] if schedule.skip_overlapping else fire
+    rows.extend(pending_row(schedule, slot) for slot in sent)
+    # Of several that are due together, the first is not finished while the others are.
+    rows.extend(skipped_row(schedule, slot, skip or Reason.OVERLAP) for slot in fire[len(sent) :])
+    return _finish_plan(schedule, recurrence, rows, after=fire[-1], fired=len(sent))
 
 
 def _finish_plan(

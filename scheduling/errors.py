@@ -5,7 +5,13 @@ from __future__ import annotations
 from commands_platform.lib.errors import BadRequestError, InvalidInputError
 from commands_platform.lib.zones import InvalidTimezoneError
 
-__all__ = ["InvalidCommandError", "InvalidCronError", "InvalidTimezoneError", "MissingTokenOrCommandError"]
+__all__ = [
+    "InvalidCommandError",
+    "InvalidCronError",
+    "InvalidTimezoneError",
+    "MissingTokenOrCommandError",
+    "NotRedeliverableError",
+]
 
 
 class InvalidCronError(InvalidInputError):
@@ -33,3 +39,9 @@ class InvalidCommandError(BadRequestError):
     """Command is not valid. It must be owned by the same API Key organization owner"""
 
     code = "invalid_command_specified"
+
+
+class NotRedeliverableError(BadRequestError):
+    """It cannot be sent again: it is not finished, it never had anything to send, or it was tried too often already."""
+
+    code = "not_redeliverable"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
 from commands_platform.lib import clock
+from commands_platform.lib.errors import InvalidInputError
 from deliveries.signals import deliveries_failed
 from scheduling import services
-
-logger = structlog.get_logger(__name__)
 
 # The steps are in order of their cost, and each is a walk along the index of slots. Most schedules end at the first:
 # of one that has failed now and then, the slot of a day ago was delivered. What may be long is the walk over a day's
@@ -55,12 +54,11 @@ def _follow(ids: Sequence[UUID], **_: Any) -> None:
 def deactivate_failing_of(*, ids: Sequence[UUID]) -> int:
     """Deactivates those schedules of the failed deliveries that have failed for too long; how many."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _FAILING, {"ids": list(ids), "begun_before": clock.now() - settings.SCHEDULE_DEACTIVATE_AFTER}
-        )
+        cursor.execute(_FAILING, {"ids": list(ids), "begun_before": clock.now() - settings.SCHEDULE_DEACTIVATE_AFTER})
         found = cursor.fetchall()
     count = 0
     for pk, effective_from, failing_since in found:
-        if services.deactivate_failing(pk=pk, effective_from=effective_from, failing_since=failing_since):
-            count += 1
+        # One whose slots cannot be computed is for the dispatcher to deactivate.
+        with suppress(InvalidInputError):
+            count += services.deactivate_failing(pk=pk, effective_from=effective_from, failing_since=failing_since)
     return count

@@ -12,7 +12,7 @@ from django.db.models import F, Q
 
 from auth_tokens.models import CallerContext, TokenSubject
 from commands_platform.lib.json_column import JsonTextField
-from deliveries.models import Delivery
+from deliveries.models import Delivery, DeliveryQuerySet
 from organizations.models import Command, Organization, User
 from scheduling.recurrence import Recurrence
 
@@ -144,6 +144,11 @@ class ScheduledExecution(models.Model):
         return self.name
 
     @property
+    def is_recurring(self) -> bool:
+        """Whether it runs more than once."""
+        return bool(self.cron or self.execution_frequency)
+
+    @property
     def effective_callback_url(self) -> str:
         """The URL that will be called: its own, or else the command's; empty if neither has one."""
         return self.callback_url or self.command.callback_url
@@ -156,6 +161,10 @@ class ScheduledExecution(models.Model):
         if self.timezone_type == TimezoneType.USER and self.owner is not None:
             return self.owner.timezone or self.organization.timezone
         return self.organization.timezone
+
+    def slots(self) -> DeliveryQuerySet:
+        """Its ledger rows, oldest first; at one instant it has one at most."""
+        return Delivery.objects.of_source(self.uuid).order_by("due_at")
 
     def last_delivery(self) -> Delivery | None:
         """The ledger row of its latest slot."""

@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from commands_platform.lib.fields import (
+    BoundedListField,
     InstantField,
     JsonObjectField,
     StrictBooleanField,
@@ -16,6 +17,10 @@ from commands_platform.lib.fields import (
     UUIDField,
 )
 from commands_platform.lib.instants import format_instant
+from commands_platform.lib.renderers import RawJson
+from deliveries.masking import shown_attempts
+from deliveries.models import Delivery, State
+from deliveries.services import REDELIVERABLE_STATES
 from scheduling.models import (
     FOREVER,
     GapRule,
@@ -27,6 +32,7 @@ from scheduling.models import (
 
 _LARGEST_INTEGER = 2**31 - 1
 _URL_LENGTH = 2048
+MOST_REDELIVERIES = 1000
 
 
 class _Text(StrictCharField):
@@ -109,6 +115,95 @@ def schedule_output(schedule: ScheduledExecution) -> dict[str, object]:
 def expansion_output(schedule: ScheduledExecution, name: str) -> object:
     """The value of one extra key that `?expand=` asks for; KeyError for a name that is none."""
     return _EXPANSIONS[name](schedule)
+
+
+class SlotFilters(serializers.Serializer[Delivery]):
+    """What the slots may be narrowed down to: `from` is part of the span, `to` is not."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # `from` is no name that a class could declare.
+        return {
+            "from": InstantField(required=False),
+            "to": InstantField(required=False),
+            "state": serializers.ChoiceField(choices=State.choices, required=False),
+            "cursor": InstantField(required=False),
+        }
+
+
+class SlotOutput(serializers.Serializer[Delivery]):
+    """One row of the ledger: a slot, or a run of skipped ones from `due_at` to `last_due_at`."""
+
+    uuid = serializers.UUIDField()
+    kind = serializers.CharField()
+    due_at = InstantField()
+    last_due_at = InstantField(allow_null=True)
+    slot_count = serializers.IntegerField()
+    state = serializers.CharField()
+    reason = serializers.CharField(allow_null=True)
+    attempts = serializers.IntegerField()
+    status = serializers.IntegerField(allow_null=True)
+    next_attempt_at = InstantField(allow_null=True)
+    finished_at = InstantField(allow_null=True)
+    url = serializers.CharField(allow_null=True)
+
+
+class SlotPage(serializers.Serializer[Delivery]):
+    next = serializers.CharField(allow_null=True)
+    results = SlotOutput(many=True)
+
+
+class SlotDetailOutput(SlotOutput):
+    attempt_records = serializers.ListField(child=serializers.DictField())
+    body = serializers.DictField(allow_null=True)
+
+
+class RedeliveryInput(serializers.Serializer[Delivery]):
+    """Which finished slots are to be sent once more."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {
+            "from": InstantField(),
+            "to": InstantField(),
+            "states": BoundedListField(
+                child=serializers.ChoiceField(choices=[state.value for state in REDELIVERABLE_STATES]),
+                max_length=len(REDELIVERABLE_STATES),
+                allow_empty=False,
+                default=lambda: [State.FAILED.value],
+            ),
+            "dry_run": StrictBooleanField(default=False),
+            "limit": StrictIntegerField(min_value=1, max_value=MOST_REDELIVERIES, default=MOST_REDELIVERIES),
+        }
+
+
+class RedeliveryOutput(serializers.Serializer[Delivery]):
+    count = serializers.IntegerField()
+    dry_run = serializers.BooleanField()
+
+
+def slot_output(delivery: Delivery) -> dict[str, object]:
+    """What the list of slots tells of one row."""
+    return {
+        "uuid": delivery.pk,
+        "kind": delivery.kind,
+        "due_at": delivery.due_at,
+        "last_due_at": delivery.last_due_at,
+        "slot_count": delivery.slot_count,
+        "state": delivery.state,
+        "reason": delivery.reason or None,
+        "attempts": delivery.attempt_count,
+        "status": delivery.last_status,
+        "next_attempt_at": delivery.next_attempt_at,
+        "finished_at": delivery.finished_at,
+        "url": delivery.url or None,
+    }
+
+
+def slot_detail_output(delivery: Delivery) -> dict[str, object]:
+    """The same, with the records of its attempts and the body as it is stored."""
+    return slot_output(delivery) | {
+        "attempt_records": shown_attempts(delivery),
+        "body": RawJson(delivery.body) if delivery.body else None,
+    }
 
 
 def _last_delivery(schedule: ScheduledExecution) -> dict[str, object] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,26 +20,27 @@ from commands_platform.lib.errors import InvalidInputError
 from deliveries import ledger
 from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
+from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason, State
-from deliveries.services import cancel_pending
+from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from events import services as events
 from organizations.models import Command, Organization, User
 from scheduling.dispatch import DueSchedule, pending_row, skipped_row
-from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError
+from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
-from scheduling.recurrence import Recurrence, check_zone, missed, next_slot, parse_cron
+from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
 from scheduling.tasks import dispatch_due
 
 LONGEST_PERIOD = timedelta(days=3653)
 LARGEST_PAYLOAD = 256 * 1024
+_FIRST_YEAR = 1970
 
 _TIMING_FIELDS = {
     "cron",
     "cron_seconds",
     "dst_gap",
     "dst_overlap",
-    "ends_at",
     "execution_frequency",
     "starts_at",
     "timezone",
@@ -48,6 +49,7 @@ _TIMING_FIELDS = {
 _CONTENT_FIELDS = {"callback_url", "headers", "payload"}
 _OTHER_FIELDS = {
     "description",
+    "ends_at",
     "is_active",
     "max_attempts",
     "misfire_grace",
@@ -103,7 +105,7 @@ def create_scheduled_execution(
 def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
     """Changes the fields that are given and cancels what the old version has not sent yet.
 
-    Its phase begins anew only where the timing changed. Raises InvalidInputError.
+    Its phase begins anew only where the timing changed; when it ends is no part of that. Raises InvalidInputError.
     """
     now = clock.now()
     schedule = _locked(schedule)
@@ -119,14 +121,16 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
             raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
         schedule.is_active = False
     timing_changed = bool(changed & _TIMING_FIELDS)
-    _apply_transition(schedule, now, was_active=bool(before["is_active"]), timing_changed=timing_changed)
+    was_active = bool(before["is_active"])
+    _apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
     _refuse_without_run(schedule)
     schedule.save(update_fields=[*_EDITABLE_FIELDS, *_COMPUTED_FIELDS])
-    if timing_changed:
-        _record_passed(schedule, passed, now, was_active=bool(before["is_active"]))
-    if before["is_active"] and not schedule.is_active:
+    if passed and (timing_changed or (schedule.is_active and not was_active)):
+        reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
+        ledger.insert([passed.row_of(schedule, reason)], now=now)
+    if was_active and not schedule.is_active:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
-    elif changed & (_TIMING_FIELDS | _CONTENT_FIELDS):
+    elif timing_changed or changed & _CONTENT_FIELDS:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
     _wake_dispatcher(schedule)
     return schedule
@@ -135,7 +139,10 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
 @transaction.atomic
 def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
     """Removes the schedule and cancels what it has not sent; its ledger rows stay."""
-    schedule = _locked(schedule)
+    schedule, now = _locked(schedule), clock.now()
+    passed = _passed_slots(schedule, now) if schedule.is_active else None
+    if passed:
+        ledger.insert([passed.row_of(schedule, Reason.SCHEDULE_DELETED)], now=now)
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DELETED)
     schedule.delete()
 
@@ -146,7 +153,7 @@ def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
 
 
 def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
-    """Goes on from now, in its old phase; the slots of the pause are recorded as skipped. May raise InvalidInputError."""
+    """Goes on from now, in its old phase; the slots of the pause are recorded as skipped. Raises InvalidInputError."""
     return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
 
 
@@ -161,6 +168,28 @@ def run_now(*, schedule: ScheduledExecution) -> None:
     now = clock.now()
     ledger.insert([pending_row(due, now, kind=Kind.MANUAL)], now=now)
     broker.send_hint_on_commit(deliver_pending)
+
+
+def redeliver_slot(*, delivery: Delivery) -> None:
+    """Sends one finished slot once more. Raises NotRedeliverableError."""
+    if not redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
+        raise NotRedeliverableError
+
+
+@transaction.atomic
+def redeliver_slots(
+    *,
+    schedule: ScheduledExecution,
+    due_from: datetime,
+    due_to: datetime,
+    states: Sequence[str],
+    limit: int,
+    dry_run: bool = False,
+) -> int:
+    """Sends the oldest `limit` of its finished slots in [due_from, due_to) once more; how many they are."""
+    rows = Delivery.objects.of_source(schedule.uuid).filter(due_at__gte=due_from, due_at__lt=due_to, state__in=states)
+    chosen = list(redeliverable(rows).order_by("due_at").values_list("pk", flat=True)[:limit])
+    return len(chosen) if dry_run else redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
 
 
 def recompute_next_runs(*, schedules: Q) -> int:
@@ -365,11 +394,18 @@ def _check_window(schedule: ScheduledExecution) -> None:
         raise InvalidInputError("ends_at must not be before starts_at.")
 
 
+def _check_start(schedule: ScheduledExecution) -> None:
+    # A period is counted from one period before; what is so early is a mistake, and the calendar ends.
+    if schedule.starts_at and schedule.starts_at.year < _FIRST_YEAR:
+        raise InvalidInputError(f"starts_at must not be before {_FIRST_YEAR}.")
+
+
 def _check_headers(schedule: ScheduledExecution) -> None:
     schedule.headers = check_headers(schedule.headers)
 
 
 _CHECKS = {
+    "starts_at": _check_start,
     "ends_at": _check_window,
     "headers": _check_headers,
     "cron": _check_cron,
@@ -418,6 +454,8 @@ def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
 
 def _apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:
     resumed = schedule.is_active and not was_active
+    if schedule.next_run_at and schedule.ends_at and schedule.next_run_at > schedule.ends_at:
+        schedule.next_run_at = None
     if timing_changed:
         _start(schedule, now)
     elif resumed and schedule.next_run_at is None:
@@ -445,20 +483,39 @@ def _restart(schedule: ScheduledExecution, now: datetime) -> None:
 
 
 def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
-    """Records the slots that fell into the pause. A one-off has not had its only run yet: it keeps it."""
-    first = schedule.next_run_at
-    is_one_off = not schedule.cron and not schedule.execution_frequency
-    if first is None or first > now or is_one_off:
+    """Goes on after a pause, in the old phase. A one-off has not had its only run yet: it has it now."""
+    if not schedule.is_recurring:
+        if schedule.next_run_at is not None and schedule.next_run_at <= now:
+            _start(schedule, now)
         return
-    passed = missed(schedule.recurrence, first=first, now=min(now, schedule.ends_at or now))
-    row = skipped_row(
-        due_schedule_of(schedule), first, Reason.PAUSED, last_due_at=passed.latest, count=passed.earlier_count + 1
-    )
-    ledger.insert([row], now=now)
+    if schedule.deactivation_reason == DeactivationReason.FAILING:
+        # What failed before it was resumed counts no more.
+        schedule.effective_from = now
     schedule.next_run_at = _slot_after(schedule, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """Slots that have passed and that no dispatcher has seen."""
+
+    first: datetime
+    last: datetime
+    count: int
+
+    def row_of(self, schedule: ScheduledExecution, reason: Reason) -> NewRow:
+        return skipped_row(due_schedule_of(schedule), self.first, reason, last_due_at=self.last, count=self.count)
+
+
+def _passed_slots(schedule: ScheduledExecution, now: datetime) -> _Passed | None:
+    """Those from its next run to now, where it will not run any more: in a pause, or by a timing that is given up."""
+    first = schedule.next_run_at
+    if first is None or first > now or not (schedule.is_recurring or schedule.is_active):
+        return None
+    passed = missed(schedule.recurrence, first=first, now=max(first, min(now, schedule.ends_at or now)))
+    return _Passed(first, passed.latest, passed.earlier_count + 1)
 
 
 def _wake_dispatcher(schedule: ScheduledExecution) -> None:
     """What is due at once need not wait for the next tick."""
-    if schedule.is_active and not schedule.cron and not schedule.execution_frequency:
+    if schedule.is_active and not schedule.is_recurring:
         broker.send_hint_on_commit(dispatch_due)

@@ -1,9 +1,24 @@
 from __future__ import annotations
 
 from commands_platform.lib.routes import both
-from scheduling.views import ScheduledExecutionDetail, ScheduledExecutionList
+from scheduling.views import (
+    Redelivery,
+    ScheduledExecutionDetail,
+    ScheduledExecutionList,
+    SlotDetail,
+    SlotList,
+    SlotRedelivery,
+)
 
 urlpatterns = [
     *both("scheduling/", ScheduledExecutionList.as_view(), "scheduling-list"),
     *both("scheduling/<str:uuid>/", ScheduledExecutionDetail.as_view(), "scheduling-detail"),
+    *both("scheduling/<str:uuid>/redeliver/", Redelivery.as_view(), "scheduling-redeliver"),
+    *both("scheduling/<str:uuid>/slots/", SlotList.as_view(), "scheduling-slots"),
+    *both("scheduling/<str:uuid>/slots/<str:delivery_uuid>/", SlotDetail.as_view(), "scheduling-slot"),
+    *both(
+        "scheduling/<str:uuid>/slots/<str:delivery_uuid>/redeliver/",
+        SlotRedelivery.as_view(),
+        "scheduling-slot-redeliver",
+    ),
 ]

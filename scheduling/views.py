@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from django.db.models import Q
+from django.utils.encoding import escape_uri_path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.response import Response
@@ -12,17 +15,26 @@ from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
-from commands_platform.lib.pagination import paginate
+from commands_platform.lib.instants import format_instant
+from commands_platform.lib.pagination import paginate, slice_bounds
 from commands_platform.lib.routes import uuid_or_not_found
+from deliveries.models import Delivery, Kind
 from scheduling import services
 from scheduling.models import ScheduledExecution, ScheduledExecutionQuerySet
 from scheduling.serializers import (
+    RedeliveryInput,
+    RedeliveryOutput,
     ScheduledExecutionChanges,
     ScheduledExecutionCreated,
     ScheduledExecutionInput,
     ScheduledExecutionOutput,
+    SlotDetailOutput,
+    SlotFilters,
+    SlotPage,
     expansion_output,
     schedule_output,
+    slot_detail_output,
+    slot_output,
 )
 
 _EXPAND = OpenApiParameter(
@@ -86,6 +98,100 @@ class ScheduledExecutionDetail(PlatformView):
         """Removes the schedule and cancels what it has not sent."""
         services.delete_scheduled_execution(schedule=_find(request.context, uuid))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SlotList(PlatformView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(
+        operation_id="scheduling_slots_list",
+        parameters=[SlotFilters, OpenApiParameter("limit", int)],
+        responses=SlotPage,
+    )
+    def get(self, request: ApiRequest, uuid: str) -> Response:
+        """The schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
+        schedule = _find(request.context, uuid)
+        limit, _ = slice_bounds(request)
+        filters = SlotFilters(data=request.query_params)
+        filters.is_valid(raise_exception=True)
+        rows = _slots_page(schedule, filters.validated_data, limit + 1)
+        following = request.build_absolute_uri(_with_cursor(request, rows[limit - 1])) if len(rows) > limit else None
+        return Response({"next": following, "results": [slot_output(row) for row in rows[:limit]]})
+
+
+class SlotDetail(PlatformView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(responses=SlotDetailOutput)
+    def get(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
+        """One slot, with each attempt and the body that was sent."""
+        return Response(slot_detail_output(_find_slot(_find(request.context, uuid), delivery_uuid)))
+
+
+class SlotRedelivery(PlatformView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(request=None, responses=RedeliveryOutput)
+    def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
+        """Sends a finished slot once more: the same body and `webhook-id`, with a full set of attempts."""
+        services.redeliver_slot(delivery=_find_slot(_find(request.context, uuid), delivery_uuid))
+        return Response({"count": 1, "dry_run": False})
+
+
+class Redelivery(PlatformView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(request=RedeliveryInput, responses=RedeliveryOutput)
+    def post(self, request: ApiRequest, uuid: str) -> Response:
+        """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
+        schedule = _find(request.context, uuid)
+        data = RedeliveryInput(data=request.data)
+        data.is_valid(raise_exception=True)
+        values = data.validated_data
+        count = services.redeliver_slots(
+            schedule=schedule,
+            due_from=values["from"],
+            due_to=values["to"],
+            states=values["states"],
+            limit=values["limit"],
+            dry_run=values["dry_run"],
+        )
+        return Response({"count": count, "dry_run": values["dry_run"]})
+
+
+def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any], limit: int) -> list[Delivery]:
+    """The first rows of the span, without what a list does not show. The unique index of slots is walked in order."""
+    rows = schedule.slots().defer("attempts", "body", "headers")
+    if "state" in filters:
+        rows = rows.filter(state=filters["state"])
+    if "to" in filters:
+        rows = rows.filter(due_at__lt=filters["to"])
+    start = filters.get("from")
+    if "cursor" in filters:
+        rows = rows.filter(due_at__gt=filters["cursor"])
+    elif start is not None:
+        # The runs of skipped slots do not overlap, so only the latest row before the span can reach into it.
+        before = schedule.slots().filter(kind=Kind.SCHEDULED, due_at__lt=start).last()
+        if before is not None and before.last_due_at is not None and before.last_due_at >= start:
+            # A manual run may lie between the two.
+            rows = rows.filter(Q(pk=before.pk) | Q(due_at__gte=start))
+            start = before.due_at
+    if start is not None:
+        rows = rows.filter(due_at__gte=start)
+    return list(rows[:limit])
+
+
+def _with_cursor(request: ApiRequest, last: Delivery) -> str:
+    query = request.GET.copy()
+    query["cursor"] = format_instant(last.due_at)
+    return f"{escape_uri_path(request.path)}?{query.urlencode()}"
+
+
+def _find_slot(schedule: ScheduledExecution, uuid: str) -> Delivery:
+    delivery = schedule.slots().select_related("command").filter(pk=uuid_or_not_found(uuid)).first()
+    if delivery is None:
+        raise NotFoundError
+    return delivery
 
 
 def _visible(context: CallerContext) -> ScheduledExecutionQuerySet:

@@ -6,18 +6,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, Func, IntegerField, QuerySet
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyMixin
+from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin
 from storage.models import Item
 
 
 @admin.register(Item)
-class ItemAdmin(ReadOnlyMixin, LargeTableAdmin):
+class ItemAdmin(ReadOnlyAdmin, LargeTableAdmin):
+    may_be_deleted = True
     list_display = ("key_of", "bucket", "bytes", "version_of", "expiry", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_help_text = "A key, exactly, or a user's UUID"
@@ -37,13 +37,11 @@ class ItemAdmin(ReadOnlyMixin, LargeTableAdmin):
         "updated_in_full",
     )
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return super(ReadOnlyMixin, self).has_delete_permission(request, obj)
-
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         # The length of a value can be had without reading the value.
         length = Func(F("value"), function="octet_length", output_field=IntegerField())
-        return rows.annotate(value_bytes=length).defer("value")
+        listed: QuerySet[Any] = rows.annotate(value_bytes=length).defer("value")
+        return listed
 
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         return rows.filter(key=text)

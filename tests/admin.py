@@ -72,7 +72,9 @@ def make_estate() -> Estate:
     record = ActivityRecord.objects.create(
         organization=organization, command=command, user=user, category="forms", action="opened", metadata={"n": 1}
     )
-    login = User.objects.create(username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}=")
+    login = User.objects.create(
+        username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}="
+    )
     return Estate(
         rows=[organization, user, command, api_key, schedule, delivery, hook, item, record, login],
         secrets=[

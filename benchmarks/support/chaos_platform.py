@@ -6,14 +6,13 @@ of `pg_catalog` holds another `clock_timestamp()`, which adds a step. Production
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,7 +38,7 @@ ALTER DATABASE commands_platform SET search_path = chaos, pg_catalog, public;
 class ChaosPlatform:
     """Workers by the Procfile, told apart by kind and number: `deliverer.2`."""
 
-    def __init__(self, directory: Path, servers: embedded.EmbeddedServers) -> None:
+    def __init__(self, directory: Path, servers: embedded.EmbeddedServers, environment: Mapping[str, str]) -> None:
         self.servers = servers
         self._directory = directory
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -56,10 +55,7 @@ class ChaosPlatform:
             "DATABASE_POOL_SIZE": "4",
             "LOG_LEVEL": "WARNING",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            # Waits that a run of minutes can live with; a lease still outlasts a request.
-            "CALLBACK_TIMEOUT_SECONDS": "2",
-            "DELIVERY_LEASE_SECONDS": "5",
-            "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
+            **environment,
         }
 
     @property
@@ -117,19 +113,11 @@ class ChaosPlatform:
                 process.wait()
         self._processes.clear()
 
-    def manage(self, *arguments: str) -> str:
-        """Runs a management command to its end and returns its output."""
-        command = [sys.executable, "manage.py", *arguments]
-        finished = subprocess.run(
-            command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, check=True, text=True
-        )
-        return finished.stdout
-
-    def bootstrap(self, callback_url: str) -> dict[str, Any]:
-        """An organization with a command and a user, as `manage.py bootstrap --json` tells of them."""
-        options = ("--organization", "Chaos", "--command", "hello", "--callback-url", callback_url)
-        made: dict[str, Any] = json.loads(self.manage("bootstrap", *options, "--json"))
-        return made
+    def prepare(self, callback_url: str) -> None:
+        """Makes an empty platform whose command's callbacks go there, and puts the clock in between."""
+        command = [sys.executable, "-m", "benchmarks.support.chaos_load", callback_url]
+        subprocess.run(command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, check=True)
+        self.query(_CLOCK)
 
     def query(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.servers.connection.database_url, autocommit=True) as connection:
@@ -152,17 +140,15 @@ class ChaosPlatform:
 
 
 @contextmanager
-def chaos_platform(directory: Path | None = None) -> Iterator[ChaosPlatform]:
-    """Durable servers with an empty platform and the replaced clock; no worker runs yet. All is gone afterwards."""
-    directory = directory or Path(tempfile.mkdtemp(prefix="commands-chaos-"))
+def chaos_platform(**environment: str) -> Iterator[ChaosPlatform]:
+    """Durable servers, with nothing on them yet. All is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="commands-chaos-"))
     # Durable: a commit that a crash forgets would be a slot that is written twice.
     servers = embedded.EmbeddedServers(directory, durable=True, shared_buffers="64MB")
     try:
         with servers:
-            platform = ChaosPlatform(directory, servers)
+            platform = ChaosPlatform(directory, servers, environment)
             try:
-                platform.manage("migrate", "--noinput", "--verbosity", "0")
-                platform.query(_CLOCK)
                 yield platform
             finally:
                 platform.stop()

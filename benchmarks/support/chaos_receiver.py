@@ -1,4 +1,4 @@
-"""A receiver in a process of its own: answers every POST with 204 after a short wait and logs what came, and when.
+"""A receiver in a process of its own: answers every POST with 204 after a wait and logs what came, and when.
 
 Its log is the other half of the verdict, so nothing of the platform is imported here, and nothing ever restarts it.
 """
@@ -6,6 +6,7 @@ Its log is the other half of the verdict, so nothing of the platform is imported
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import subprocess
 import sys
@@ -40,8 +41,12 @@ class Arrival:
 class RunningReceiver:
     """Where it listens, and where its log is."""
 
-    url: str
+    urls: list[str]
     log: Path
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
 
     def count(self) -> int:
         return self.log.read_bytes().count(b"\n")
@@ -55,16 +60,16 @@ class RunningReceiver:
 
 
 @contextmanager
-def running_receiver(log: Path, *, answers_after: float) -> Iterator[RunningReceiver]:
-    """A receiver on a free loopback port, gone afterwards; `answers_after` in seconds keeps requests in flight."""
-    command = [sys.executable, "-m", "benchmarks.support.chaos_receiver", str(log), str(answers_after)]
+def running_receiver(log: Path, *, answers_after: float, origins: int = 1) -> Iterator[RunningReceiver]:
+    """A receiver on free loopback ports, gone afterwards; it waits up to `answers_after` seconds with each answer."""
+    command = [sys.executable, "-m", "benchmarks.support.chaos_receiver", str(log), str(answers_after), str(origins)]
     with launch.start(
         command, death_signal=signal.SIGKILL, cwd=Path(__file__).resolve().parents[2], stdout=subprocess.PIPE
     ) as process:
         try:
             assert process.stdout is not None
-            port = int(process.stdout.readline())
-            yield RunningReceiver(f"http://127.0.0.1:{port}/", log)
+            ports = process.stdout.readline().split()
+            yield RunningReceiver([f"http://127.0.0.1:{int(port)}" for port in ports], log)
         finally:
             process.terminate()
 
@@ -87,7 +92,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, separator, body = self._received.partition(b"\r\n\r\n")
+        head, separator, body = bytes(self._received).partition(b"\r\n\r\n")
         if not separator:
             return
         headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
@@ -97,21 +102,27 @@ class _Connection(asyncio.Protocol):
         entry = [time.time(), headers[b"webhook-id"].decode(), run["uuid"], run["due_at"], run["attempt"]]
         self._lines.append(orjson.dumps(entry) + b"\n")
         self._received.clear()
-        asyncio.get_running_loop().call_later(self._answers_after, self._answer)
+        if self._answers_after:
+            asyncio.get_running_loop().call_later(random.uniform(0.0, self._answers_after), self._answer)
+        else:
+            self._answer()
 
     def _answer(self) -> None:
         if self._transport is not None:
             self._transport.write(_ANSWER)
 
 
-async def _serve(log: Path, answers_after: float) -> None:
+async def _serve(log: Path, answers_after: float, origins: int) -> None:
     lines: list[bytes] = []
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    server = await loop.create_server(lambda: _Connection(lines, answers_after), "127.0.0.1", 0, backlog=1024)
+    servers = [
+        await loop.create_server(lambda: _Connection(lines, answers_after), "127.0.0.1", 0, backlog=1024)
+        for _ in range(origins)
+    ]
     with log.open("ab", buffering=0) as file:
-        print(server.sockets[0].getsockname()[1], flush=True)
+        print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
         while not stopped.is_set():
             await asyncio.sleep(_WRITE_EVERY_SECONDS)
             written = b"".join(lines)
@@ -120,4 +131,4 @@ async def _serve(log: Path, answers_after: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from commands_platform import embedded
-from tests.stories.running import RunningPlatform
+from tests.stories.running import ROOT, RunningPlatform
 
 # The stories shorten these waits; what is measured runs with the defaults.
 _SHORTENED = (
@@ -93,6 +94,13 @@ class Platform(RunningPlatform):
             "valkey": _cpu_of_tree(self.broker_process()),
         }
 
+    def manage(self, *arguments: str) -> str:
+        try:
+            return super().manage(*arguments)
+        except subprocess.CalledProcessError as error:
+            message = f"manage.py {arguments[0]} failed:\n{error.stderr[-4000:]}"
+            raise BenchmarkError(message) from error
+
     def make_team(self, callback_url: str, *, name: str = "Benchmark") -> Team:
         made = json.loads(
             self.manage(
@@ -109,10 +117,32 @@ class Platform(RunningPlatform):
             organization_id, command_id, user_id, made["user"]["uuid"], made["command"]["uuid"], made["api_key"]
         )
 
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection of one's own to the database, in autocommit."""
+        return psycopg.connect(self.servers.connection.database_url, autocommit=True)
+
     def execute(self, statement: Any, parameters: Any = None) -> int:
-        """Runs a statement that returns nothing; how many rows it touched."""
-        with psycopg.connect(self.servers.connection.database_url, autocommit=True) as connection:
+        """Runs one statement; how many rows it touched."""
+        with self.connect() as connection:
             return connection.execute(statement, parameters).rowcount
+
+    def add_process(self, name: str, command: str) -> None:
+        """Lets `start` know of a process that is not in the Procfile."""
+        self._commands[name] = command
+
+    @property
+    def web_command(self) -> str:
+        """The Procfile's line of the web."""
+        return self._commands["web"]
+
+    def run_module(self, module: str, *arguments: str) -> Any:
+        """Runs a module with the platform's settings to its end; what it printed, as JSON."""
+        environment = self.environment | {"DJANGO_SETTINGS_MODULE": "commands_platform.settings"}
+        command = [sys.executable, "-m", module, *arguments]
+        finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, text=True)
+        if finished.returncode:
+            raise BenchmarkError(f"{module} failed:\n{finished.stderr[-4000:]}")
+        return json.loads(finished.stdout)
 
     def log(self) -> str:
         text = self._log.read_text(errors="replace") if self._log.exists() else ""

@@ -1,4 +1,4 @@
-"""What every page of the admin is built on: unfold's ModelAdmin, with rules for secrets, for large tables and for writes.
+"""What every page of the admin is built on: unfold's ModelAdmin, with rules for secrets, large tables and writes.
 
 An action on one object is a dialog: it is confirmed, and it is a POST with a CSRF token, which unfold's plain object
 actions are not.
@@ -14,7 +14,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import OperationalError, connection, models, transaction
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 
     _ModelAdmin = admin.ModelAdmin[Any]
     _ModelForm = forms.ModelForm[Any]
+    _Paginator = Paginator[Any]
 else:
     from unfold.admin import ModelAdmin as _ModelAdmin
 
     _ChangeList = UnfoldChangeList
     _ModelForm = forms.ModelForm
+    _Paginator = Paginator
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -77,6 +79,23 @@ class PlatformAdmin(_ModelAdmin):
             field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False
         return field
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = _AutocompleteSelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def details_of(self, obj: Any) -> dict[str, Any]:
+        """What the templates of an object's page show beside its fields."""
+        return {}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *arguments: Any, **options: Any
+    ) -> HttpResponse:
+        obj = context.get("original")
+        if obj is not None:
+            context.update(self.details_of(obj))
+        return super().render_change_form(request, context, *arguments, **options)
+
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """The rows as the list needs them: without wide columns, with what only the list shows."""
         return rows
@@ -101,13 +120,13 @@ class PlatformAdmin(_ModelAdmin):
             ), False
         return super().get_search_results(request, queryset, term)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any) -> HttpResponse | None:
         """Acts on the rows that were ticked, and never on "all", which may be millions."""
         posted = request.POST.copy()
         posted["select_across"] = "0"
         posted.setlist(ACTION_CHECKBOX_NAME, self._keys_in(request.POST.getlist(ACTION_CHECKBOX_NAME)))
         request.POST = posted  # type: ignore[assignment]
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *arguments)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Writes the fields that were changed alone: others, such as a secret, may be newer than this page."""
@@ -118,7 +137,8 @@ class PlatformAdmin(_ModelAdmin):
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Whether the operator may act on these rows, also where nobody may edit them."""
-        return _user_of(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+        user: Any = request.user
+        return bool(user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
 
     def note(self, request: HttpRequest, obj: models.Model, what: str) -> None:
         """Puts what the operator did into the object's history."""
@@ -166,14 +186,15 @@ class PlatformAdmin(_ModelAdmin):
         return parameters
 
     def _keys_in(self, texts: Sequence[str]) -> list[str]:
-        keys = []
-        for text in texts:
-            try:
-                self.opts.pk.to_python(text)  # type: ignore[union-attr]
-            except ValidationError:
-                continue
-            keys.append(text)
-        return keys
+        return [text for text in texts if _is_key_of(self.model, text)]
+
+
+class _AutocompleteSelect(AutocompleteSelect):
+    """Django's, which fails when a form comes back to it with a choice that is no key."""
+
+    def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
+        model = self.field.remote_field.model
+        return super().optgroups(name, [key for key in value if not key or _is_key_of(model, key)], attrs)
 
 
 class PlatformChangeList(_ChangeList):
@@ -183,21 +204,23 @@ class PlatformChangeList(_ChangeList):
         return self.model_admin.for_list(super().get_queryset(request, exclude_parameters))  # type: ignore[attr-defined, no-any-return]
 
 
-class ReadOnlyMixin:
-    """Pages that only show: the rows are the platform's own, or a record."""
+class ReadOnlyAdmin(PlatformAdmin):
+    """Pages that only show, of what the platform writes itself; some of it may be deleted."""
 
-    def has_add_permission(self, request: HttpRequest, *_: object) -> bool:
+    may_be_deleted: ClassVar[bool] = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may_be_deleted and super().has_delete_permission(request, obj)
 
 
-class UndeletableMixin:
-    """Rows that the ledger names without a constraint of the database: they are deactivated, not deleted."""
+class UndeletableAdmin(PlatformAdmin):
+    """Pages of rows that the ledger names without a constraint of the database: they are deactivated, not deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -211,22 +234,15 @@ class UndeletableMixin:
         self._set_active(request, queryset, is_active=False)
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[Any], *, is_active: bool) -> None:
-        # One by one, since what follows from it is told to whoever listens to the saving of a row.
         word = "activated" if is_active else "deactivated"
 
         def switch(row: Any) -> None:
             row.is_active = is_active
             row.save(update_fields=["is_active"])
 
-        cast("PlatformAdmin", self).for_each(
-            request, queryset.exclude(is_active=is_active), switch, done=f"{word}.", note=f"{word.capitalize()}."
-        )
-
-
-if TYPE_CHECKING:
-    _Paginator = Paginator[Any]
-else:
-    _Paginator = Paginator
+        # One by one, since what follows from it is told to whoever listens to the saving of a row.
+        rows = queryset.exclude(is_active=is_active)
+        self.for_each(request, rows, switch, done=f"{word}.", note=f"{word.capitalize()}.")
 
 
 class BoundedPaginator(_Paginator):
@@ -236,7 +252,7 @@ class BoundedPaginator(_Paginator):
     most_pages = 100
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         """As many as may be leafed through; how many there are is not known."""
         return self.per_page * self.most_pages
 
@@ -264,7 +280,7 @@ class LargeTableAdmin(PlatformAdmin):
     ordering = ("-pk",)
     sortable_by = ()
     # What is typed into the search box goes to `search_exactly`; without an entry here there would be no box.
-    search_fields: Sequence[str] = ("pk",)
+    search_fields = ("pk",)
     longest_list_query_ms: ClassVar[int] = 5_000
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
@@ -303,25 +319,22 @@ class LargeTableAdmin(PlatformAdmin):
         return HttpResponseRedirect(request.path)
 
 
-class ShowsOnceMixin:
+class ShowsOnceAdmin(PlatformAdmin):
     """Pages of objects with a secret: `show_once` has the object's page show it a single time."""
 
     change_form_outer_before_template = "admin/shown_once.html"
 
     def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: Mapping[str, Any] | None = None,
-    ) -> HttpResponseBase:
-        context = {**(extra_context or {}), "shown_once": shown_once.take(request) if request.method == "GET" else None}
-        response: HttpResponseBase = super().change_view(request, object_id, form_url, context)  # type: ignore[misc]
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        shown = shown_once.take(request) if request.method == "GET" else None
+        response = super().change_view(request, object_id, form_url, {**(extra_context or {}), "shown_once": shown})
         shown_once.forget(request, response)
         return response
 
     def show_once(self, request: HttpRequest, response: HttpResponseBase, obj: models.Model, shown: ShownOnce) -> None:
-        shown_once.hand_over(request, response, shown, path=cast("PlatformAdmin", self).change_url(obj))
+        """Gives what the object's page is to show to the response that leads there."""
+        shown_once.hand_over(request, response, shown, path=self.change_url(obj))
 
 
 def object_action(
@@ -373,12 +386,16 @@ class WholeConstraintsForm(_ModelForm):
         return set(super()._get_validation_exclusions()) - self.shown_fields  # type: ignore[misc]
 
 
+def _is_key_of(model: type[models.Model], text: str) -> bool:
+    try:
+        model._meta.pk.to_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
 def _go_to(request: HttpRequest, url: str) -> HttpResponse:
     """Leads the browser there from a form, or from a dialog, whose htmx would follow a redirect by itself."""
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": url})
     return HttpResponseRedirect(url)
-
-
-def _user_of(request: HttpRequest) -> Any:
-    return request.user

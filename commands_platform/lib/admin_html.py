@@ -111,14 +111,15 @@ def instant_and_distance(value: datetime | None) -> SafeString:
     return NOTHING if value is None else two_lines(instant(value), distance(value))
 
 
-def when(value: datetime | None, *, never: str = "never") -> SafeString:
+def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> SafeString:
     """The distance from now, with the instant as its title."""
     if value is None:
         return subtle(never)
     return format_html(
-        '<time datetime="{}" title="{} UTC" class="whitespace-nowrap">{}</time>',
+        '<time datetime="{}" title="{} UTC" class="whitespace-nowrap">{}{}</time>',
         value.isoformat(),
         value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        prefix,
         distance(value),
     )
 
@@ -164,7 +165,7 @@ def size(count: int | None) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL; nothing of none. Lists show no more of it: paths and queries may hold a receiver's own secrets."""
+    """Scheme, host and port of a URL; nothing of none. The rest may hold a receiver's own secrets."""
     if not url:
         return ""
     try:

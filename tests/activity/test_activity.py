@@ -489,7 +489,7 @@ def test_the_listings_statements_do_not_grow_with_its_length(
         make_record(alice.caller, user=make_user(alice.caller.organization))
     alice.get(PATH)
 
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(4):
         assert len(alice.get(PATH).json()) == 10
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from tests.production_files import ROOT
 
 # Whoever may reach the server may read its documentation.
 OPEN = {"v1/schema/", "v1/docs/"}
+
+_PARAMETER = re.compile(r"<str:(\w+)>")
 
 
 def api_views() -> dict[str, Any]:
@@ -39,7 +42,7 @@ def methods_of(route: str) -> list[str]:
 
 
 def path_of(route: str) -> str:
-    return "/" + route.replace("<str:uuid>", str(uuid4()))
+    return "/" + _PARAMETER.sub(str(uuid4()), route)
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
@@ -68,4 +71,5 @@ def test_no_endpoint_answers_without_a_key(route: str, method: str) -> None:
 def test_the_reference_describes_every_endpoint(route: str, method: str) -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
 
-    assert f"`{method.upper()} /{route.replace('<str:uuid>', '{uuid}')}`" in reference
+    path = _PARAMETER.sub(r"{\1}", route)
+    assert f"`{method.upper()} /{path}`" in reference

@@ -26,7 +26,7 @@ def operator(db: None) -> Client:
     return make_operator(is_superuser=True)
 
 
-def _values(command: Command, **changes: Any) -> dict[str, Any]:
+def _values(command: Command, /, **changes: Any) -> dict[str, Any]:
     return {
         "name": "Production",
         "organization": command.organization_id,
@@ -153,6 +153,23 @@ def test_a_key_may_be_for_an_organization_alone(operator: Client) -> None:
     operator.post(ADD, _values(make_command(), command=""))
 
     assert ApiKey.objects.get().command is None
+
+
+def test_who_may_not_look_at_keys_may_not_make_one(db: None) -> None:
+    blind, maker = (
+        make_operator("auth_tokens.add_apikey"),
+        make_operator("auth_tokens.add_apikey", "auth_tokens.view_apikey"),
+    )
+
+    assert blind.get(ADD).status_code == 403
+    assert _key_in(maker.post(ADD, _values(make_command()), follow=True))
+
+
+def test_a_cookie_that_was_not_made_here_shows_nothing(operator: Client) -> None:
+    row, _key = make_api_key(make_organization())
+    for value in ("", "nonsense", "W10:1:2", "a" * 5000):
+        operator.cookies["shown-once"] = value
+        assert operator.get(page_of(row)).context["shown_once"] is None
 
 
 def test_a_key_is_never_changed(operator: Client) -> None:

@@ -21,11 +21,8 @@ def operator(db: None) -> Client:
     return make_operator(is_superuser=True)
 
 
-def _failed(**values: object) -> Delivery:
-    now = clock.now()
-    return make_delivery(
-        **{"state": State.FAILED, "reason": Reason.REJECTED, "next_attempt_at": None, "finished_at": now, **values}
-    )
+def _failed() -> Delivery:
+    return make_delivery(state=State.FAILED, reason=Reason.REJECTED, next_attempt_at=None, finished_at=clock.now())
 
 
 def _found(client: Client, query: str) -> list[Delivery]:
@@ -94,7 +91,11 @@ def test_a_period_is_a_range_of_the_key(operator: Client) -> None:
 def test_the_first_id_of_an_instant_lies_between_those_before_and_after() -> None:
     now = datetime.now(UTC)
 
-    assert first_ledger_id_at(now - timedelta(milliseconds=5)) < new_ledger_id() < first_ledger_id_at(now + timedelta(days=1))
+    assert (
+        first_ledger_id_at(now - timedelta(milliseconds=5))
+        < new_ledger_id()
+        < first_ledger_id_at(now + timedelta(days=1))
+    )
 
 
 def test_attempts_are_told_in_words_the_latest_first(operator: Client) -> None:

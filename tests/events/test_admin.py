@@ -58,7 +58,7 @@ def test_a_hook_is_found_by_its_number_and_by_its_user(operator: Client) -> None
     hook = _make_hook(user=user, organization=user.organization)
     _make_hook()
 
-    for term in (hook.pk, user.uuid, user.full_name):
+    for term in (str(hook.pk), str(user.uuid), user.full_name):
         assert list(operator.get(page(Hook, "changelist"), {"q": term}).context["cl"].result_list) == [hook]
 
 

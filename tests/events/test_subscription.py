@@ -412,5 +412,5 @@ def test_a_subscription_costs_one_statement_besides_key_and_token(
 ) -> None:
     alice.post(PATH, BODY)
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):
         alice.post(PATH, BODY)

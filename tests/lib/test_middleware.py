@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.conf import LazySettings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.core.signals import request_started
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from hypothesis import given
@@ -231,7 +233,12 @@ def ask(environ: dict[str, Any]) -> tuple[str, str, bytes]:
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
         started.append((status, dict(headers)))
 
-    response = _whole_stack()(environ, start_response)
+    # As Django's own test client does: the tests' connection is not this request's to close.
+    request_started.disconnect(close_old_connections)
+    try:
+        response = _whole_stack()(environ, start_response)
+    finally:
+        request_started.connect(close_old_connections)
     body = b"".join(response)
     ((status, headers),) = started
     return status, headers["Content-Type"], body

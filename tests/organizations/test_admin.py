@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from auth_tokens import tokens
 from commands_platform.lib import clock
@@ -48,7 +50,12 @@ def test_a_user_is_made(operator: Client) -> None:
     operator.post(page(User, "add"), data)
 
     user = User.objects.get()
-    assert (user.organization, user.full_name, user.role, user.timezone) == (organization, "Grace Hopper", "manager", "")
+    assert (user.organization, user.full_name, user.role, user.timezone) == (
+        organization,
+        "Grace Hopper",
+        "manager",
+        "",
+    )
 
 
 def test_an_address_that_another_user_has_is_refused_by_name(operator: Client) -> None:
@@ -69,7 +76,7 @@ def test_a_user_stays_in_the_organization_they_were_made_in(operator: Client) ->
     assert User.objects.get(full_name="Ada King").organization == user.organization
 
 
-def test_saving_a_user_leaves_what_the_page_does_not_show_alone(operator: Client) -> None:
+def test_saving_a_user_neither_revokes_tokens_nor_makes_them_good_again(operator: Client) -> None:
     user = make_user()
     token = make_token(make_command(user.organization), user)
 
@@ -79,6 +86,18 @@ def test_saving_a_user_leaves_what_the_page_does_not_show_alone(operator: Client
     confirm(operator, user, "revoke_tokens")
     operator.post(page_of(user), _user_data(user, full_name="Ada Byron"))
     assert tokens.read_token(token) is None
+
+
+def test_saving_a_command_writes_what_was_changed_alone(operator: Client) -> None:
+    command = make_command()
+
+    with CaptureQueriesContext(connection) as queries:
+        operator.post(page_of(command), command_data(command, name="renamed"))
+
+    updates = [query["sql"] for query in queries if query["sql"].startswith('UPDATE "organizations_command"')]
+    assert [update.partition(" WHERE ")[0] for update in updates] == [
+        """UPDATE "organizations_command" SET "name" = 'renamed'"""
+    ]
 
 
 def test_the_tokens_of_several_users_are_revoked_at_once(operator: Client) -> None:

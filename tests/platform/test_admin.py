@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -32,27 +32,22 @@ from tests.factories import make_delivery, make_organization, make_schedule
 
 OURS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage")
 MODELS: list[type[Model]] = [model for app in OURS for model in apps.get_app_config(app).get_models()]
-PAGES = [*MODELS, User, Group, LogEntry]
+PAGES: list[type[Model]] = [*MODELS, User, Group, LogEntry]
 LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, LogEntry]
 
 HOSTILE_TEXTS = [
     "'; DROP TABLE deliveries_delivery; --",
     '"unbalanced',
-    "'",
-    "\\",
-    "%",
-    "_",
+    "\\%_'",
     "a" * 10_000,
     "a " * 5_000,
     "00000000-0000-0000-0000-00000000000g",
     "{00000000-0000-0000-0000-000000000000}",
     "2d0a9b9f-d9a2-48b4-b85c-20988c874f96",
     "9" * 30,
-    "-1",
-    "²",
-    "\u202e\u200b",
+    "-1²",
+    "\u202e\u200b😀",
     "<script>alert(1)</script>",
-    "😀",
 ]
 
 
@@ -77,7 +72,9 @@ def _html(client: Client, path: str) -> str:
 
 
 def _number_of_queries(client: Client, path: str) -> int:
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         assert client.get(path).status_code == 200
     return len(queries)
 
@@ -144,7 +141,7 @@ def test_a_large_table_is_never_counted_and_is_read_in_the_order_of_its_key(
     with CaptureQueriesContext(connection) as queries:
         _html(operator, page(model, "changelist"))
 
-    table, key = model._meta.db_table, model._meta.pk.column  # type: ignore[union-attr]
+    table, key = model._meta.db_table, model._meta.pk.column
     reads = [query["sql"] for query in queries if f'FROM "{table}"' in query["sql"]]
     assert not [sql for sql in reads if "COUNT(" in sql]
     assert [sql for sql in reads if f'ORDER BY "{table}"."{key}" DESC LIMIT' in sql]
@@ -167,8 +164,8 @@ def test_the_list_of_deliveries_reads_neither_bodies_nor_attempts(operator: Clie
 def test_a_list_that_takes_too_long_is_given_up_with_advice(
     operator: Client, estate: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(pages: LargeTableAdmin, rows: object, text: str) -> object:  # noqa: ARG001
-        return rows.extra(where=["pg_sleep(5) IS NOT NULL"])  # type: ignore[attr-defined]
+    def slow(pages: LargeTableAdmin, rows: QuerySet[Delivery], text: str) -> QuerySet[Delivery]:
+        return rows.extra(where=["pg_sleep(5) IS NOT NULL"])
 
     monkeypatch.setattr(LargeTableAdmin, "longest_list_query_ms", 50)
     monkeypatch.setattr(LargeTableAdmin, "search_exactly", slow)
@@ -257,10 +254,10 @@ def test_operators_who_are_no_superusers_cannot_change_logins(estate: Estate) ->
     assert climber.post(page_of(User.objects.get(username__startswith="operator"))).status_code == 403
 
 
-@pytest.mark.parametrize("model", [Organization, PlatformUser, Command, ApiKey, Delivery, ActivityRecord, User, LogEntry])
-def test_what_the_records_refer_to_cannot_be_deleted(
-    operator: Client, estate: Estate, model: type[Model]
-) -> None:
+@pytest.mark.parametrize(
+    "model", [Organization, PlatformUser, Command, ApiKey, Delivery, ActivityRecord, User, LogEntry]
+)
+def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, estate: Estate, model: type[Model]) -> None:
     row = next((row for row in estate.rows if isinstance(row, model)), None)
     if row is None:
         act(operator, "deactivate", *[each for each in estate.rows if isinstance(each, Command)])
@@ -295,15 +292,25 @@ def test_a_query_that_is_no_text_is_refused(operator: Client, raw: str) -> None:
     [
         *("p=0", "p=-1", "p=abc", "p=99999999999999999999", f"p={'9' * 5000}", "p=101", "o=99", "o=a.b", "all="),
         *("organization__id__exact=abc", "organization__id__exact=99999999999999999999", "organization__id__exact="),
-        *("state__exact=nonsense", "period=nonsense", "is_active__exact=7", "e=1", "_facets=1", "nonsense=1", "state=x"),
+        *(
+            "state__exact=nonsense",
+            "period=nonsense",
+            "is_active__exact=7",
+            "e=1",
+            "_facets=1",
+            "nonsense=1",
+            "state=x",
+        ),
     ],
 )
 def test_nonsense_in_the_query_never_fails(operator: Client, estate: Estate, query: str) -> None:
-    for model in PAGES:
+    for model in (Delivery, Command, ApiKey):
         assert operator.get(f"{page(model, 'changelist')}?{query}", follow=True).status_code in (200, 400)
 
 
-@pytest.mark.parametrize("key", ["abc", "0", "-1", "9" * 30, "2d0a9b9f-d9a2-48b4-b85c-20988c874f96", "a" * 5000, "_2F", "'", "²"])
+@pytest.mark.parametrize(
+    "key", ["abc", "0", "-1", "9" * 30, "2d0a9b9f-d9a2-48b4-b85c-20988c874f96", "a" * 5000, "_2F", "'", "²"]
+)
 def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -> None:
     for model in PAGES:
         for name in ("change", "history", "delete"):
@@ -311,12 +318,17 @@ def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -
             assert response.status_code in (302, 403, 404), (model, name)
 
 
-@pytest.mark.parametrize("key", ["abc", "9" * 30, "-1", "a" * 300, "<script>", "²"])
-def test_acting_on_rows_that_cannot_be_does_nothing(operator: Client, estate: Estate, key: str) -> None:
-    for model, action in ((Delivery, "redeliver_selected"), (ScheduledExecution, "run_selected"), (ApiKey, "revoke_selected")):
-        data = {"action": action, "index": "0", "_selected_action": [key]}
-        response = operator.post(page(model, "changelist"), data, follow=True)
-        assert response.status_code == 200
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [(Delivery, "redeliver_selected"), (ScheduledExecution, "run_selected"), (ApiKey, "revoke_selected")],
+)
+def test_acting_on_rows_that_cannot_be_does_nothing(
+    operator: Client, estate: Estate, model: type[Model], action: str
+) -> None:
+    for keys in (["abc"], ["9" * 30, "-1", "a" * 300, "<script>", "²", ""]):
+        data = {"action": action, "index": "0", "_selected_action": keys}
+        assert operator.post(page(model, "changelist"), data, follow=True).status_code == 200
+    assert operator.post(page(model, "changelist"), {"action": "nonsense\0", "index": "x"}).status_code < 500
 
 
 def test_an_action_on_all_rows_of_a_table_touches_those_that_are_ticked_alone(operator: Client) -> None:

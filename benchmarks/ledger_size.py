@@ -1,0 +1,114 @@
+"""Ledger size: the rate of a burst with an empty ledger and with very many finished rows in it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from psycopg import sql
+
+from benchmarks.burst import deliver, warm_up
+from benchmarks.support.platform import Platform, Team, platform
+from benchmarks.support.receiver import Receiver
+from benchmarks.support.results import emit, progress, table
+from benchmarks.support.schedules import settle
+
+_AT_ONCE = 500_000
+# Each copy differs in these; the rest is a real row's.
+_OF_EACH_ROW = {
+    # Keys of a month, in the order of time, as the platform would have made them.
+    "id": "uuidv7(-((%(last)s - g) * interval '0.1 s') - interval '1 hour')",
+    "source_uuid": "gen_random_uuid()",
+    "due_at": "now() - (%(last)s - g) * interval '0.1 s' - interval '1 hour'",
+    "created_at": "now() - (%(last)s - g) * interval '0.1 s' - interval '1 hour'",
+    "finished_at": "now() - (%(last)s - g) * interval '0.1 s' - interval '1 hour'",
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    if options.quick:
+        options.rows, options.n, options.rounds = min(options.rows, 20_000), min(options.n, 500), 1
+    with Receiver(keep="none") as receiver, platform(deliverers=options.deliverers) as running:
+        team = running.make_team(receiver.url)
+        warm_up(running, team, receiver)
+        empty = _rates(running, team, receiver, options)
+        fill_ledger(running, options.rows)
+        settle(running)
+        sizes = _sizes(running)
+        full = _rates(running, team, receiver, options)
+    emit(
+        "ledger_size",
+        rows=options.rows,
+        n=options.n,
+        deliverers=options.deliverers,
+        rate_empty=empty,
+        rate_full=full,
+        ratio=round(median(full) / median(empty), 3),
+        sizes_mib=sizes,
+    )
+    table(
+        f"Bursts of {options.n:,}, deliveries/s",
+        [("empty", *empty), (f"{options.rows:,} finished rows", *full)],
+    )
+    table("Size of the ledger, MiB", sorted(sizes.items()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks ledger_size", description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000, help="Finished rows; about 1 KiB of disk each.")
+    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at once.")
+    parser.add_argument("--deliverers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    return parser
+
+
+def _rates(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> list[int]:
+    rates = []
+    for _ in range(options.rounds):
+        due = deliver(running, team, receiver, count=options.n, kind="period")
+        [(finished,)] = running.query("SELECT max(finished_at) FROM deliveries_delivery WHERE due_at = %s", due)
+        rates.append(round(options.n / (finished - due).total_seconds()))
+    return rates
+
+
+def fill_ledger(running: Platform, rows: int) -> None:
+    """Copies a delivered row `rows` times, as if each had been a slot of a schedule of its own."""
+    columns = [
+        name
+        for (name,) in running.query(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'deliveries_delivery'::regclass AND attnum > 0"
+            " AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
+        )
+    ]
+    statement = sql.SQL(
+        "INSERT INTO deliveries_delivery ({columns}) SELECT {values} FROM generate_series(%(first)s, %(last)s - 1) g,"
+        " LATERAL (SELECT * FROM deliveries_delivery WHERE state = 'delivered' ORDER BY id DESC LIMIT 1) template"
+    ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        values=sql.SQL(", ").join(_value(column) for column in columns),
+    )
+    with running.connect() as connection:
+        for first in range(0, rows, _AT_ONCE):
+            progress(f"{first:,} of {rows:,} finished rows")
+            connection.execute(statement, {"first": first, "last": min(rows, first + _AT_ONCE)})
+
+
+def _value(column: str) -> sql.Composable:
+    if column in _OF_EACH_ROW:
+        return sql.SQL(_OF_EACH_ROW[column])
+    return sql.Identifier("template", column)
+
+
+def _sizes(running: Platform) -> dict[str, Any]:
+    """MiB of the table and of each of its indexes."""
+    return dict(
+        running.query(
+            "SELECT c.relname, round(pg_table_size(c.oid) / 1048576.0, 1)::float FROM pg_class c"
+            " LEFT JOIN pg_index i ON i.indexrelid = c.oid"
+            " WHERE 'deliveries_delivery'::regclass IN (c.oid, i.indrelid)"
+        )
+    )

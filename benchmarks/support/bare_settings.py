@@ -1,0 +1,7 @@
+"""The platform's settings without its middleware, for a server that answers the yardstick's views only."""
+
+from commands_platform.settings import *  # noqa: F403
+
+ROOT_URLCONF = "benchmarks.support.bare"
+MIDDLEWARE: list[str] = []
+REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "DEFAULT_AUTHENTICATION_CLASSES": []}

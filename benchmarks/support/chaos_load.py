@@ -1,0 +1,144 @@
+"""The load of a chaos run: schedules, and backlogs of deliveries, copied by the database from rows the platform made.
+
+Run as a module it prepares an empty database, in one process because starting Django is what takes time: it migrates,
+makes an organization with a command and a user, and a schedule to copy from, which stays paused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from benchmarks.support.chaos_judge import Load, Row
+from benchmarks.support.chaos_platform import ChaosPlatform
+
+# Late slots are skipped, fired at once, or fired one by one: whatever becomes of them has to be accounted for.
+_POLICIES = ("fire_latest", "fire_latest", "skip", "fire_all")
+
+_COPY_SCHEDULE = """
+INSERT INTO scheduling_scheduledexecution
+SELECT copy.* FROM scheduling_scheduledexecution template, unnest(
+    %(uuids)s::uuid[], %(crons)s::text[], %(frequencies)s::int[], %(policies)s::text[], %(anchors)s::timestamptz[],
+    %(firsts)s::timestamptz[], %(urls)s::text[]
+) AS v(uuid, cron, frequency, policy, anchor, first, url),
+LATERAL jsonb_populate_record(template, jsonb_build_object(
+    'id', nextval(pg_get_serial_sequence('scheduling_scheduledexecution', 'id')), 'uuid', v.uuid, 'name', 'chaos',
+    'is_active', true, 'deactivation_reason', '', 'cron', v.cron, 'cron_seconds', v.cron <> '',
+    'execution_frequency', v.frequency, 'misfire_policy', v.policy, 'anchor_at', v.anchor, 'next_run_at', v.first,
+    'callback_url', v.url, 'effective_from', %(now)s::timestamptz, 'ends_at', %(end)s::timestamptz
+)) AS copy
+WHERE template.name = 'template'
+"""
+
+_LEDGER = """
+SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
+       ARRAY(SELECT (attempt->>'number')::int FROM jsonb_array_elements(attempts) attempt
+             WHERE attempt->>'error' IS NOT NULL)
+FROM deliveries_delivery WHERE kind = 'scheduled'
+"""
+
+# As if dispatched in time, with no sender there: one for each `number`, evenly over the span up to `until`.
+_COPY_DELIVERIES = """
+INSERT INTO deliveries_delivery
+SELECT copy.* FROM (SELECT * FROM deliveries_delivery WHERE state = 'delivered' LIMIT 1) template,
+LATERAL (
+    SELECT number, uuidv7() AS id, gen_random_uuid() AS source, date_trunc('milliseconds', until - span
+        + span * number / %(count)s) AS due, (%(urls)s::text[])[1 + number %% cardinality(%(urls)s::text[])] AS url
+    FROM generate_series(0, %(count)s - 1) number, (VALUES (%(until)s::timestamptz, %(span)s::interval)) x(until, span)
+) AS v,
+LATERAL jsonb_populate_record(template, jsonb_build_object(
+    'id', v.id, 'source_uuid', v.source, 'due_at', v.due, 'next_attempt_at', v.due, 'state', 'pending',
+    'attempt_count', 0, 'attempts', '[]'::jsonb, 'last_status', NULL, 'finished_at', NULL, 'lease', NULL,
+    'url', v.url || '/', 'origin', v.url, 'body', jsonb_set(template.body::jsonb, '{scheduled_execution}',
+        jsonb_build_object('uuid', v.source, 'name', 'backlog', 'due_at', v.due, 'attempt', 0))::text
+)) AS copy
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Schedules of one kind: a cron expression or a period, how many, and how many of its slots there are."""
+
+    cron: str
+    seconds: int
+    count: int
+
+
+def kinds_of(rate: int) -> list[_Kind]:
+    """Periods and crons of one and of two seconds, `rate` slots a second in all."""
+    share = rate // 4
+    return [
+        _Kind("", 1, share),
+        _Kind("", 2, share * 2),
+        _Kind("* * * * * *", 1, share),
+        _Kind("*/2 * * * * *", 2, (rate - share * 3) * 2),
+    ]
+
+
+def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str = "") -> list[Load]:
+    """Schedules with `rate` slots a second, from a few seconds from now on, for `span`; they end by themselves."""
+    now = platform.now()
+    first = now.replace(microsecond=0) + timedelta(seconds=4)
+    first += timedelta(seconds=first.second % 2)
+    end = first + span
+    loads: list[Load] = []
+    columns: list[tuple[UUID, str, int, str, datetime, datetime, str]] = []
+    policies = itertools.cycle(_POLICIES)
+    for kind in kinds_of(rate):
+        period = timedelta(seconds=kind.seconds)
+        for number in range(kind.count):
+            # Of the periods of two seconds half are due at odd ones; such a cron expression is due at even ones.
+            start = first if kind.cron else first + timedelta(seconds=number % kind.seconds)
+            load = Load(uuid4(), start, period, end)
+            loads.append(load)
+            frequency = 0 if kind.cron else kind.seconds
+            columns.append((load.uuid, kind.cron, frequency, next(policies), start - period, start, url))
+    names = ("uuids", "crons", "frequencies", "policies", "anchors", "firsts", "urls")
+    values = {name: list(column) for name, column in zip(names, zip(*columns, strict=True), strict=True)}
+    platform.query(_COPY_SCHEDULE, {**values, "now": now, "end": end})
+    return loads
+
+
+def make_backlog(platform: ChaosPlatform, *, count: int, span: timedelta, urls: Sequence[str]) -> None:
+    """`count` deliveries that were due during the last `span` and were never tried, to origins in turn."""
+    platform.query(_COPY_DELIVERIES, {"count": count, "until": platform.now(), "span": span, "urls": list(urls)})
+
+
+def ledger(platform: ChaosPlatform) -> list[Row]:
+    """Every row that a schedule led to."""
+    return [Row(*facts, frozenset(errors)) for *facts, errors in platform.query(_LEDGER)]
+
+
+def _prepare(callback_url: str) -> None:
+    import django
+    from django.core.management import call_command
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
+    django.setup()
+    call_command("migrate", "--noinput", "--verbosity", "0")
+    call_command("bootstrap", "--organization", "Chaos", "--callback-url", callback_url, "--json")
+
+    from organizations.models import Command, User
+    from scheduling.models import DeactivationReason, ScheduledExecution
+
+    command, owner = Command.objects.get(), User.objects.get()
+    now = owner.created_at
+    ScheduledExecution.objects.create(
+        organization=command.organization,
+        command=command,
+        owner=owner,
+        name="template",
+        is_active=False,
+        deactivation_reason=DeactivationReason.PAUSED,
+        effective_from=now,
+        anchor_at=now,
+    )
+
+
+if __name__ == "__main__":
+    _prepare(sys.argv[1])

@@ -1,0 +1,57 @@
+"""Profiles of the platform's processes, by py-spy."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.support.platform import BenchmarkError, Platform
+
+_SAMPLES_A_SECOND = "400"
+_LONGEST_SECONDS = "600"
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", type=Path, metavar="DIRECTORY", help="Folded stacks by py-spy; it costs speed.")
+
+
+@contextmanager
+def profiled(running: Platform, names: Sequence[str], directory: Path | None) -> Iterator[None]:
+    """Samples these processes (`deliverer.1`) meanwhile; a file of folded stacks each. Nothing without a directory."""
+    if directory is None:
+        yield
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    program = Path(sys.executable).with_name("py-spy")
+    if not program.exists():
+        raise BenchmarkError("--profile needs py-spy, which is among the development requirements.")
+    samplers = [
+        subprocess.Popen(
+            [
+                *(str(program), "record", "--subprocesses", "--format", "raw", "--rate", _SAMPLES_A_SECOND),
+                *("--duration", _LONGEST_SECONDS, "--output", str(directory / f"{name}.folded")),
+                *("--pid", str(running.process(*_split(name)).pid)),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for name in names
+    ]
+    try:
+        yield
+    finally:
+        for sampler in samplers:
+            sampler.send_signal(signal.SIGINT)
+        for sampler in samplers:
+            sampler.wait(30)
+
+
+def _split(name: str) -> tuple[str, int]:
+    kind, _, number = name.partition(".")
+    return kind, int(number)

@@ -1,0 +1,41 @@
+"""Receivers send back what they were sent: what lets anybody act or sign as a command is not shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import orjson
+
+from deliveries.models import Delivery
+
+REMOVED = "[removed]"
+
+# An exchange token, a webhook-signature, a signing secret, an API key: wherever they are from.
+_SECRETS = re.compile(
+    r"[\w-]{10,}:[0-9A-Za-z]{5,8}:[\w-]{43}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+"
+)
+# A header's value that is shorter is no secret, and may stand anywhere in a text.
+_SHORTEST_HEADER_SECRET = 6
+
+
+def without_secrets(text: str, delivery: Delivery) -> str:
+    """The text without tokens, signatures, keys, and the values of the delivery's own headers."""
+    command = delivery.command
+    headers: dict[str, str] = orjson.loads(delivery.headers) if delivery.headers else {}
+    own: Iterable[str] = (
+        *(command.signature, command.signing_secret, command.previous_signing_secret),
+        *(value for value in headers.values() if len(value) >= _SHORTEST_HEADER_SECRET),
+    )
+    # The longest first: one may be part of another.
+    for secret in sorted(filter(None, own), key=len, reverse=True):
+        text = text.replace(secret, REMOVED)
+    return _SECRETS.sub(REMOVED, text)
+
+
+def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:
+    """The records of its attempts, the first one first, with their texts made safe to show."""
+    return [
+        {key: without_secrets(value, delivery) if isinstance(value, str) else value for key, value in record.items()}
+        for record in delivery.attempts
+    ]
