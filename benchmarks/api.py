@@ -1,6 +1,6 @@
 """API: requests a second and latencies of the main operations, on keep-alive connections.
 
-The yardsticks in the same run are two REST framework views that do next to nothing, on a server like the platform's own.
+The yardsticks in the same run are two REST framework views that do next to nothing, on a server of the same kind.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> None:
         loads: dict[str, Load] = {}
         cpu: dict[str, dict[str, float]] = {}
         for name, request in _requests(running, team, bare_port).items():
+            if not (name.startswith("yardstick") or options.only in name):
+                continue
             progress(name)
             directory = options.profile and options.profile / name.replace(" ", "-").replace("/", "")
             before = running.cpu_seconds()
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=8, help="For each operation.")
+    parser.add_argument("--only", default="", metavar="TEXT", help="Operations whose name has it, and the yardsticks.")
     profiles.add_option(parser)
     parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
     return parser
@@ -77,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _start_bare(running: Platform) -> int:
     port = embedded.free_port()
-    command = running.web_command.replace("commands_platform.wsgi:application", "benchmarks.support.bare:application")
+    command = running.web_command.replace(
+        "commands_platform.wsgi:application", "benchmarks.support.bare_wsgi:application"
+    )
     running.add_process("bare", f"PORT={port} {command}".replace("exec ", "", 1).replace("${PORT:-8000}", str(port)))
     running.start("bare")
     running.wait_for(lambda: _answers(running, port), timeout=60, what="the yardstick's server does not answer")

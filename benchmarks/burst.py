@@ -96,8 +96,12 @@ def deliver(
     receiver.reset()
     time.sleep(max(0.0, due.timestamp() - time.time()))
     # The receiver is asked while they are under way, because asking it costs the platform nothing.
-    running.wait_for(lambda: receiver.counts().count >= count, timeout=timeout, what="not all callbacks came", every=0.02)
-    running.wait_for(lambda: _unfinished(running) == 0, timeout=timeout, what="not all deliveries were recorded", every=0.02)
+    running.wait_for(
+        lambda: receiver.counts().count >= count, timeout=timeout, what="not all callbacks came", every=0.02
+    )
+    running.wait_for(
+        lambda: _unfinished(running) == 0, timeout=timeout, what="not all deliveries were recorded", every=0.02
+    )
     return due
 
 

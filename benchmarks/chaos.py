@@ -45,6 +45,7 @@ _WAITS = {
     "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
 }
 
+
 @dataclass(frozen=True, slots=True)
 class ChaosPlan:
     """How large a run is: a load of `rate` slots a second for `seconds`, with a fault about every `pause` seconds (0: none)."""

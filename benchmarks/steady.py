@@ -1,6 +1,6 @@
 """Steady: a few schedules due in each second among very many stored; how late their callbacks arrive.
 
-Also what a tick costs with few and with many schedules stored, and the plan of the statement that looks for what is due.
+Also what a tick costs with few and with many schedules stored, and how the database looks for what is due.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class WholeSecondScheduler(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         """Sends what is due and returns the seconds until something else is."""
         for name, entry in list(self.schedule.items()):
-            is_due, _ = entry.is_due()
+            is_due, _wait = entry.is_due()
             if is_due:
                 self.schedule[name] = next(entry)
                 self.apply_entry(entry, producer=self.producer)

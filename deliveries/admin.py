@@ -46,6 +46,7 @@ _PERIODS = {
     "month": ("Last 30 days", timedelta(days=30)),
 }
 
+_WHY_NOT = f"still pending, without anything to send, or tried {services.MOST_ATTEMPTS} times already"
 _OUTCOME = ("state_badge", "why_in_full", "due_in_full", "next_attempt", "given_up", "finished_in_full", "tries")
 _IDENTITY = (
     *("identifier", "kind_badge", "source", "command_link", "organization_link", "user_link"),
@@ -177,9 +178,7 @@ class DeliveryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     @admin.display(description="Next attempt")
     def next_attempt(self, delivery: Delivery) -> SafeString:
         if delivery.leased_until is not None:
-            return format_html(
-                "it is being sent; again at {} if nothing comes of it", html.instant(delivery.leased_until)
-            )
+            return format_html("it is being sent, by another sender after {} UTC", html.instant(delivery.leased_until))
         return html.instant_in_full(delivery.next_attempt_at)
 
     @admin.display(description="Given up after")
@@ -240,7 +239,7 @@ class DeliveryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     )
     def redeliver(self, request: HttpRequest, delivery: Delivery) -> str:
         if not services.redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
-            raise PlatformError("It cannot be sent again: it is still pending, or there was nothing to be sent.")
+            raise PlatformError(f"It cannot be sent again: {_WHY_NOT}.")
         self.note(request, delivery, "Sent it again.")
         return "It is sent again."
 
@@ -253,8 +252,7 @@ class DeliveryAdmin(ReadOnlyAdmin, LargeTableAdmin):
                 self.note(request, delivery, "Asked for it to be sent again.")
             self.message_user(request, f"{count} deliveries are sent again.", messages.SUCCESS)
         if rest := len(chosen) - count:
-            message = f"{rest} cannot be sent again: they are still pending, or there was nothing to be sent."
-            self.message_user(request, message, messages.WARNING)
+            self.message_user(request, f"{rest} cannot be sent again: {_WHY_NOT}.", messages.WARNING)
 
 
 def state_badge(state: str) -> SafeString:

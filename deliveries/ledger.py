@@ -8,7 +8,7 @@ index knows, which makes them cheap (PostgreSQL's heap-only tuples).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,10 +90,6 @@ class NewRow:
     timeout: int | None = None
     max_attempts: int | None = None
 
-    @property
-    def state(self) -> State:
-        return State.PENDING if self.skipped is None else State.SKIPPED
-
 
 # A slot that is already there stays as it is: however often it is found due, it is written once.
 _INSERT = """
@@ -106,13 +102,11 @@ SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, 
        v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, v.timeout, v.body, 0, v.max_attempts,
        CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END
-FROM unnest(
-    %(ids)s::uuid[], %(organizations)s::bigint[], %(commands)s::bigint[], %(users)s::bigint[], %(kinds)s::text[],
-    %(sources)s::uuid[], %(destinations)s::text[], %(due)s::timestamptz[], %(last_due)s::timestamptz[],
-    %(counts)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(urls)s::text[], %(origins)s::text[],
-    %(headers)s::text[], %(timeouts)s::smallint[], %(bodies)s::text[], %(max_attempts)s::smallint[]
-) AS v(id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count,
-       state, reason, url, origin, headers, timeout, body, max_attempts)
+FROM json_to_recordset(%(rows)s::json) AS v(
+    id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
+    due_at timestamptz, last_due_at timestamptz, slot_count bigint, state text, reason text, url text, origin text,
+    headers text, timeout smallint, body text, max_attempts smallint
+)
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
@@ -156,10 +150,9 @@ SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' EL
     lease = NULL, leased_until = NULL,
     last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
     attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt END
-FROM unnest(
-    %(ids)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(reasons)s::text[], %(next)s::timestamptz[],
-    %(statuses)s::smallint[], %(attempts)s::jsonb[]
-) AS v(id, lease, state, reason, next_attempt_at, status, attempt)
+FROM json_to_recordset(%(outcomes)s::json) AS v(
+    id uuid, lease uuid, state text, reason text, next_attempt_at timestamptz, status smallint, attempt jsonb
+)
 WHERE d.id = v.id AND d.lease = v.lease
 RETURNING d.id, d.state, d.kind
 """
@@ -202,27 +195,38 @@ def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
             {
                 "now": now,
                 "expires": now + settings.DELIVERY_EXPIRES_AFTER,
-                "ids": [new_ledger_id() for _ in rows],
-                "organizations": [row.organization_id for row in rows],
-                "commands": [row.command_id for row in rows],
-                "users": [row.user_id for row in rows],
-                "kinds": [row.kind.value for row in rows],
-                "sources": [row.source_uuid for row in rows],
-                "destinations": [row.destination for row in rows],
-                "due": [row.due_at for row in rows],
-                "last_due": [row.last_due_at for row in rows],
-                "counts": [row.slot_count for row in rows],
-                "states": [row.state.value for row in rows],
-                "reasons": [row.skipped.value if row.skipped else "" for row in rows],
-                "urls": [row.url for row in rows],
-                "origins": [origin_of(row.url) if row.url else "" for row in rows],
-                "headers": [row.headers for row in rows],
-                "timeouts": [row.timeout for row in rows],
-                "bodies": [row.body for row in rows],
-                "max_attempts": [row.max_attempts or default_attempts for row in rows],
+                "rows": json_rows([_values(row, default_attempts) for row in rows]),
             },
         )
         return int(cursor.rowcount)
+
+
+def json_rows(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as one parameter for `json_to_recordset`: psycopg escapes each text of an array by itself, in Python."""
+    return orjson.dumps(rows).decode()
+
+
+def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
+    return {
+        "id": new_ledger_id(),
+        "organization_id": row.organization_id,
+        "command_id": row.command_id,
+        "user_id": row.user_id,
+        "kind": row.kind,
+        "source_uuid": row.source_uuid,
+        "destination": row.destination,
+        "due_at": row.due_at,
+        "last_due_at": row.last_due_at,
+        "slot_count": row.slot_count,
+        "state": State.PENDING if row.skipped is None else State.SKIPPED,
+        "reason": row.skipped or "",
+        "url": row.url,
+        "origin": origin_of(row.url) if row.url else "",
+        "headers": row.headers,
+        "timeout": row.timeout,
+        "body": row.body,
+        "max_attempts": row.max_attempts or default_attempts,
+    }
 
 
 def claim_due(*, limit: int, lease: timedelta, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
@@ -286,16 +290,20 @@ def record(outcomes: Sequence[Outcome]) -> int:
                 _RECORD,
                 {
                     "now": now,
-                    "ids": [outcome.id for outcome in outcomes],
-                    "leases": [outcome.lease for outcome in outcomes],
-                    "states": [outcome.state.value for outcome in outcomes],
-                    "reasons": [str(outcome.reason) for outcome in outcomes],
-                    "next": [now + outcome.retry_in if outcome.retry_in is not None else None for outcome in outcomes],
-                    "statuses": [outcome.status for outcome in outcomes],
-                    "attempts": [
-                        None if outcome.attempt is None else orjson.dumps(outcome.attempt).decode()
-                        for outcome in outcomes
-                    ],
+                    "outcomes": json_rows(
+                        [
+                            {
+                                "id": outcome.id,
+                                "lease": outcome.lease,
+                                "state": outcome.state,
+                                "reason": outcome.reason,
+                                "next_attempt_at": None if outcome.retry_in is None else now + outcome.retry_in,
+                                "status": outcome.status,
+                                "attempt": outcome.attempt,
+                            }
+                            for outcome in outcomes
+                        ]
+                    ),
                 },
             )
             rows = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Receivers send back what they were sent: what lets anybody act or sign as a command is not shown."""
+"""Receivers send back what they were sent: what lets anybody act or sign as a command is neither kept nor shown."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ _SECRETS = re.compile(
 _SHORTEST_HEADER_SECRET = 6
 
 
-def without_secrets(text: str, delivery: Delivery) -> str:
-    """The text without tokens, signatures, keys, and the values of the delivery's own headers."""
-    command = delivery.command
-    headers: dict[str, str] = orjson.loads(delivery.headers) if delivery.headers else {}
-    own: Iterable[str] = (
-        *(command.signature, command.signing_secret, command.previous_signing_secret),
-        *(value for value in headers.values() if len(value) >= _SHORTEST_HEADER_SECRET),
-    )
+def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
+    """The text without tokens, signatures, keys, these secrets, and these headers' values (a JSON object, or "")."""
+    values: dict[str, str] = orjson.loads(headers) if headers else {}
+    own = (*secrets, *(value for value in values.values() if len(value) >= _SHORTEST_HEADER_SECRET))
     # The longest first: one may be part of another.
     for secret in sorted(filter(None, own), key=len, reverse=True):
         text = text.replace(secret, REMOVED)
     return _SECRETS.sub(REMOVED, text)
+
+
+def without_secrets(text: str, delivery: Delivery) -> str:
+    """The text as it may be shown with this delivery."""
+    command = delivery.command
+    own = (command.signature, command.signing_secret, command.previous_signing_secret)
+    return remove_secrets(text, secrets=own, headers=delivery.headers)
 
 
 def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:

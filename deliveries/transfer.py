@@ -17,6 +17,7 @@ from commands_platform.lib.instants import format_instant
 from deliveries.address_guard import AddressGuard
 from deliveries.callback import CallbackRequest
 from deliveries.ledger import Claim
+from deliveries.masking import remove_secrets
 
 RESPONSE_LIMIT = 4096
 
@@ -124,10 +125,18 @@ class Transfer:
         record |= {"status": status, "error": error, "message": self._cause(status, error)}
         record |= _timings(curl)
         record["address"] = curl.getinfo(pycurl.PRIMARY_IP) or None
-        # PostgreSQL's text has no NUL.
-        record["response"] = self._response.decode("utf-8", "replace").replace("\0", "\ufffd")
+        record["response"] = self._kept_response()
         retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
         return Result(status=status, error=error, retry_after=retry_after, record=record)
+
+    def _kept_response(self) -> str:
+        """The beginning of the answer as text, without what the request may have told the receiver in confidence."""
+        if not self._response or self.claim is None:
+            return ""
+        # PostgreSQL's text has no NUL.
+        text = self._response.decode("utf-8", "replace").replace("\0", "\ufffd")
+        command = self.claim.command
+        return remove_secrets(text, secrets=(*command.signing_secrets, command.signature), headers=self.claim.headers)
 
     def close(self) -> None:
         self.curl.close()

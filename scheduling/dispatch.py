@@ -52,9 +52,9 @@ _ADVANCE = """
 UPDATE scheduling_scheduledexecution s
 SET next_run_at = v.next_run_at, repeats = v.repeats, is_active = v.is_active, deactivation_reason = v.reason,
     updated_at = CASE WHEN v.is_active THEN s.updated_at ELSE %(now)s END
-FROM unnest(
-    %(ids)s::bigint[], %(next)s::timestamptz[], %(repeats)s::int[], %(active)s::bool[], %(reasons)s::text[]
-) AS v(id, next_run_at, repeats, is_active, reason)
+FROM json_to_recordset(%(schedules)s::json) AS v(
+    id bigint, next_run_at timestamptz, repeats int, is_active bool, reason text
+)
 WHERE s.id = v.id
 """
 
@@ -335,19 +335,12 @@ def callback_body(schedule: DueSchedule, due_at: datetime) -> str:
 
 
 def _advance(batch: _Batch, now: datetime) -> None:
-    ids, following, repeats, active, reasons = zip(*batch.advanced, strict=True)
+    schedules = [
+        {"id": id_, "next_run_at": following, "repeats": repeats, "is_active": is_active, "reason": reason}
+        for id_, following, repeats, is_active, reason in batch.advanced
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _ADVANCE,
-            {
-                "now": now,
-                "ids": list(ids),
-                "next": list(following),
-                "repeats": list(repeats),
-                "active": list(active),
-                "reasons": [str(reason) for reason in reasons],
-            },
-        )
+        cursor.execute(_ADVANCE, {"now": now, "schedules": ledger.json_rows(schedules)})
 
 
 def _publish(batch: _Batch, now: datetime) -> None:

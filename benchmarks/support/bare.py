@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.support.bare_settings"
-
-from django.core.wsgi import get_wsgi_application
-
-application = get_wsgi_application()
-
 from django.urls import path
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer

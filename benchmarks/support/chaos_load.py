@@ -51,7 +51,7 @@ LATERAL (
         + span * number / %(count)s) AS due, (%(urls)s::text[])[1 + number %% cardinality(%(urls)s::text[])] AS url
     FROM generate_series(0, %(count)s - 1) number, (VALUES (%(until)s::timestamptz, %(span)s::interval)) x(until, span)
 ) AS v,
-LATERAL jsonb_populate_record(template, jsonb_build_object(
+LATERAL jsonb_populate_record(NULL::deliveries_delivery, to_jsonb(template) || jsonb_build_object(
     'id', v.id, 'source_uuid', v.source, 'due_at', v.due, 'next_attempt_at', v.due, 'state', 'pending',
     'attempt_count', 0, 'attempts', '[]'::jsonb, 'last_status', NULL, 'finished_at', NULL, 'lease', NULL,
     'url', v.url || '/', 'origin', v.url, 'body', jsonb_set(template.body::jsonb, '{scheduled_execution}',

@@ -64,9 +64,7 @@ class ChaosPlatform:
 
     def running(self, *kinds: str) -> list[str]:
         """Names of the workers of these kinds that are neither dead nor frozen."""
-        return sorted(
-            name for name in self._processes if name.partition(".")[0] in kinds and name not in self.frozen
-        )
+        return sorted(name for name in self._processes if name.partition(".")[0] in kinds and name not in self.frozen)
 
     def start(self, name: str) -> None:
         kind, _, number = name.partition(".")

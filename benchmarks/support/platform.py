@@ -1,4 +1,4 @@
-"""The platform as it is run for real, by the Procfile, against a PostgreSQL that commits durably and a Valkey of its own."""
+"""The platform as it is run for real: by the Procfile, against a durable PostgreSQL and a Valkey of its own."""
 
 from __future__ import annotations
 
@@ -209,4 +209,3 @@ def _set_postgres_options(running: Platform, options: Mapping[str, str]) -> None
     assert running.servers.postgres is not None
     running.servers.postgres.stop()
     running.servers.postgres.start()
-

@@ -1,4 +1,4 @@
-"""What one tick costs when nothing is due, and how its first statement is executed; run with the platform's settings."""
+"""What one tick costs when nothing is due, and how it looks; run with the platform's settings."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def main() -> None:
 
 
 def _explain(dispatch_due: Callable[[], int]) -> dict[str, Any]:
-    """The plan's node types and indexes, its buffers and its milliseconds, of the statement that looks for what is due."""
+    """Of the statement that looks for what is due: its plan's nodes, the blocks it touches and its milliseconds."""
     from django.db import connection
 
     statements: list[tuple[str, Any]] = []
 
-    def note(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    def note(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: Any) -> Any:
         statements.append((statement, parameters))
         return execute(statement, parameters, many, context)
 

@@ -24,11 +24,9 @@ def measure_bare(request: bytes, *, urls: Sequence[str], count: int, window: int
     """POSTs a copy of `request` (its head and its body) `count` times, `window` at a time in each process."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes + 1), context.Queue()
+    load = _Load(request, tuple(urls), window)
     shares = [count // processes + (number < count % processes) for number in range(processes)]
-    workers = [
-        context.Process(target=_post_all, args=(request, list(urls), share, window, barrier, results))
-        for share in shares
-    ]
+    workers = [context.Process(target=_post_all, args=(load, share, barrier, results)) for share in shares]
     for worker in workers:
         worker.start()
     barrier.wait(timeout=60)
@@ -40,22 +38,27 @@ def measure_bare(request: bytes, *, urls: Sequence[str], count: int, window: int
     return Yardstick(rate=count / seconds, cpu_seconds=sum(cpu))
 
 
-def _post_all(
-    request: bytes, urls: list[str], count: int, window: int, barrier: Barrier, results: Queue[float]
-) -> None:
-    head, _, body = request.partition(b"\r\n\r\n")
+@dataclass(frozen=True)
+class _Load:
+    request: bytes
+    urls: tuple[str, ...]
+    window: int
+
+
+def _post_all(load: _Load, count: int, barrier: Barrier, results: Queue[float]) -> None:
+    head, _, body = load.request.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")[1:]
     headers = [line for line in lines if not line.lower().startswith((b"host:", b"content-length:"))]
     multi = pycurl.CurlMulti()
-    multi.setopt(pycurl.M_MAXCONNECTS, window * 2)
-    idle = [_handle([*headers, b"Expect:"], body) for _ in range(window)]
+    multi.setopt(pycurl.M_MAXCONNECTS, load.window * 2)
+    idle = [_handle([*headers, b"Expect:"], body) for _ in range(load.window)]
     left, in_flight = count, 0
     barrier.wait(timeout=60)
     began = time.process_time()
     while left or in_flight:
         while idle and left:
             curl = idle.pop()
-            curl.setopt(pycurl.URL, urls[left % len(urls)])
+            curl.setopt(pycurl.URL, load.urls[left % len(load.urls)])
             multi.add_handle(curl)
             left -= 1
             in_flight += 1

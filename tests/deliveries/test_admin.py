@@ -186,3 +186,10 @@ def test_a_list_tells_the_receivers_origin_and_not_its_path(operator: Client) ->
 
     assert "https://hooks.example.com" in html
     assert "T0PSECRET" not in html
+
+
+def test_a_delivery_that_is_being_sent_says_so(operator: Client) -> None:
+    delivery = make_delivery(lease=uuid4(), leased_until=clock.now() + timedelta(minutes=1))
+
+    assert "being sent" in operator.get(page(Delivery, "changelist")).content.decode()
+    assert "it is being sent, by another sender after" in operator.get(page_of(delivery)).content.decode()

@@ -102,6 +102,27 @@ def test_an_attempt_keeps_its_timings_and_the_beginning_of_the_answer(sender: Se
     assert attempt["response"] == "\ufffd" + "x" * 4095
 
 
+def test_a_receiver_that_echoes_the_request_leaves_no_secret_in_the_ledger(sender: Sender, receiver: Receiver) -> None:
+    receiver.always_answer(lambda request: Answer(200, body=request.body + "".join(request.headers.values()).encode()))
+    command = make_command()
+    headers = '{"Authorization":"Bearer hush-hush"}'
+    delivery = make_delivery(command, user=make_user(command.organization), url=receiver.url, headers=headers)
+
+    sender.drain()
+
+    (request,) = receiver.requests
+    delivery.refresh_from_db()
+    kept = orjson.dumps(delivery.attempts).decode()
+    assert delivery.state == State.DELIVERED
+    for secret in (
+        request.json["exchange_token"],
+        command.signature,
+        request.headers["webhook-signature"],
+        "hush-hush",
+    ):
+        assert secret not in kept
+
+
 def test_both_secrets_sign_while_a_secret_is_rotated(sender: Sender, receiver: Receiver) -> None:
     command = make_command()
     old = command.signing_secret

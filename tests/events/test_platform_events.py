@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -58,8 +59,8 @@ def events_of(hook: Hook) -> list[dict[str, Any]]:
 
 def claimed(caller: Caller, **values: Any) -> Delivery:
     """A delivery that a sender holds."""
-    lease = uuid4()
-    return make_delivery(caller.command, lease=lease, attempt_count=3, **values)
+    lease = {"lease": uuid4(), "leased_until": clock.now() + timedelta(minutes=1)}
+    return make_delivery(caller.command, **lease, attempt_count=3, **values)
 
 
 def failed(delivery: Delivery, *, status: int | None = 500) -> Outcome:

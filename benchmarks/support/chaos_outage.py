@@ -1,0 +1,119 @@
+"""After an outage: how fast and in which order a long queue is drained, and what that does to what is due now."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from benchmarks.support.chaos_judge import judge
+from benchmarks.support.chaos_load import ledger, make_backlog, make_load
+from benchmarks.support.chaos_platform import ChaosPlatform, chaos_platform
+from benchmarks.support.chaos_receiver import Arrival, running_receiver
+from benchmarks.support.results import milliseconds
+
+_ANSWERS_AFTER = 0.02
+_BEFORE_SECONDS = 8
+_WORKERS = ("dispatcher.1", "deliverer.1", "deliverer.2", "beat.1")
+_LONGEST_DRAIN = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutagePlan:
+    """`backlog` deliveries of the last hour for `origins` receivers, while `rate` slots a second go to the first.
+
+    Where `shared`, the backlog is for that first receiver as well, else for all but it.
+    """
+
+    backlog: int = 20_000
+    rate: int = 50
+    origins: int = 5
+    shared: bool = True
+    after_seconds: int = 20
+
+
+def run(plan: OutagePlan, say: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
+    """Rates, order and lateness of one drain; `lost` and `duplicates` of both loads, which should be 0."""
+    with (
+        chaos_platform() as platform,
+        running_receiver(
+            platform.servers.directory / "receiver.log", answers_after=_ANSWERS_AFTER, origins=plan.origins
+        ) as receiver,
+    ):
+        platform.prepare(receiver.url)
+        for name in _WORKERS:
+            platform.start(name)
+        span = timedelta(seconds=_BEFORE_SECONDS + plan.after_seconds)
+        loads = make_load(platform, rate=plan.rate, span=span)
+        began = loads[0].first.timestamp() + _BEFORE_SECONDS
+        time.sleep(max(0.0, began - time.time()))
+        urls = receiver.urls[:1] if plan.shared else receiver.urls[1:]
+        make_backlog(platform, count=plan.backlog, span=timedelta(hours=1), urls=urls)
+        stored = time.time()
+        say({"event": "backlog stored", "seconds": round(stored - began, 2)})
+        _await_end(platform, until=loads[0].end)
+        time.sleep(0.5)
+        live = {load.uuid for load in loads}
+        arrivals = receiver.arrivals()
+        backlog = [arrival for arrival in arrivals if arrival.schedule not in live]
+        live_arrivals = [arrival for arrival in arrivals if arrival.schedule in live]
+        rows = [row for row in ledger(platform) if row.schedule in live]
+        verdict = judge(loads, rows, live_arrivals, [])
+        distinct = {arrival.webhook_id for arrival in backlog}
+        drained = max((arrival.at for arrival in backlog), default=stored)
+        first = min((arrival.at for arrival in backlog), default=stored)
+        during = [_lag(each) for each in live_arrivals if stored <= each.due_at.timestamp() <= drained]
+        before = [_lag(each) for each in live_arrivals if each.due_at.timestamp() < began]
+        return {
+            "scenario": "outage",
+            "backlog": plan.backlog,
+            "backlog_for": "the same receiver" if plan.shared else f"{len(urls)} other receivers",
+            "lost": plan.backlog - len(distinct) + verdict.lost + verdict.unfinished,
+            "twice": verdict.twice,
+            "duplicates": len(backlog) - len(distinct) + verdict.duplicates,
+            "first_after_s": round(first - stored, 2),
+            "drained_after_s": round(drained - stored, 2),
+            "drained_per_s": round(len(distinct) / max(drained - first, 0.001)),
+            "order": order([arrival.due_at for arrival in sorted(backlog, key=lambda arrival: arrival.at)]),
+            "live_lag_before": milliseconds(before),
+            "live_lag_during": {"count": len(during), **milliseconds(during)},
+        }
+
+
+def _await_end(platform: ChaosPlatform, *, until: datetime) -> None:
+    deadline = time.monotonic() + _LONGEST_DRAIN
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        ((pending, now),) = platform.query(
+            "SELECT (SELECT count(*) FROM deliveries_delivery WHERE state = 'pending'), clock_timestamp()"
+        )
+        if not pending and now > until:
+            return
+
+
+def _lag(arrival: Arrival) -> float:
+    return arrival.at - arrival.due_at.timestamp()
+
+
+def order(due: Sequence[datetime]) -> dict[str, float]:
+    """How far a sequence of due times is from being sorted.
+
+    `inverted` is the part of all pairs that stand the wrong way round (0: sorted, 0.5: shuffled), from a sample;
+    `displaced_p99` and `displaced_max` are in places.
+    """
+    count = len(due)
+    if count < 2:
+        return {}
+    ranked = sorted(range(count), key=lambda index: due[index])
+    displaced = sorted(abs(place - index) for place, index in enumerate(ranked))
+    chosen = random.Random(0)
+    pairs = [sorted((chosen.randrange(count), chosen.randrange(count))) for _ in range(200_000)]
+    inverted = sum(due[earlier] > due[later] for earlier, later in pairs)
+    return {
+        "inverted": round(inverted / len(pairs), 4),
+        "displaced_p99": displaced[int(count * 0.99)],
+        "displaced_max": displaced[-1],
+    }
