@@ -1,7 +1,8 @@
 """What survives: a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
 
-`python -m benchmarks.chaos` prints one JSON line for each fault, and a verdict on every slot: those there had to be,
-computed here, against the ledger and against the receiver's log. It exits with 1 where a slot was lost or fired twice.
+`python -m benchmarks chaos` prints one JSON line for each fault, and a verdict on every slot: those there had to be,
+computed here, against the ledger and against the receiver's log. It fails where a slot was lost or fired twice.
+`--scenario outage` instead measures how a long queue is drained while a load goes on.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from benchmarks.support.chaos_judge import Disturbance, Load, Verdict, judge
 from benchmarks.support.chaos_load import ledger, make_load
+from benchmarks.support.chaos_outage import OutagePlan
+from benchmarks.support.chaos_outage import run as run_outage
 from benchmarks.support.chaos_platform import ChaosPlatform, chaos_platform
 from benchmarks.support.chaos_receiver import RunningReceiver, running_receiver
+from benchmarks.support.platform import BenchmarkError
+from benchmarks.support.results import emit, progress, table
 
 # With some time to answer there is always something in flight for a kill to hit.
 _ANSWERS_AFTER = 0.5
@@ -48,7 +51,7 @@ _WAITS = {
 
 @dataclass(frozen=True, slots=True)
 class ChaosPlan:
-    """How large a run is: a load of `rate` slots a second for `seconds`, with a fault about every `pause` seconds (0: none)."""
+    """How large a run is: `rate` slots a second for `seconds`, and a fault about every `pause` seconds (0: none)."""
 
     rate: int = 200
     seconds: int = 180
@@ -79,7 +82,6 @@ class Report:
     ended_by_themselves: list[str]
     seconds: float
     log: str = ""
-    timeline: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -87,7 +89,6 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "scenario": "chaos",
             "seed": self.seed,
             "verdict": self.verdict.as_json(),
             "faults": self.faults,
@@ -179,7 +180,7 @@ class Chaos:
         self._tell("restart broker")
 
     def _restart_database(self) -> None:
-        """In turn as an operator does it and as a crash does."""
+        """As an operator does it, or as a crash does."""
         postgres = self.platform.servers.postgres
         assert postgres is not None
         at = time.time()
@@ -191,14 +192,16 @@ class Chaos:
         postgres.start()
         took = time.time() - at
         # What was sent before could be written down only afterwards, or not any more within its lease.
-        self._disturb("restart database", at - _TIMEOUT - _MARGIN, at + took + _LEASE)
+        self._disturb("restart database", at - _TIMEOUT - _MARGIN, at + took + _MARGIN)
         self._tell("restart database", crash=crash, took=round(took, 2))
 
     def _freeze(self) -> None:
-        running = self.platform.running("dispatcher", "deliverer", "beat")
-        # A frozen deliverer is the interesting one: it holds leases.
-        kinds = [name for name in running if name.startswith("deliverer")] or running
-        name = self._random.choice(kinds if self._random.random() < 0.6 else running)
+        # Most often a deliverer, which holds leases.
+        kinds = ("deliverer",) if self._random.random() < 0.6 else ("dispatcher", "deliverer", "beat")
+        running = self.platform.running(*kinds)
+        if not running:
+            return
+        name = self._random.choice(running)
         at = time.time()
         self.platform.freeze(name)
         self._tell("freeze", name, seconds=self.plan.freeze)
@@ -210,7 +213,9 @@ class Chaos:
         self.platform.thaw(name)
         self.say({"event": "thaw", "name": name})
         if name.startswith("deliverer"):
-            self._disturb("freeze", frozen_at - _TIMEOUT, time.time() + _MARGIN)
+            # What it was about to send then leaves now, whoever has sent it in the meantime.
+            thawed_at = time.time()
+            self._disturb("freeze", frozen_at - _TIMEOUT, frozen_at + _MARGIN, thawed_at, thawed_at + _MARGIN)
 
     def _step_back(self) -> None:
         self._step(-3.0)
@@ -227,8 +232,8 @@ class Chaos:
             self._disturb("clock forward", at - _TIMEOUT - _MARGIN, at + _MARGIN)
         self._tell("clock back" if seconds < 0 else "clock forward", seconds=seconds)
 
-    def _disturb(self, what: str, begin: float, end: float) -> None:
-        self.disturbances.append(Disturbance(what, begin, end))
+    def _disturb(self, what: str, *spans: float) -> None:
+        self.disturbances.append(Disturbance(what, *spans))
 
     def _tell(self, fault: str, name: str = "", **facts: Any) -> None:
         self.counts[fault] = self.counts.get(fault, 0) + 1
@@ -262,7 +267,6 @@ def run(plan: ChaosPlan, say: Callable[[dict[str, Any]], None] = lambda _: None)
             seconds=round(time.monotonic() - began, 1),
         )
         report.log = platform.log.read_text(errors="replace")
-        report.timeline = _timeline(receiver, chaos.steps)
         return report
 
 
@@ -271,13 +275,10 @@ def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
     give_up_at = time.monotonic() + _SETTLES_WITHIN + (loads[0].end - platform.now()).total_seconds()
     while time.monotonic() < give_up_at:
         time.sleep(0.3)
-        try:
-            ((active, pending),) = platform.query(
-                "SELECT (SELECT count(*) FROM scheduling_scheduledexecution WHERE is_active),"
-                " (SELECT count(*) FROM deliveries_delivery WHERE state = 'pending')"
-            )
-        except psycopg.OperationalError:
-            continue
+        ((active, pending),) = platform.query(
+            "SELECT (SELECT count(*) FROM scheduling_scheduledexecution WHERE is_active),"
+            " (SELECT count(*) FROM deliveries_delivery WHERE state = 'pending')"
+        )
         if not active and not pending:
             # The receiver writes its log a few times a second.
             time.sleep(0.5)
@@ -293,17 +294,8 @@ def _lag(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dic
     return percentiles(list(first.values()))
 
 
-def _timeline(receiver: RunningReceiver, steps: Sequence[tuple[float, float]]) -> dict[int, dict[str, float]]:
-    """For each second in which something came: how much, and how late."""
-    seconds: dict[int, list[float]] = {}
-    for arrival in receiver.arrivals():
-        moved = sum(by for at, by in steps if at <= arrival.at)
-        seconds.setdefault(int(arrival.at), []).append(arrival.at + moved - arrival.due_at.timestamp())
-    return {second: {"count": len(lags), **percentiles(lags)} for second, lags in sorted(seconds.items())}
-
-
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99 and the greatest, rounded to milliseconds."""
+    """p50, p90, p99 and the greatest of spans in seconds, to the millisecond."""
     ranked = sorted(values)
     if not ranked:
         return {}
@@ -311,62 +303,91 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(ranked[min(len(ranked) - 1, int(len(ranked) * part))], 3) for name, part in of.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 where nothing was lost and nothing fired twice."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks chaos", description=__doc__)
-    parser.add_argument("--scenario", choices=("chaos", "outage"), default="chaos")
-    parser.add_argument("--short", action="store_true", help="the run of the test suite")
-    parser.add_argument("--seconds", type=int)
-    parser.add_argument("--rate", type=int, help="slots a second")
-    parser.add_argument("--pause", type=float, help="seconds between two faults, about; 0: no faults")
-    parser.add_argument("--freeze", type=float, help="seconds")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
-    parser.add_argument("--log", type=Path, help="where the log of the platform's processes is kept")
-    options = parser.parse_args(arguments)
-    base = SHORT if options.short else ChaosPlan()
-    chosen = {name: getattr(options, name) for name in ("seconds", "rate", "pause", "freeze", "seed")}
-    plan = ChaosPlan(
-        **{
-            name: getattr(base, name) if chosen.get(name) is None else chosen[name]
-            for name in ChaosPlan.__dataclass_fields__
-        }
-    )
-    say({"event": "begin", "scenario": options.scenario, "seed": plan.seed, "at": datetime.now(UTC).isoformat()})
-    report = run(plan, say)
-    say(report.as_json())
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command; BenchmarkError where a slot was lost or fired twice."""
+    options = _parser().parse_args(arguments)
+    if options.scenario == "outage":
+        _run_outage(quick=options.quick)
+        return
+    base = SHORT if options.quick else ChaosPlan()
+    given = {
+        name: value for name in ("seconds", "rate", "pause", "freeze") if (value := getattr(options, name)) is not None
+    }
+    plan = replace(base, seed=options.seed, **given)
+    progress(f"chaos with --seed {plan.seed}: {plan.rate} slots a second for {plan.seconds} s")
+    report = run(plan, _say)
+    emit("chaos", **report.as_json())
+    table("Chaos", _lines(report))
     if options.log:
         options.log.write_text(report.log)
-        for second, facts in report.timeline.items():
-            print(second, facts, file=sys.stderr)
-    print_table(report)
     if not report.is_good:
         print(report.log[-20_000:], file=sys.stderr)
-    return 0 if report.is_good else 1
+        raise BenchmarkError(f"A slot was lost or fired twice, or a worker ended by itself (--seed {plan.seed}).")
 
 
-def say(fact: dict[str, Any]) -> None:
-    print(json.dumps(fact, default=str), flush=True)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks chaos", description=__doc__)
+    parser.add_argument("--scenario", choices=("chaos", "outage"), default="chaos")
+    parser.add_argument("--quick", action="store_true", help="A small one, as the test suite runs it.")
+    parser.add_argument("--seconds", type=int, help="How long the load lasts.")
+    parser.add_argument("--rate", type=int, help="Slots a second.")
+    parser.add_argument("--pause", type=float, help="Seconds between two faults, about; 0: no faults.")
+    parser.add_argument("--freeze", type=float, help="Seconds for which a process is frozen.")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="Of the faults.")
+    parser.add_argument("--log", type=Path, help="Where the log of the platform's processes is kept.")
+    return parser
 
 
-def print_table(report: Report) -> None:
+def _run_outage(*, quick: bool) -> None:
+    results = []
+    for shared in (True, False):
+        plan = OutagePlan(shared=shared, backlog=2000, after_seconds=8) if quick else OutagePlan(shared=shared)
+        progress(f"an hour's {plan.backlog:,} deliveries are drained")
+        result = run_outage(plan)
+        emit("outage", **result)
+        results.append(result)
+    names = (
+        "backlog_for",
+        "lost",
+        "twice",
+        "duplicates",
+        "drained_per_s",
+        "order",
+        "live_lag_before",
+        "live_lag_during",
+    )
+    table("A queue after an outage", [(name, *(str(result[name]) for result in results)) for name in names])
+    if any(result["lost"] or result["twice"] for result in results):
+        raise BenchmarkError("A delivery was lost or made twice.")
+
+
+def _say(fact: dict[str, Any]) -> None:
+    print(json.dumps(fact), flush=True)
+
+
+def _lines(report: Report) -> list[tuple[str, object]]:
     verdict = report.verdict
-    lines: list[tuple[str, object]] = [
+    return [
         ("slots", verdict.slots),
         ("delivered", verdict.delivered),
         ("recorded as missed", verdict.missed),
         ("lost", verdict.lost),
         ("fired twice", verdict.twice),
+        ("not where a slot was", verdict.invented),
         ("failed or unfinished", verdict.failed + verdict.unfinished),
+        ("retries of recorded failures", verdict.retries),
         ("duplicates, same id", verdict.duplicates),
-        ("  of them unexplained", verdict.duplicates_unexplained),
-        ("lag p50 / p99, s", f"{report.lag.get('p50')} / {report.lag.get('p99')}"),
+        ("of them unexplained", verdict.duplicates_unexplained),
+        ("lag p50, s", report.lag.get("p50", 0.0)),
+        ("lag p99, s", report.lag.get("p99", 0.0)),
         ("faults", sum(report.faults.values())),
         ("seconds", report.seconds),
         ("verdict", "good" if report.is_good else "BAD"),
     ]
-    for name, value in lines:
-        print(f"{name:<24}{value:>14}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except BenchmarkError as error:
+        sys.exit(str(error))

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
 
 from auth_tokens.models import CallerContext
@@ -204,6 +205,10 @@ def _json_text(value: object, *, field: str) -> str:
     if len(text) > LARGEST_VALUE:
         message = f"A value may have {LARGEST_VALUE} bytes of JSON at most; this one has {len(text)}."
         raise InvalidInputError(errors={field: [message]})
+    try:
+        strict_json.refuse_deep(value, text, max_depth=settings.MAX_JSON_DEPTH)
+    except strict_json.NestedTooDeeplyError as error:
+        raise InvalidInputError(errors={field: [f"{error.reason}."]}) from error
     return text.decode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -11,7 +12,10 @@ from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.scopes import Scope
+from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.parsers import StrictJSONParser
 from commands_platform.lib.renderers import RawJson
+from commands_platform.lib.strict_json import JsonValue, NestedTooDeeplyError
 from storage import services
 from storage.errors import VersionConflictError
 from storage.models import Bucket
@@ -75,7 +79,21 @@ _OPERATIONS: dict[str, Callable[..., Response]] = {
 }
 
 
+class _StorageParser(StrictJSONParser):
+    """A value may be as deep as a body elsewhere; `params`, and the `items` of set_many, are around it."""
+
+    more_levels = 3
+
+    def parse(self, *args: Any, **kwargs: Any) -> JsonValue:  # type: ignore[override]
+        try:
+            return super().parse(*args, **kwargs)
+        except NestedTooDeeplyError as error:
+            # Documented: what is wrong with a value is told in `details`.
+            raise InvalidInputError(f"{error.reason}.") from error
+
+
 class Storage(PlatformView):
+    parser_classes = [_StorageParser]
     required_scope = Scope.STORAGE
     error_shape = "details"
     error_statuses = {VersionConflictError: 409}

@@ -48,11 +48,20 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """A span, in seconds of this machine's clock, in which an attempt that was under way may have to be made again."""
+    """What may make an attempt necessary again, or send it late; spans are in seconds of this machine's clock.
+
+    An attempt that arrived between `begin` and `end` may be made again; one that has been made again by somebody else
+    may still arrive between `late_begin` and `late_end`.
+    """
 
     what: str
     begin: float
     end: float
+    late_begin: float = 0.0
+    late_end: float = 0.0
+
+    def explains(self, earlier: Arrival, later: Arrival) -> bool:
+        return self.begin <= earlier.at <= self.end or self.late_begin <= later.at <= self.late_end
 
 
 @dataclass(slots=True)
@@ -184,7 +193,7 @@ def _judge_duplicates(
                 verdict.retries += 1
                 continue
             verdict.duplicates += 1
-            causes = [each.what for each in disturbances if each.begin <= earlier.at <= each.end]
+            causes = [each.what for each in disturbances if each.explains(earlier, later)]
             if causes:
                 verdict.duplicates_by_cause[causes[-1]] += 1
             else:

@@ -111,7 +111,10 @@ def make_backlog(platform: ChaosPlatform, *, count: int, span: timedelta, urls: 
 
 def ledger(platform: ChaosPlatform) -> list[Row]:
     """Every row that a schedule led to."""
-    return [Row(*facts, frozenset(errors)) for *facts, errors in platform.query(_LEDGER)]
+    return [
+        Row(id_, schedule, due_at, last_due_at, slot_count, state, reason, frozenset(errors))
+        for id_, schedule, due_at, last_due_at, slot_count, state, reason, errors in platform.query(_LEDGER)
+    ]
 
 
 def _prepare(callback_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 
 import structlog
@@ -13,6 +14,14 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.PositionalArgumentsFormatter(),
 ]
+
+
+class NotAboutHealth(logging.Filter):
+    """Leaves out what the request log says of /healthz and /readyz: they are asked all the time, and tell the asker."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = record.msg.get("request", "") if isinstance(record.msg, dict) else ""
+        return not str(request).endswith(("/healthz", "/readyz"))
 
 
 def logging_config(*, log_format: str, level: str) -> None:
@@ -39,6 +48,7 @@ def logging_config(*, log_format: str, level: str) -> None:
                     ],
                 }
             },
+            "filters": {"not_about_health": {"()": NotAboutHealth}},
             "handlers": {
                 "stdout": {
                     "class": "logging.StreamHandler",
@@ -53,8 +63,8 @@ def logging_config(*, log_format: str, level: str) -> None:
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
                 # The request log says the same with the request's id.
-                "django.request": {"level": "ERROR"},
-                "django_structlog.middlewares.request": {"level": "WARNING"},
+                "django.request": {"level": "CRITICAL"},
+                "django_structlog.middlewares.request": {"level": "WARNING", "filters": ["not_about_health"]},
             },
         }
     )

@@ -22,6 +22,8 @@ class StrictJSONParser(BaseParser):
     """
 
     media_type = "application/json"
+    # Levels that a body may have beyond the settings' own: those which an endpoint wraps its values in.
+    more_levels = 0
 
     def parse(  # type: ignore[override]  # any JSON value may stand at the top; the stubs know mappings only
         self,
@@ -37,7 +39,9 @@ class StrictJSONParser(BaseParser):
             raw = stream.read(limit + 1)
         except OSError as error:
             raise ParseError("The request body could not be read.") from error
-        return strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH) if raw else {}
+        return (
+            strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH + self.more_levels) if raw else {}
+        )
 
 
 def is_json_media_type(content_type: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -47,6 +47,10 @@ class MalformedJsonError(ValueError):
         super().__init__(reason if line is None else f"{reason}: line {line} column {column}")
 
 
+class NestedTooDeeplyError(MalformedJsonError):
+    """The JSON is nested more deeply than is accepted."""
+
+
 def loads(raw: bytes, *, max_bytes: int, max_depth: int = 64) -> JsonValue:
     """The value of UTF-8 JSON text. An object or array around a scalar has depth 1; integers are within [-2^63, 2^64).
 
@@ -78,6 +82,12 @@ def dumps(value: object) -> bytes:
     return orjson.dumps(value)
 
 
+def refuse_deep(value: Any, text: bytes, *, max_depth: int) -> None:
+    """Raises NestedTooDeeplyError for a value, whose JSON text this is, of more than `max_depth` levels."""
+    if text.count(b"[") + text.count(b"{") > max_depth:
+        _count_pairs(value, max_depth)
+
+
 def _count_pairs(value: JsonValue, max_depth: int) -> int:
     """How many key-value pairs the whole value holds; it goes down level by level, so no depth exhausts the stack."""
     pairs = depth = 0
@@ -89,7 +99,7 @@ def _count_pairs(value: JsonValue, max_depth: int) -> int:
             return pairs
         depth += 1
         if depth > max_depth:
-            raise MalformedJsonError(f"The JSON is nested more than {max_depth} levels deep")
+            raise NestedTooDeeplyError(f"The JSON is nested more than {max_depth} levels deep")
         pairs += sum(map(len, objects))
         level = list(chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays)))
 

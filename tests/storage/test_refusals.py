@@ -255,3 +255,26 @@ def assert_contract_error(response: Any) -> None:
     assert list(body) == ["details"] or list(body)[:2] == ["detail", "code"]
     assert response.headers["Content-Type"] == "application/json"
     assert len(response.content) < 1000
+
+
+def nested(levels: int) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("op", ["set", "set_many"])
+def test_a_value_may_be_64_levels_deep_and_no_deeper(alice: ApiClient, op: str) -> None:
+    def store(value: object) -> dict[str, Any]:
+        params = {"key": "k", "value": value} if op == "set" else {"items": {"k": value}}
+        response = alice.post("/v1/platform/storage/", {"op": op, "params": params})
+        return {"status": response.status_code, "answer": response.json()}
+
+    accepted, refused, absurd = store(nested(64)), store(nested(65)), store(nested(200))
+
+    assert accepted["status"] == 200
+    assert alice.post("/v1/platform/storage/", {"op": "get", "params": {"key": "k"}}).json() == nested(64)
+    for answer in (refused, absurd):
+        assert answer["status"] == 400
+        assert set(answer["answer"]) == {"details"}
