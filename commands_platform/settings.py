@@ -166,6 +166,11 @@ def _database() -> dict[str, Any]:
     database["HOST"] = options.pop("host", database.get("HOST", ""))
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
+    if not SERVES_PAGES:
+        # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
+        # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.
+        plans = "-c enable_bitmapscan=off -c enable_seqscan=off"
+        options["options"] = f"{options.get('options', '')} {plans}".strip()
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
