@@ -8,14 +8,20 @@ from rest_framework import serializers
 
 from activity.models import ActivityRecord
 from auth_tokens.models import TokenSubject
-from commands_platform.lib.fields import InstantField, JsonObjectField, StrictCharField, UUIDField
+from commands_platform.lib.fields import (
+    InstantField,
+    JsonObjectField,
+    NullIsAbsentSerializer,
+    StrictCharField,
+    UUIDField,
+)
 from commands_platform.lib.instants import format_instant
 
 _WORD_LENGTH = 255
 _LABEL_LENGTH = 1000
 
 
-class ActivityInput(serializers.Serializer[ActivityRecord]):
+class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
     category = StrictCharField(max_length=_WORD_LENGTH)
     action = StrictCharField(max_length=_WORD_LENGTH)
     label = StrictCharField(  # type: ignore[assignment]  # a field of this name, not the form's caption

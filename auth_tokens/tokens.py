@@ -58,7 +58,7 @@ def make_token(*, command: Command, user: User | None) -> str:
 
 def make_token_of(command_id: int, command_generation: int, user_id: int | None, user_generation: int) -> str:
     """The same from the bare numbers, for the sender, which has no rows at hand."""
-    nonce = secrets.token_urlsafe(12)
+    nonce = secrets.token_urlsafe(32)
     return _signer().sign_object([command_id, command_generation, user_id, user_generation, nonce])
 
 

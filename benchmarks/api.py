@@ -83,7 +83,8 @@ def _start_bare(running: Platform) -> int:
     command = running.web_command.replace(
         "commands_platform.wsgi:application", "benchmarks.support.bare_wsgi:application"
     )
-    running.add_process("bare", f"PORT={port} {command}".replace("exec ", "", 1).replace("${PORT:-8000}", str(port)))
+    # Still by `exec`: what is ended later must be the server, not a shell around it.
+    running.add_process("bare", command.replace("${PORT:-8000}", str(port)))
     running.start("bare")
     running.wait_for(lambda: _answers(running, port), timeout=60, what="the yardstick's server does not answer")
     return port

@@ -87,7 +87,7 @@ def lag_of_steady_load(
     running: Platform, team: Team, receiver: Receiver, *, rate: int, seconds: int, begins_in: int = 3
 ) -> list[Arrival]:
     """`rate` schedules due in each of `seconds` seconds; their arrivals at the receiver, once all have come."""
-    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 20_000)
+    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 3_000)
     receiver.reset()
     insert_schedules(running, team, count=rate * seconds, due=begin, urls=receiver.urls, each_second=rate)
     if datetime.now(UTC) >= begin:

@@ -265,6 +265,8 @@ DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 72
 DELIVERY_EXPIRES_AFTER = env.seconds("DELIVERY_EXPIRES_AFTER_SECONDS", 24 * 3600, minimum=60, maximum=30 * 24 * 3600)
 DELIVERY_ORIGIN_LIMIT = env.integer("DELIVERY_ORIGIN_LIMIT", 50, minimum=1, maximum=1000)
 DELIVERY_LEASE = env.seconds("DELIVERY_LEASE_SECONDS", 60, minimum=2, maximum=3600)
+if DELIVERY_LEASE < CALLBACK_TIMEOUT * 1.25:
+    raise env.BadEnvironmentError("DELIVERY_LEASE_SECONDS", "must be a quarter longer than CALLBACK_TIMEOUT_SECONDS")
 DELIVERY_WINDOW = env.integer("DELIVERY_WINDOW", 100, minimum=1, maximum=1000)
 DISPATCH_BATCH = env.integer("DISPATCH_BATCH", 1000, minimum=1, maximum=10_000)
 

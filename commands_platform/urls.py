@@ -9,14 +9,16 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from commands_platform import health
+from commands_platform.lib.routes import both
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="schema"),
-    path("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("", RedirectView.as_view(pattern_name="docs")),
+    *both("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), "schema"),
+    *both("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
     path("v1/", include("auth_tokens.urls")),
     path("v1/platform/", include("scheduling.urls")),
     path("v1/platform/", include("storage.urls")),

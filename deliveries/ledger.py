@@ -8,7 +8,7 @@ index knows, which makes them cheap (PostgreSQL's heap-only tuples).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,6 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.identifiers import new_ledger_id
-from deliveries.address_guard import origin_of
 from deliveries.models import Kind, Reason, State
 from deliveries.signals import deliveries_failed
 
@@ -50,11 +49,13 @@ class Claim:
     body: str
     attempt: int
     max_attempts: int
+    attempts_before: int
     command: CommandFacts
     user_id: int | None
     user_token_generation: int
     skip: Reason | None
     held_since: float
+    lateness: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class NewRow:
     due_at: datetime
     destination: str = ""
     url: str = ""
+    origin: str = ""
     body: str = ""
     skipped: Reason | None = None
     last_due_at: datetime | None = None
@@ -90,6 +92,9 @@ class NewRow:
     timeout: int | None = None
     max_attempts: int | None = None
 
+
+_ROWS_AT_ONCE = 2_000
+_BODIES_AT_ONCE = 4 * 1024 * 1024
 
 # A slot that is already there stays as it is: however often it is found due, it is written once.
 _INSERT = """
@@ -114,7 +119,8 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 _CLAIM = """
 WITH due AS (
     SELECT id, next_attempt_at FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND (lease IS NULL OR leased_until <= %(now)s) AND {which}
+    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND next_attempt_at > %(since)s
+      AND (lease IS NULL OR leased_until <= %(now)s) AND {which}
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
@@ -122,15 +128,18 @@ WITH due AS (
     SET leased_until = %(lease_ends)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
     FROM due WHERE d.id = due.id
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, d.attempt_count, d.max_attempts,
-              due.next_attempt_at, d.command_id, d.user_id
+              d.attempts_before,
+              due.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
-       claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.command_id,
-       claimed.user_id,
+       claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.attempts_before, claimed.command_id,
+       claimed.user_id, %(now)s - claimed.next_attempt_at,
        c.token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > %(now)s THEN c.previous_signing_secret END, c.signature,
-       c.is_active AND co.is_active, u.token_generation, u.is_active AND uo.is_active
+       c.is_active AND co.is_active AND o.is_active AND (c.is_public OR c.organization_id = claimed.organization_id),
+       u.token_generation, u.is_active AND uo.is_active
 FROM claimed
+LEFT JOIN organizations_organization o ON o.id = claimed.organization_id
 LEFT JOIN organizations_command c ON c.id = claimed.command_id
 LEFT JOIN organizations_organization co ON co.id = c.organization_id
 LEFT JOIN organizations_user u ON u.id = claimed.user_id
@@ -185,9 +194,24 @@ RETURNING d.id, d.state, d.kind
 
 
 def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
-    """Writes the rows in one statement; how many of them were new. The caller tells a sender, after its commit."""
-    if not rows:
-        return 0
+    """Writes the rows; how many of them were new. The caller tells a sender, after its commit."""
+    return sum(_insert(portion, now) for portion in _portions(rows))
+
+
+def _portions(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
+    """The rows in portions that a statement can take, whatever their bodies' length."""
+    begin = size = 0
+    for number, row in enumerate(rows):
+        size += len(row.body)
+        if number - begin >= _ROWS_AT_ONCE or size > _BODIES_AT_ONCE:
+            if number > begin:
+                yield rows[begin:number]
+            begin, size = number, len(row.body)
+    if begin < len(rows):
+        yield rows[begin:]
+
+
+def _insert(rows: Sequence[NewRow], now: datetime) -> int:
     default_attempts = len(settings.DELIVERY_RETRY_DELAYS) + 1
     with connection.cursor() as cursor:
         cursor.execute(
@@ -221,7 +245,7 @@ def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
         "state": State.PENDING if row.skipped is None else State.SKIPPED,
         "reason": row.skipped or "",
         "url": row.url,
-        "origin": origin_of(row.url) if row.url else "",
+        "origin": row.origin,
         "headers": row.headers,
         "timeout": row.timeout,
         "body": row.body,
@@ -229,10 +253,18 @@ def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
     }
 
 
-def claim_due(*, limit: int, lease: timedelta, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
+def claim_due(
+    *,
+    limit: int,
+    lease: timedelta,
+    but: Sequence[str] = (),
+    origin: str | None = None,
+    no_later_than: timedelta | None = None,
+) -> list[Claim]:
     """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends.
 
-    Those of `origin` alone where one is given, else those of all origins but those in `but`.
+    Those of `origin` alone where one is given, else those of all origins but those in `but`; with `no_later_than` only
+    those that are due for less long than that.
     """
     # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
     held_since = time.monotonic()
@@ -242,6 +274,7 @@ def claim_due(*, limit: int, lease: timedelta, but: Sequence[str] = (), origin: 
             _CLAIM_BUT if origin is None else _CLAIM_OF,
             {
                 "now": now,
+                "since": "-infinity" if no_later_than is None else now - no_later_than,
                 "limit": limit,
                 "lease_ends": now + lease,
                 "lease": token,
@@ -253,8 +286,18 @@ def claim_due(*, limit: int, lease: timedelta, but: Sequence[str] = (), origin: 
 
 
 def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
-    id_, kind, reason, url, origin, headers, timeout, body, attempt, max_attempts, command_id, user_id, *facts = row
-    generation, secret, previous_secret, signature, is_command_active, user_generation, is_user_active = facts
+    id_, kind, reason, url, origin, headers, timeout, body, attempt, max_attempts, before, command_id, *facts = row
+    (
+        user_id,
+        lateness,
+        generation,
+        secret,
+        previous_secret,
+        signature,
+        is_command_active,
+        user_generation,
+        is_user_active,
+    ) = facts
     skip: Reason | None = None
     if not is_command_active:
         skip = Reason.COMMAND_INACTIVE
@@ -273,11 +316,13 @@ def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
         body=body,
         attempt=attempt,
         max_attempts=max_attempts,
+        attempts_before=before,
         command=CommandFacts(command_id, generation or 0, secrets, signature or ""),
         user_id=user_id,
         user_token_generation=user_generation or 0,
         skip=skip,
         held_since=held_since,
+        lateness=lateness,
     )
 
 

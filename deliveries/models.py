@@ -98,6 +98,9 @@ class Delivery(models.Model):
     body = models.TextField(blank=True, default="", help_text="As JSON, without the exchange token.")
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)
+    attempts_before = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Attempts made when it was last redelivered; waits are counted from there."
+    )
     next_attempt_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(help_text="Until then it waits for an origin that does not answer.")
     lease = models.UUIDField(null=True, help_text="Whose it is while it is being sent.")

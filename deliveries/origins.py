@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class OriginSettings:
-    """`most` and `first` requests in flight, `failures` in a row that open the breaker, its pauses in seconds."""
+    """`most` and `first` requests in flight, `failures` in a row that open the breaker; spans are in seconds."""
 
     most: int = 50
     first: int = 10
     failures: int = 10
     first_pause: float = 5.0
     longest_pause: float = 60.0
+    remembered: float = 600.0
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class _Origin:
     pause: float = 0.0
     open_until: float = 0.0
     is_crowded: bool = False
+    used_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,7 +57,9 @@ class Origins:
         return self._get(origin).failures > 0
 
     def begin(self, origin: str) -> None:
-        self._get(origin).in_flight += 1
+        state = self._get(origin)
+        state.in_flight += 1
+        state.used_at = self.clock()
 
     def abandon(self, origin: str) -> None:
         """A request that was begun has been given up by us; that tells nothing of its receiver."""
@@ -68,6 +72,9 @@ class Origins:
         if is_answered:
             state.failures, state.pause = 0, 0.0
             state.limit = min(state.limit + 1, self.settings.most)
+            return False
+        if state.pause and self.clock() < state.open_until:
+            # It was under way when the breaker opened: it is no probe, and tells nothing new.
             return False
         state.failures += 1
         state.limit = max(1, state.limit // 2)
@@ -99,11 +106,10 @@ class Origins:
                 yield name, state.open_until - now
 
     def forget_quiet(self) -> None:
-        """Forgets those of which there is nothing to know; to be called now and then."""
+        """Forgets those that have not been used for a while; to be called now and then."""
+        since = self.clock() - self.settings.remembered
         self._origins = {
-            name: state
-            for name, state in self._origins.items()
-            if state.in_flight or state.failures or state.is_crowded
+            name: state for name, state in self._origins.items() if state.in_flight or state.used_at > since
         }
 
     def _get(self, origin: str) -> _Origin:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection
 
 from commands_platform.lib import clock
+from commands_platform.lib.identifiers import first_ledger_id_at
 
 _AGED = """
 WITH seen AS (
@@ -63,7 +64,7 @@ class Sweep:
                 _AGED,
                 {
                     "after": self._after,
-                    "before": first_id_at(now - min(self.keep_finished, self.keep_failed)),
+                    "before": first_ledger_id_at(now - min(self.keep_finished, self.keep_failed)),
                     "limit": limit,
                     "finished_before": now - self.keep_finished,
                     "failed_before": now - self.keep_failed,
@@ -82,9 +83,3 @@ def remove_surplus(*, source_uuid: UUID, keep: int, limit: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_SURPLUS, {"source": source_uuid, "keep": keep, "limit": limit})
         return int(cursor.rowcount)
-
-
-def first_id_at(instant: datetime) -> UUID:
-    """The smallest UUIDv7 of that millisecond (RFC 9562, section 5.7)."""
-    milliseconds = int(instant.timestamp() * 1000)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

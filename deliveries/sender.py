@@ -38,9 +38,14 @@ _POLL_SECONDS = 0.05
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
+# Behind by more than this, a part of each claim is for what is due now.
+_BEHIND = timedelta(seconds=2)
+_SHARE_DUE_NOW = 0.25
 _DEFER_AT_ONCE = 500
 _DEFER_SECONDS = 0.5
 _RECONNECT_SECONDS = 0.5
+# The loop comes round many times a second; more than this between two rounds is no fault of a receiver.
+_STALL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,9 @@ class Sender:
         self._idle = [Transfer(config.guard) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
         self._next_deferral: dict[str, float] = {}
+        # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
+        self._behind: set[str | None] = set()
+        self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Sends until nothing is due and nothing is in flight; how many deliveries it recorded.
@@ -106,11 +114,19 @@ class Sender:
                     self._multi.select(min(self._wait(), _POLL_SECONDS))
                 elif stop_at is not None or not self._has_more(run):
                     break
-            self._record(run, everything=True)
         finally:
-            self._give_back(run)
-            self._origins.forget_quiet()
+            try:
+                self._record(run, everything=True)
+            finally:
+                self._give_back(run)
+                self._forget_quiet()
         return run.finished
+
+    def _forget_quiet(self) -> None:
+        self._origins.forget_quiet()
+        now = time.monotonic()
+        self._next_deferral = {origin: at for origin, at in self._next_deferral.items() if at > now}
+        self._behind.clear()
 
     def _has_more(self, run: _Run) -> bool:
         if run.waiting_count or run.more_may_be_due or run.deferring:
@@ -148,11 +164,31 @@ class Sender:
 
     def _ahead(self, origin: str) -> int:
         """How many claims may wait for an origin's turn: many where it answers, none where it is only being tried."""
-        return 0 if self._origins.is_in_doubt(origin) else self._config.window * 2
+        if self._origins.is_in_doubt(origin):
+            return 0
+        # Two windows in all, so that what waits here is soon begun, and is little.
+        return max(self._origins.room(origin), self._config.window * 2 // max(1, len(self._origins.crowded())))
 
     def _claim_due(self, limit: int, *, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
-        work = partial(ledger.claim_due, limit=limit, lease=self._config.lease, but=but, origin=origin)
-        return _with_database(work, patience=0)
+        """Claims the oldest; where they are a queue from an outage, a part of the places goes to what is due now.
+
+        Without the database there is nothing to claim, and what is in flight goes on.
+        """
+        claim = partial(ledger.claim_due, lease=self._config.lease, but=but, origin=origin)
+        due_now: list[Claim] = []
+        try:
+            if origin in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
+                due_now = _with_database(partial(claim, limit=share, no_later_than=_BEHIND), patience=0)
+            left = limit - len(due_now)
+            oldest = _with_database(partial(claim, limit=left), patience=0)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("claim_failed", error=type(error).__name__)
+            return due_now
+        if len(oldest) == left and oldest[-1].lateness > _BEHIND:
+            self._behind.add(origin)
+        else:
+            self._behind.discard(origin)
+        return due_now + oldest
 
     def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
         """Queues claims by origin, and gives back at once what goes beyond an origin's share."""
@@ -242,6 +278,7 @@ class Sender:
         run.in_flight += 1
 
     def _perform(self, run: _Run) -> None:
+        self._forgive_stall()
         while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
             pass
         left = 1
@@ -251,6 +288,38 @@ class Sender:
                 self._end(run, curl.transfer, None)
             for curl, errno, _message in failed:
                 self._end(run, curl.transfer, errno)
+        # After the sockets have been read: what was answered while this process could not run has been answered.
+        now = time.monotonic()
+        if now < self._next_look_at:
+            return
+        self._next_look_at = now + _POLL_SECONDS
+        for transfer in [each for each in self._busy if each.ends_at <= now or self._is_lost(each, now)]:
+            if self._is_lost(transfer, now):
+                self._abandon(run, transfer)
+            else:
+                self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
+
+    def _forgive_stall(self) -> None:
+        """Gives what is in flight the time back in which this process could not run: frozen, or without a database."""
+        now = time.monotonic()
+        if now - self._performed_at > _STALL_SECONDS:
+            for transfer in self._busy:
+                transfer.ends_at += now - max(self._performed_at, transfer.began_at)
+        self._performed_at = now
+
+    def _is_lost(self, transfer: Transfer, now: float) -> bool:
+        """Whether its lease is over, and its delivery is another sender's by now; only a stall makes it so."""
+        claim = transfer.claim
+        return claim is not None and claim.held_since + self._config.lease.total_seconds() <= now
+
+    def _abandon(self, run: _Run, transfer: Transfer) -> None:
+        """Ends it without an outcome: what became of it tells nothing of its receiver."""
+        self._multi.remove_handle(transfer.curl)
+        self._busy.discard(transfer)
+        self._idle.append(transfer)
+        run.in_flight -= 1
+        if transfer.claim is not None:
+            self._origins.abandon(transfer.claim.origin)
 
     def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
         self._multi.remove_handle(transfer.curl)
@@ -278,14 +347,10 @@ class Sender:
         if not is_retryable(status):
             self._finish(run, claim, State.FAILED, Reason.REJECTED, result)
             return
-        now = datetime.now(UTC)
-        # The first of a redelivery's attempts waits as the first of all did.
-        made = max(1, len(self._config.retry_delays) + 1 - (claim.max_attempts - claim.attempt))
         delay = retry_delay(
-            made,
+            claim.attempt - claim.attempts_before,
             status=status,
-            retry_after=str(result.retry_after) if result.retry_after > 0 else None,
-            now=now,
+            retry_after=timedelta(seconds=result.retry_after) if result.retry_after > 0 else None,
             delays=self._config.retry_delays,
         )
         if claim.attempt >= claim.max_attempts or delay is None:
@@ -304,6 +369,18 @@ class Sender:
         next_attempt_in: timedelta | None = None,
         record: dict[str, object] | None = None,
     ) -> None:
+        if state != State.DELIVERED and (state != State.PENDING or claim.attempt == 1):
+            # Not every attempt, and neither the URL nor the answer, which may hold secrets: they stand in the ledger.
+            logger.warning(
+                "callback_not_delivered",
+                delivery=str(claim.id),
+                state=str(state),
+                attempt=claim.attempt,
+                reason=str(reason) or None,
+                error=result.error if result else None,
+                status=result.status if result else None,
+                next_attempt_in_seconds=round(next_attempt_in.total_seconds()) if next_attempt_in else None,
+            )
         if not run.outcomes:
             run.first_outcome_at = time.monotonic()
         run.outcomes.append(

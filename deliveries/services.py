@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from commands_platform.lib import broker, clock
 from deliveries.models import Delivery, Reason, State
@@ -35,9 +35,15 @@ def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
 
 
 def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
-    now = clock.now()
-    rows.filter(lease=None).update(state=State.CANCELLED, reason=reason, next_attempt_at=None, finished_at=now)
-    rows.exclude(lease=None).update(reason=reason)
+    # One statement: PostgreSQL looks at each row's newest version, so a sender that records or releases at this moment
+    # is seen either as having the row or as having given it back, and never missed between the two.
+    is_free = Q(lease=None)
+    rows.update(
+        reason=reason,
+        state=Case(When(is_free, then=Value(State.CANCELLED.value)), default=F("state")),
+        next_attempt_at=Case(When(is_free, then=None), default=F("next_attempt_at")),
+        finished_at=Case(When(is_free, then=Value(clock.now())), default=F("finished_at")),
+    )
 
 
 def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
@@ -54,7 +60,8 @@ def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
         next_attempt_at=clock.now(),
         finished_at=None,
         expires_at=clock.now() + settings.DELIVERY_EXPIRES_AFTER,
-        max_attempts=F("attempt_count") + len(settings.DELIVERY_RETRY_DELAYS) + 1,
+        max_attempts=F("attempt_count") + F("max_attempts") - F("attempts_before"),
+        attempts_before=F("attempt_count"),
     )
     if count:
         broker.send_hint_on_commit(deliver_pending)

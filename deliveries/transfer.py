@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -78,7 +79,7 @@ class _Socket(socket.socket):
 class Transfer:
     """A libcurl easy handle with its buffers; used again and again so that nothing is set up twice."""
 
-    __slots__ = ("_guard", "_refusal", "_response", "claim", "curl", "started_at")
+    __slots__ = ("_guard", "_refusal", "_response", "began_at", "claim", "curl", "ends_at", "started_at")
 
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard
@@ -86,6 +87,7 @@ class Transfer:
         self._response = bytearray()
         self.claim: Claim | None = None
         self.started_at: datetime | None = None
+        self.began_at = self.ends_at = 0.0
         curl = self.curl = pycurl.Curl()
         curl.transfer = self
         curl.setopt(pycurl.POST, 1)
@@ -100,10 +102,17 @@ class Transfer:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: timedelta) -> None:
-        """Sets the handle up for this request; the caller adds it to its multi handle. May raise pycurl.error."""
+        """Sets the handle up for this request; the caller adds it to its multi handle. May raise pycurl.error.
+
+        The caller ends it at `ends_at`, of the monotonic clock. libcurl's own time limit, which is only a second line,
+        is looked at before the socket is: in a process that could not run for a while, it would throw away answers
+        that have long been there.
+        """
         self.claim, self.started_at, self._refusal = claim, started_at, None
+        self.began_at = time.monotonic()
+        self.ends_at = self.began_at + timeout.total_seconds()
         self._response.clear()
-        milliseconds = int(timeout.total_seconds() * 1000)
+        milliseconds = 3_600_000
         curl = self.curl
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, request.headers)

@@ -19,6 +19,7 @@ from commands_platform.lib import broker, clock
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.instants import format_instant
 from deliveries import ledger
+from deliveries.address_guard import origin_of
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind
 from deliveries.services import cancel_pending_of_hook
@@ -210,6 +211,7 @@ def _row(occurrence: Occurrence, hook: Hook, body: orjson.Fragment) -> NewRow:
         destination=hook.destination,
         due_at=occurrence.occurred_at,
         url="" if reason else hook.command.callback_url,
+        origin="" if reason else origin_of(hook.command.callback_url),
         body="" if reason else _callback_body(occurrence, hook, body),
         skipped=reason,
     )

@@ -115,12 +115,6 @@ class Command(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def valid_signing_secrets(self, now: datetime) -> tuple[str, ...]:
-        """The secrets to sign with: the current one first, and during a rotation the one before it."""
-        if self.previous_secret_expires_at is not None and self.previous_secret_expires_at > now:
-            return (self.signing_secret, self.previous_signing_secret)
-        return (self.signing_secret,)
-
     def rotate_signing_secret(self, *, now: datetime, overlap: timedelta) -> None:
         """Takes a new secret; for the length of `overlap` callbacks are signed with both. The caller saves."""
         self.previous_signing_secret = self.signing_secret

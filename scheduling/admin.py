@@ -144,6 +144,8 @@ class ScheduledExecutionAdmin(ReadOnlyAdmin, LargeTableAdmin):
 
     @admin.display(description="Runs left")
     def left(self, schedule: ScheduledExecution) -> SafeString | str:
+        if not schedule.is_recurring:
+            return html.subtle("–")
         return html.subtle("no end") if schedule.repeats == FOREVER else str(schedule.repeats)
 
     @admin.display(description="Command")

@@ -6,24 +6,34 @@ that is found twice, say after a clock stepped back, a slot that is written once
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from uuid import UUID
 
 import orjson
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from commands_platform.lib import broker, clock
 from commands_platform.lib.instants import format_instant
 from deliveries import ledger
+from deliveries.address_guard import origin_of
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
-from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, TimezoneType, recurrence_of
+from scheduling.models import (
+    FOREVER,
+    DeactivationReason,
+    MisfirePolicy,
+    ScheduledExecution,
+    TimezoneType,
+    recurrence_of,
+)
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
 logger = structlog.get_logger(__name__)
@@ -31,21 +41,34 @@ logger = structlog.get_logger(__name__)
 # What `fire_all` fires after an outage; the slots before them are recorded.
 MOST_MISFIRES = 100
 
+# Of a herd whose payloads are large, a transaction takes as many as it can hold in memory.
+_CLOCK_SKEW = timedelta(milliseconds=100)
+_BATCH_BYTES = 4 * 1024 * 1024
+# What one schedule that is late may fire in one pass; the next pass goes on with it, after the others.
+_SLOTS_IN_A_PASS = 20
+
 _CLAIM = """
+WITH due AS (
+    SELECT id, next_run_at, octet_length(payload) AS size FROM scheduling_scheduledexecution
+    WHERE is_active AND next_run_at <= %(now)s
+    ORDER BY next_run_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), held AS (
+    SELECT id, sum(size) OVER (ORDER BY next_run_at, id) - size AS before FROM due
+)
 SELECT s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
        s.payload, s.callback_url, s.timezone_type, s.timezone, s.anchor_at, s.next_run_at, s.ends_at,
        s.misfire_policy, s.misfire_grace, s.skip_overlapping, s.timeout, s.max_attempts, s.headers,
        s.organization_id, s.command_id, s.owner_id,
        o.uuid, o.timezone, o.is_active, c.uuid, c.name, c.callback_url, c.is_active AND co.is_active,
-       u.uuid, u.full_name, u.timezone, u.is_active
-FROM scheduling_scheduledexecution s
+       c.organization_id = s.organization_id OR c.is_public, u.uuid, u.full_name, u.timezone, u.is_active
+FROM held
+JOIN scheduling_scheduledexecution s ON s.id = held.id AND held.before < %(bytes)s
 JOIN organizations_organization o ON o.id = s.organization_id
 JOIN organizations_command c ON c.id = s.command_id
 JOIN organizations_organization co ON co.id = c.organization_id
 LEFT JOIN organizations_user u ON u.id = s.owner_id
-WHERE s.is_active AND s.next_run_at <= %(now)s
-ORDER BY s.next_run_at LIMIT %(limit)s
-FOR UPDATE OF s SKIP LOCKED
+ORDER BY s.next_run_at, s.id
 """
 
 _ADVANCE = """
@@ -95,6 +118,7 @@ class DueSchedule:
     command_name: str
     command_callback_url: str
     command_is_active: bool
+    command_may_act: bool
     user_uuid: UUID | None
     user_full_name: str | None
     user_timezone: str | None
@@ -116,7 +140,8 @@ class DueSchedule:
         """Why a due slot of this schedule cannot be sent, if so."""
         if not self.organization_is_active:
             return Reason.ORGANIZATION_INACTIVE
-        if not self.command_is_active:
+        # A command that is no longer public acts for its own organization alone.
+        if not (self.command_is_active and self.command_may_act):
             return Reason.COMMAND_INACTIVE
         if self.owner_id is not None and not self.user_is_active:
             return Reason.USER_INACTIVE
@@ -138,25 +163,42 @@ class _Batch:
 
 def dispatch_due() -> int:
     """Dispatches everything that is due now; how many ledger rows it wrote. Senders are told after each batch."""
-    written = 0
-    now = clock.now()
-    more = True
-    while more:
-        more, rows = dispatch_batch(now)
-        written += rows
-        if rows:
-            broker.send_hint(deliver_pending)
-    if not written and Delivery.objects.due(now).exists():
+    written = _dispatch_batches()
+    if not written and _await_what_is_nearly_due():
+        written = _dispatch_batches()
+    if not written and Delivery.objects.due(clock.now()).exists():
         # Retries, what a dead sender held, and whatever a lost hint left behind.
         broker.send_hint(deliver_pending)
     return written
+
+
+def _dispatch_batches() -> int:
+    written = 0
+    more = True
+    while more:
+        more, rows = dispatch_batch(clock.now())
+        written += rows
+        if rows:
+            broker.send_hint(deliver_pending)
+    return written
+
+
+def _await_what_is_nearly_due() -> bool:
+    """Waits for a slot that is due within a blink, if there is one: beat's clock may run ahead of the database's."""
+    now = clock.now()
+    soon = ScheduledExecution.objects.active().filter(next_run_at__gt=now, next_run_at__lte=now + _CLOCK_SKEW)
+    next_run_at = soon.order_by("next_run_at").values_list("next_run_at", flat=True).first()
+    if next_run_at is None:
+        return False
+    time.sleep((next_run_at - now).total_seconds())
+    return True
 
 
 @transaction.atomic
 def dispatch_batch(now: datetime) -> tuple[bool, int]:
     """One batch; whether there may be more, and how many rows were written."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": now, "limit": settings.DISPATCH_BATCH})
+        cursor.execute(_CLAIM, {"now": now, "limit": settings.DISPATCH_BATCH, "bytes": _BATCH_BYTES})
         schedules = [DueSchedule(*row) for row in cursor.fetchall()]
     if not schedules:
         return False, 0
@@ -174,7 +216,8 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
     ledger.insert(batch.rows, now=now)
     _advance(batch, now)
     _publish(batch, now)
-    full = len(schedules) == settings.DISPATCH_BATCH
+    is_large = sum(len(schedule.payload) for schedule in schedules) >= _BATCH_BYTES // 4
+    full = is_large or len(schedules) == settings.DISPATCH_BATCH
     return full or batch.still_late, len(batch.rows)
 
 
@@ -194,7 +237,7 @@ def _plan(schedule: DueSchedule, now: datetime, *, has_unfinished_run: bool) -> 
     end = now if schedule.ends_at is None else min(now, schedule.ends_at)
     rows: list[NewRow] = []
     if now - first <= grace:
-        fire = [first]
+        fire = [first, *islice(slots(recurrence, after=first, until=end), _SLOTS_IN_A_PASS - 1)]
     elif schedule.misfire_policy == MisfirePolicy.SKIP:
         passed = missed(recurrence, first=first, now=max(first, min(end, now - grace)))
         return _finish_plan(schedule, recurrence, [_missed_row(schedule, first, passed)], after=passed.latest, fired=0)
@@ -214,6 +257,8 @@ def _plan(schedule: DueSchedule, now: datetime, *, has_unfinished_run: bool) -> 
         skip = skip or Reason.OUTSIDE_WINDOW
     if schedule.skip_overlapping and has_unfinished_run:
         skip = skip or Reason.OVERLAP
+    # Those beyond what one pass may hold are found late by the next pass.
+    fire = fire[: max(1, min(_SLOTS_IN_A_PASS, _BATCH_BYTES // len(schedule.payload)))]
     if schedule.repeats != FOREVER:
         fire = fire[: schedule.repeats]
     sent = [] if skip else fire[:1] if schedule.skip_overlapping else fire
@@ -291,6 +336,7 @@ def pending_row(schedule: DueSchedule, due_at: datetime, *, kind: Kind = Kind.SC
         source_uuid=schedule.uuid,
         due_at=due_at,
         url=schedule.callback_url,
+        origin=origin_of(schedule.callback_url),
         body=callback_body(schedule, due_at),
         headers="" if schedule.headers == "{}" else schedule.headers,
         timeout=schedule.timeout,
@@ -345,19 +391,27 @@ def _advance(batch: _Batch, now: datetime) -> None:
 
 def _publish(batch: _Batch, now: datetime) -> None:
     occurrences = [
-        *_occurrences("platform.schedule.completed", batch.completed, now),
-        *_occurrences("platform.schedule.deactivated", batch.invalid, now),
+        *_occurrences("platform.schedule.completed", batch.completed, DeactivationReason.COMPLETED, now),
+        *_occurrences("platform.schedule.deactivated", batch.invalid, DeactivationReason.INVALID, now),
     ]
-    if occurrences:
-        events.publish_all(occurrences)
+    if not occurrences:
+        return
+    try:
+        with transaction.atomic():
+            events.publish_all(occurrences)
+    except DataError:
+        # That a schedule has ended is worth an event, and not worth stopping the others.
+        logger.exception("event_not_published", count=len(occurrences))
 
 
-def _occurrences(name: str, schedules: Iterable[DueSchedule], now: datetime) -> Iterable[events.Occurrence]:
+def _occurrences(
+    name: str, schedules: Iterable[DueSchedule], reason: DeactivationReason, now: datetime
+) -> Iterable[events.Occurrence]:
     for schedule in schedules:
         yield events.Occurrence(
             organization_id=schedule.organization_id,
             name=name,
-            body={"schedule_uuid": str(schedule.uuid), "name": schedule.name},
+            body={"schedule_uuid": str(schedule.uuid), "name": schedule.name, "reason": reason},
             object_id=str(schedule.uuid),
             occurred_at=now,
         )

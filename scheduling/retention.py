@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from scheduling.models import ScheduledExecution
 
 _ROWS_AT_ONCE = 2_000
 _SCHEDULES_AT_ONCE = 50
+_SECONDS_AT_ONCE = 0.2
 
 
 class _Round:
@@ -34,7 +36,13 @@ def _process_state() -> tuple[Sweep, _Round]:
 def remove_finished() -> int:
     """One portion: old rows of the whole ledger, and what some schedules have too many of; how many were removed."""
     sweep, round_ = _process_state()
-    removed = sweep.remove_aged(limit=_ROWS_AT_ONCE)
+    removed = 0
+    # Where much is old it goes on, but not into the next tick.
+    ends_at = time.monotonic() + _SECONDS_AT_ONCE
+    while portion := sweep.remove_aged(limit=_ROWS_AT_ONCE):
+        removed += portion
+        if time.monotonic() > ends_at:
+            break
     for schedule in round_.next_schedules():
         removed += remove_surplus(
             source_uuid=schedule.uuid, keep=settings.LEDGER_KEEP_PER_SCHEDULE, limit=_ROWS_AT_ONCE // 2

@@ -11,6 +11,7 @@ from commands_platform.lib.fields import (
     BoundedListField,
     InstantField,
     JsonObjectField,
+    NullIsAbsentSerializer,
     StrictBooleanField,
     StrictCharField,
     StrictIntegerField,
@@ -45,8 +46,10 @@ class _Text(StrictCharField):
         return super().run_validation("" if data is None else data)
 
 
-class ScheduledExecutionChanges(serializers.Serializer[ScheduledExecution]):
+class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution]):
     """The fields that may be changed; each is optional."""
+
+    never_null = frozenset({"name"})
 
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
@@ -110,11 +113,6 @@ def schedule_output(schedule: ScheduledExecution) -> dict[str, object]:
         "payload": schedule.payload,
         "callback_url": schedule.effective_callback_url or None,
     }
-
-
-def expansion_output(schedule: ScheduledExecution, name: str) -> object:
-    """The value of one extra key that `?expand=` asks for; KeyError for a name that is none."""
-    return _EXPANSIONS[name](schedule)
 
 
 class SlotFilters(serializers.Serializer[Delivery]):
@@ -221,7 +219,8 @@ def _last_delivery(schedule: ScheduledExecution) -> dict[str, object] | None:
     }
 
 
-_EXPANSIONS: dict[str, Callable[[ScheduledExecution], object]] = {
+# What `?expand=` can add, by the names that it takes.
+EXPANSIONS: dict[str, Callable[[ScheduledExecution], object]] = {
     "next_run_at": lambda schedule: (
         format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None
     ),

@@ -16,7 +16,7 @@ from django.db.models import Q, Sum
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
-from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
 from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
@@ -140,9 +140,10 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
 def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
     """Removes the schedule and cancels what it has not sent; its ledger rows stay."""
     schedule, now = _locked(schedule), clock.now()
-    passed = _passed_slots(schedule, now) if schedule.is_active else None
+    passed = _passed_slots(schedule, now)
     if passed:
-        ledger.insert([passed.row_of(schedule, Reason.SCHEDULE_DELETED)], now=now)
+        reason = Reason.SCHEDULE_DELETED if schedule.is_active else Reason.PAUSED
+        ledger.insert([passed.row_of(schedule, reason)], now=now)
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DELETED)
     schedule.delete()
 
@@ -205,7 +206,14 @@ def recompute_next_runs(*, schedules: Q) -> int:
             # It may have been deleted, changed or completed since it was found.
             if schedule is None or not schedule.cron or schedule.next_run_at is None:
                 continue
-            _start(schedule, clock.now())
+            now = clock.now()
+            if schedule.next_run_at <= now and schedule.is_active:
+                # Due already: the dispatcher fires it, and computes what follows in the new zone.
+                continue
+            passed = _passed_slots(schedule, now)
+            if passed:
+                ledger.insert([passed.row_of(schedule, Reason.PAUSED)], now=now)
+            _start(schedule, now)
             if schedule.is_active and schedule.next_run_at is None:
                 schedule.is_active = False
                 schedule.deactivation_reason = DeactivationReason.COMPLETED
@@ -306,6 +314,7 @@ def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
         command_name=command.name,
         command_callback_url=command.callback_url,
         command_is_active=command.is_active and command.organization.is_active,
+        command_may_act=command.is_public or command.organization_id == schedule.organization_id,
         user_uuid=owner.uuid if owner else None,
         user_full_name=owner.full_name if owner else None,
         user_timezone=owner.timezone if owner else None,
@@ -328,18 +337,23 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 
 
 def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
-    """The row as it is now, with its lock: a dispatcher that has just taken it is waited for."""
-    return (
+    """The row as it is now, with its lock: a dispatcher that has it is waited for. May raise NotFoundError."""
+    locked = (
         ScheduledExecution.objects.select_for_update(of=("self",))
         .select_related("organization", "command__organization", "owner")
-        .get(pk=schedule.pk)
+        .filter(pk=schedule.pk)
+        .first()
     )
+    if locked is None:
+        # Somebody has deleted it since it was found.
+        raise NotFoundError
+    return locked
 
 
 def _locked_or_none(pk: int) -> ScheduledExecution | None:
     try:
         return _locked(ScheduledExecution(pk=pk))
-    except ScheduledExecution.DoesNotExist:
+    except NotFoundError:
         return None
 
 

@@ -22,6 +22,7 @@ from deliveries.models import Delivery, Kind
 from scheduling import services
 from scheduling.models import ScheduledExecution, ScheduledExecutionQuerySet
 from scheduling.serializers import (
+    EXPANSIONS,
     RedeliveryInput,
     RedeliveryOutput,
     ScheduledExecutionChanges,
@@ -31,7 +32,6 @@ from scheduling.serializers import (
     SlotDetailOutput,
     SlotFilters,
     SlotPage,
-    expansion_output,
     schedule_output,
     slot_detail_output,
     slot_output,
@@ -52,8 +52,8 @@ class ScheduledExecutionList(PlatformView):
     )
     def get(self, request: ApiRequest) -> Response:
         """The token's organization's schedules of the API key's commands, newest first."""
-        output = _output(request)
-        return Response(paginate(request, _visible(request.context), serialize=output))
+        schedules = _visible(request.context)
+        return Response(paginate(request, schedules, serialize=_output(request)))
 
     @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreated})
     def post(self, request: ApiRequest) -> Response:
@@ -76,8 +76,8 @@ class ScheduledExecutionDetail(PlatformView):
     @extend_schema(parameters=[_EXPAND], responses=ScheduledExecutionOutput)
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """One schedule."""
-        output = _output(request)
-        return Response(output(_find(request.context, uuid)))
+        schedule = _find(request.context, uuid)
+        return Response(_output(request)(schedule))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
     def put(self, request: ApiRequest, uuid: str) -> Response:
@@ -211,11 +211,8 @@ def _find(context: CallerContext, uuid: str) -> ScheduledExecution:
 def _output(request: ApiRequest) -> Callable[[ScheduledExecution], dict[str, object]]:
     """The documented keys and those that `?expand=` asks for; InvalidInputError for a name that is none."""
     names = [name for name in request.query_params.get("expand", "").split(",") if name]
-
-    def output(schedule: ScheduledExecution) -> dict[str, object]:
-        try:
-            return schedule_output(schedule) | {name: expansion_output(schedule, name) for name in names}
-        except KeyError as error:
-            raise InvalidInputError(errors={"expand": [f"{error.args[0]!r} cannot be expanded."]}) from error
-
-    return output
+    # Before any schedule is read: a list without one would take every name.
+    for name in names:
+        if name not in EXPANSIONS:
+            raise InvalidInputError(errors={"expand": [f"{name!r} cannot be expanded."]})
+    return lambda schedule: schedule_output(schedule) | {name: EXPANSIONS[name](schedule) for name in names}

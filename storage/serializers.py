@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from commands_platform.lib.fields import (
     AnyJsonField,
+    BoundedListField,
     JsonObjectField,
     StrictCharField,
     StrictIntegerField,
@@ -44,22 +45,6 @@ class OptionalTextField(KeyField):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return super().run_validation("" if data is None else data)
-
-
-class KeysField(serializers.ListField):
-    """1 to 100 keys."""
-
-    child = KeyField()
-    default_error_messages = {"too_many": f"At most {MOST_KEYS} keys are allowed."}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_empty=False, min_length=1, max_length=MOST_KEYS, **kwargs)
-
-    def to_internal_value(self, data: Any) -> list[Any]:
-        # Before each is looked at: a body may hold hundreds of thousands.
-        if isinstance(data, list) and len(data) > MOST_KEYS:
-            self.fail("too_many")
-        return super().to_internal_value(data)
 
 
 class ItemsField(JsonObjectField):
@@ -168,7 +153,10 @@ class ListParams(serializers.Serializer[Item]):
 
 
 class KeysParams(serializers.Serializer[Item]):
-    keys = KeysField()
+    keys = BoundedListField(
+        child=KeyField(), allow_empty=False, min_length=1, max_length=MOST_KEYS,
+        error_messages={"max_length": "At most {max_length} keys are allowed."},
+    )  # fmt: skip
 
 
 class SetManyParams(serializers.Serializer[Item]):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db import models
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     _TextField = models.TextField[Any, Any]
 else:
     _TextField = models.TextField
+
+_T = TypeVar("_T")
 
 # RFC 3339, with optional seconds; the offset is what makes a wall time an instant.
 _INSTANT = re.compile(
@@ -93,6 +96,8 @@ class JsonObjectField(serializers.DictField):
 class BoundedListField(serializers.ListField):
     """A JSON array, refused for its length before its elements are looked at: each wrong one costs an exception."""
 
+    default_error_messages = {"max_length": "There may be {max_length} of these at most."}
+
     def __init__(self, *, max_length: int, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, **kwargs)
 
@@ -145,3 +150,21 @@ class InstantField(serializers.DateTimeField):
 
     def to_representation(self, value: datetime) -> str:
         return format_instant(value)
+
+
+class NullIsAbsentSerializer(serializers.Serializer[_T]):
+    """Takes null for an optional field that has no null of its own as if the field had not been given.
+
+    Some clients send every key that they know. The fields named in `never_null` refuse it all the same.
+    """
+
+    never_null: ClassVar[frozenset[str]] = frozenset()
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            data = {key: value for key, value in data.items() if value is not None or not self._may_be_absent(key)}
+        return super().to_internal_value(data)
+
+    def _may_be_absent(self, key: str) -> bool:
+        field = self.fields.get(key)
+        return field is not None and not field.required and not field.allow_null and key not in self.never_null

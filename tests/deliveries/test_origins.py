@@ -110,11 +110,23 @@ def test_an_answer_closes_it(origins: Origins, clock: Clock) -> None:
     assert not dict(origins.paused())
 
 
-def test_quiet_origins_are_forgotten_and_failing_ones_are_not(origins: Origins) -> None:
-    send(origins, HEALTHY, True)
+def test_what_is_known_of_an_origin_is_forgotten_some_time_after_its_last_use(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, False)
 
+    clock.now += SETTINGS.remembered - 1
     origins.forget_quiet()
-
     assert origins.room(HANGING) == 4
-    assert origins.room(HEALTHY) == 8
+
+    clock.now += 2
+    origins.forget_quiet()
+    assert origins.room(HANGING) == 8
+
+
+def test_a_request_that_was_under_way_when_the_breaker_opened_is_no_probe(origins: Origins) -> None:
+    for _ in range(5):
+        origins.begin(HANGING)
+
+    opened = [origins.end(HANGING, is_answered=False) for _ in range(5)]
+
+    assert opened == [False, False, True, False, False]
+    assert dict(origins.paused()) == {HANGING: 5.0}

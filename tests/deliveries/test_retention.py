@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from commands_platform.lib import clock
+from commands_platform.lib.identifiers import first_ledger_id_at
 from deliveries.models import Delivery, Reason, State
-from deliveries.retention import Sweep, first_id_at, remove_surplus
+from deliveries.retention import Sweep, remove_surplus
 from organizations.models import Command
 from tests.factories import make_command, make_delivery
 
@@ -25,7 +26,7 @@ def command() -> Command:
 def make_finished(command: Command, *, days_ago: float, state: State = State.DELIVERED, **values: Any) -> Delivery:
     then = clock.now() - timedelta(days=days_ago)
     reason = "" if state == State.DELIVERED else Reason.MISSED if state == State.SKIPPED else Reason.REJECTED
-    id_ = UUID(int=first_id_at(then).int | (uuid4().int & (2**62 - 1)))
+    id_ = UUID(int=first_ledger_id_at(then).int | (uuid4().int & (2**62 - 1)))
     finished = {"state": state, "reason": reason, "finished_at": then, "next_attempt_at": None}
     return make_delivery(command, id=id_, due_at=then, **finished, **values)
 
@@ -50,7 +51,7 @@ def test_old_rows_go_and_failures_stay_longer(command: Command) -> None:
 
 def test_what_is_still_to_be_sent_stays_however_old(command: Command) -> None:
     then = clock.now() - timedelta(days=400)
-    make_delivery(command, id=first_id_at(then), now=then)
+    make_delivery(command, id=first_ledger_id_at(then), now=then)
 
     assert sweep().remove_aged(limit=100) == 0
 
@@ -85,4 +86,4 @@ def test_an_id_tells_its_time() -> None:
     now = clock.now()
     row = make_delivery(now=now)
 
-    assert first_id_at(now - timedelta(seconds=2)) < row.pk < first_id_at(now + timedelta(seconds=2))
+    assert first_ledger_id_at(now - timedelta(seconds=2)) < row.pk < first_ledger_id_at(now + timedelta(seconds=2))

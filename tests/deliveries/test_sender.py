@@ -182,6 +182,33 @@ def test_retry_after_makes_the_wait_longer(sender: Sender, receiver: Receiver) -
     assert timedelta(seconds=120) <= delivery.next_attempt_at - before <= timedelta(seconds=125)
 
 
+@pytest.mark.parametrize("max_attempts", [2, 3, 20])
+def test_the_first_wait_is_the_shortest_whatever_the_number_of_attempts(
+    sender: Sender, receiver: Receiver, max_attempts: int
+) -> None:
+    receiver.always_answer(lambda _: Answer(503))
+    delivery = make_delivery(url=receiver.url, max_attempts=max_attempts)
+    for _ in range(2):
+        before = clock.now()
+        sender.drain()
+        delivery.refresh_from_db()
+        if delivery.next_attempt_at is not None and delivery.attempt_count == 1:
+            assert delivery.next_attempt_at - before <= timedelta(seconds=8)
+        due_again(delivery) if Delivery.objects.pending().exists() else None
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=State.FAILED, reason=Reason.RETRIES_EXHAUSTED, next_attempt_at=None, finished_at=clock.now()
+    )
+
+    redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk))
+    before = clock.now()
+    sender.drain()
+
+    delivery.refresh_from_db()
+    assert delivery.max_attempts == 2 + max_attempts
+    assert delivery.next_attempt_at is not None
+    assert delivery.next_attempt_at - before <= timedelta(seconds=8)
+
+
 def test_when_every_attempt_has_failed_so_has_the_delivery(receiver: Receiver) -> None:
     sender = make_sender(retry_delays=(timedelta(seconds=5), timedelta(seconds=30)))
     receiver.always_answer(lambda _: Answer(500))
@@ -516,11 +543,19 @@ def test_a_hanging_receiver_with_a_long_queue_does_not_hold_up_the_others(receiv
         earlier = clock.now() - timedelta(seconds=5)
         command = make_command()
         row = ledger.NewRow(
-            command.organization_id, command.pk, None, Kind.EVENT, uuid4(), earlier, url=hanging.url, body="{}"
+            organization_id=command.organization_id,
+            command_id=command.pk,
+            user_id=None,
+            kind=Kind.EVENT,
+            source_uuid=uuid4(),
+            due_at=earlier,
+            url=hanging.url,
+            origin=origin_of(hanging.url),
+            body="{}",
         )
         ledger.insert([replace(row, source_uuid=uuid4()) for _ in range(2000)], now=earlier)
         for _ in range(100):
-            make_delivery(command, url=receiver.url)
+            make_delivery(command, url=receiver.url, origin=origin_of(receiver.url))
         stop = threading.Event()
         runner = threading.Thread(target=run_until, args=(sender, stop))
         started = time.monotonic()

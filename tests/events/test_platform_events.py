@@ -340,5 +340,5 @@ def test_a_schedule_that_has_run_its_last_is_an_event(alice: ApiClient) -> None:
 
     (event,) = events_of(hook)
     assert event["event"] == "platform.schedule.completed"
-    assert event["body"] == {"schedule_uuid": str(schedule.uuid), "name": schedule.name}
+    assert event["body"] == {"schedule_uuid": str(schedule.uuid), "name": schedule.name, "reason": "completed"}
     assert Delivery.objects.filter(kind=Kind.EVENT).count() == 1

@@ -49,8 +49,9 @@ def test_a_subscription_answers_with_the_hooks_number(alice: ApiClient, path: st
     assert hook.subscribed_objects == ["form-1"]
 
 
-def test_subscribed_objects_are_empty_by_default(alice: ApiClient) -> None:
-    alice.post(PATH, {"subscriptions": ["kudos.posted"]})
+@pytest.mark.parametrize("given", [{}, {"subscribed_objects": None}])
+def test_subscribed_objects_are_empty_by_default(alice: ApiClient, given: dict[str, None]) -> None:
+    alice.post(PATH, {"subscriptions": ["kudos.posted"]} | given)
 
     hook = hook_of(alice.caller)
     assert hook is not None

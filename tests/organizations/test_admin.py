@@ -207,7 +207,9 @@ def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: C
 
     rotated = Command.objects.get()
     assert rotated.signing_secret != command.signing_secret
-    assert rotated.valid_signing_secrets(clock.now()) == (rotated.signing_secret, command.signing_secret)
+    assert rotated.previous_signing_secret == command.signing_secret
+    assert rotated.previous_secret_expires_at is not None
+    assert rotated.previous_secret_expires_at > clock.now()
     assert rotated.signing_secret in response.content.decode()
     assert command.signing_secret not in response.content.decode()
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from commands_platform import embedded, launch, leftovers
+from commands_platform.processes import StopRequestedError, StopRequests
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -112,7 +114,7 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     second = run_up(embedded.free_port())
     second_status = second.wait()
     began = time.monotonic()
-    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)
     status = run.wait()
 
     assert second_status == 1
@@ -122,6 +124,40 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     assert time.monotonic() - began < 10
     assert remaining_processes(run.local) == []
     assert embedded.read_connection(run.local) is None
+    assert stat.S_IMODE((run.local / "bootstrap.json").stat().st_mode) == 0o600
+
+
+def test_a_stop_during_the_start_leaves_nothing_running(run_up: Callable[[int], Run]) -> None:
+    run = run_up(embedded.free_port())
+    run.read_until("Bringing the database up to date")
+
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    status = run.wait()
+
+    assert status == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in run.output
+    assert remaining_processes(run.local) == []
+    assert embedded.read_connection(run.local) is None
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_that_asks_for_a_stop_is_one_request(signal_number: signal.Signals) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with StopRequests() as starting, pytest.raises(StopRequestedError):
+            signal.raise_signal(signal_number)
+        with StopRequests() as serving:
+            serving.stop_interrupting()
+            signal.raise_signal(signal_number)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    assert starting.are_there
+    assert serving.are_there
+    assert not serving.is_urgent
 
 
 def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(run_up: Callable[[int], Run]) -> None:

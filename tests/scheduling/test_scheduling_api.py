@@ -12,6 +12,7 @@ from commands_platform.lib import clock
 from deliveries.models import Delivery, Reason, State
 from scheduling import dispatch
 from scheduling.models import ScheduledExecution
+from scheduling.serializers import EXPANSIONS
 from tests.api import ApiClient, Caller, make_caller
 from tests.factories import (
     make_api_key,
@@ -319,6 +320,52 @@ def test_put_checks_as_post_does_and_changes_nothing_then(alice: ApiClient) -> N
     assert stored(uuid).name == "report"
 
 
+NULL_IS_ABSENT = dict.fromkeys(
+    (
+        "payload", "repeats", "execution_frequency", "timezone_type", "is_active", "is_owned_by_user", "headers",
+        "cron_seconds", "dst_gap", "dst_overlap", "misfire_policy", "misfire_grace", "skip_overlapping",
+    )
+)  # fmt: skip
+NULL_IS_NONE = dict.fromkeys(
+    (
+        "command_uuid", "cron", "timezone", "callback_url", "description", "starts_at", "ends_at", "timeout",
+        "max_attempts",
+    )
+)  # fmt: skip
+
+
+def test_every_optional_field_may_be_null_on_creation_and_has_its_default_then(alice: ApiClient) -> None:
+    plain = create(alice)
+    nulls = create(alice, **NULL_IS_ABSENT, **NULL_IS_NONE)
+
+    names = ["user_uuid", *(name for name in EXPANSIONS if name in NULL_IS_ABSENT | NULL_IS_NONE)]
+    expand = "?expand=" + ",".join(names)
+    assert alice.get(detail(nulls) + expand).json() == alice.get(detail(plain) + expand).json() | {"uuid": nulls}
+
+
+def test_null_changes_nothing_where_there_is_no_such_value(alice: ApiClient) -> None:
+    uuid = create(
+        alice, execution_frequency=60, repeats=5, payload={"a": 1}, timezone_type="user_timezone", is_active=False,
+        headers={"X-A": "1"}, dst_gap="skip", dst_overlap="both", misfire_policy="skip", misfire_grace=9,
+        skip_overlapping=True, description="kept",
+    )  # fmt: skip
+    before = ScheduledExecution.objects.values().get()
+
+    response = alice.put(detail(uuid), NULL_IS_ABSENT)
+
+    assert response.status_code == 200
+    assert ScheduledExecution.objects.values().get() | {"updated_at": None} == before | {"updated_at": None}
+
+
+def test_a_name_that_is_null_is_refused_on_a_change_too(alice: ApiClient) -> None:
+    uuid = create(alice)
+
+    response = alice.put(detail(uuid), {"name": None})
+
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == ["name"]
+
+
 def test_a_new_timing_begins_a_new_phase(alice: ApiClient) -> None:
     with clock.replaced_by(lambda: NOW):
         uuid = create(alice, execution_frequency=3600)
@@ -423,13 +470,15 @@ def test_more_is_told_on_request(alice: ApiClient) -> None:
     assert answer["last_delivery"]["state"] == "pending"
 
 
-def test_an_unknown_expansion_is_refused(alice: ApiClient) -> None:
-    uuid = create(alice)
+@pytest.mark.parametrize("schedules", [0, 1])
+def test_an_unknown_expansion_is_refused_whether_there_is_a_schedule_or_none(alice: ApiClient, schedules: int) -> None:
+    uuids = [create(alice) for _ in range(schedules)]
 
-    response = alice.get(detail(uuid) + "?expand=secret")
+    responses = [alice.get(path + "?expand=next_run_at,secret") for path in (LIST, *map(detail, uuids))]
 
-    assert response.status_code == 400
-    assert list(response.json()["errors"]) == ["expand"]
+    for response in responses:
+        assert response.status_code == 400
+        assert response.json()["errors"] == {"expand": ["'secret' cannot be expanded."]}
 
 
 def test_the_list_shows_the_callers_schedules_newest_first(alice: ApiClient, mallory: ApiClient) -> None:

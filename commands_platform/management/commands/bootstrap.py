@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from auth_tokens.services import create_api_key
 from commands_platform.lib.errors import PlatformError
+from commands_platform.lib.zones import check_zone
 from deliveries.guard import address_guard
 from organizations.models import Command as PlatformCommand
 from organizations.models import Organization, User
@@ -31,47 +32,55 @@ class Command(BaseCommand):
         parser.add_argument("--email", default="", metavar="E")
         parser.add_argument("--json", action="store_true", dest="as_json", help="Print one JSON object.")
 
-    @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
+        _check_text(options)
         try:
-            organization = _organization(options["organization"], options["timezone"])
-            command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
-            user = _user(organization, options["user_name"], options["email"])
-            api_key, key = create_api_key(organization=organization, command=command, name="bootstrap")
+            made = _make(options)
         except PlatformError as error:
             raise CommandError(error.message) from error
-        except ValidationError as error:
-            raise CommandError(
-                "; ".join(f"{field}: {' '.join(says)}" for field, says in error.message_dict.items())
-            ) from error
-        except IntegrityError as error:
-            raise CommandError("The e-mail address belongs to another user of the organization.") from error
-        made = {
-            "organization": {
-                "uuid": str(organization.uuid),
-                "name": organization.name,
-                "timezone": organization.timezone,
-            },
-            "command": {
-                "uuid": str(command.uuid),
-                "name": command.name,
-                "callback_url": command.callback_url or None,
-                "is_public": command.is_public,
-                "signing_secret": command.signing_secret,
-                "signature": command.signature,
-            },
-            "user": {"uuid": str(user.uuid), "full_name": user.full_name, "email": user.email},
-            "api_key": key,
-            "scopes": api_key.scopes,
-        }
+        # Only now, when all of it is committed: a key that was shown is a key that works.
         self.stdout.write(json.dumps(made) if options["as_json"] else _for_people(made))
+
+
+def _check_text(options: dict[str, Any]) -> None:
+    for option in ("organization", "timezone", "command_name", "callback_url", "user_name", "email"):
+        text = options[option]
+        # An argument whose bytes are no UTF-8 comes as lone surrogates, which PostgreSQL takes as little as NUL.
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise CommandError(f"--{option.removesuffix('_name').replace('_', '-')} must be UTF-8 text without NUL.")
+
+
+
+def _make(options: dict[str, Any]) -> dict[str, Any]:
+    organization = _organization(options["organization"], options["timezone"])
+    command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
+    user = _user(organization, options["user_name"], options["email"])
+    api_key, key = create_api_key(organization=organization, command=command, name="bootstrap")
+    return {
+        "organization": {
+            "uuid": str(organization.uuid),
+            "name": organization.name,
+            "timezone": organization.timezone,
+        },
+        "command": {
+            "uuid": str(command.uuid),
+            "name": command.name,
+            "callback_url": command.callback_url or None,
+            "is_public": command.is_public,
+            "signing_secret": command.signing_secret,
+            "signature": command.signature,
+        },
+        "user": {"uuid": str(user.uuid), "full_name": user.full_name, "email": user.email},
+        "api_key": key,
+        "scopes": api_key.scopes,
+    }
 
 
 def _organization(name: str, timezone: str) -> Organization:
     organization = Organization.objects.filter(name=name).first() or Organization(name=name)
     if timezone:
-        organization.timezone = timezone
-    return _saved(organization)
+        organization.timezone = check_zone(timezone)
+    return _saved(organization, changed=["timezone"])
 
 
 def _command(organization: Organization, name: str, callback_url: str, *, public: bool) -> PlatformCommand:
@@ -80,7 +89,7 @@ def _command(organization: Organization, name: str, callback_url: str, *, public
     if callback_url:
         command.callback_url = address_guard().check_url(callback_url)
     command.is_public = command.is_public or public
-    return _saved(command)
+    return _saved(command, changed=["callback_url", "is_public"])
 
 
 def _user(organization: Organization, full_name: str, email: str) -> User:
@@ -88,12 +97,24 @@ def _user(organization: Organization, full_name: str, email: str) -> User:
     user = user or User(organization=organization, full_name=full_name)
     if email:
         user.email = email
-    return _saved(user)
+    try:
+        return _saved(user, changed=["email"])
+    except IntegrityError as error:
+        raise CommandError("The e-mail address belongs to another user of the organization.") from error
 
 
-def _saved(row: Row) -> Row:
-    row.full_clean(validate_unique=False, validate_constraints=False)
-    row.save()
+def _saved(row: Row, *, changed: list[str]) -> Row:
+    kind = row._meta.verbose_name
+    if not row.is_active:
+        raise CommandError(f"The {kind} {str(row)!r} is not active: activate it in the admin first.")
+    try:
+        row.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        raise CommandError(
+            "; ".join(f"{kind} {field}: {' '.join(says)}" for field, says in error.message_dict.items())
+        ) from error
+    # Of a row that exists only these: somebody may be revoking its tokens or rotating its secret.
+    row.save(update_fields=None if row.pk is None else changed)
     return row
 
 

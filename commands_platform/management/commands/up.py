@@ -175,6 +175,7 @@ class _Run:
             self._group.end()
             embedded.forget_connection(self._local)
             self._servers.stop()
+            self._group.say("Stopped")
 
     def _check_port(self) -> None:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -295,6 +296,7 @@ class _Run:
             "receiver": f"exec python manage.py receiver --port {first_steps.receiver_port}",
         }
         self._stop.stop_interrupting()
+        self._group.say("Starting web, beat, dispatcher, deliverer and receiver")
         for name, command in commands.items():
             self._group.start(name, command, environment=environment, directory=settings.BASE_DIR)
         readiness = _Readiness(_ANY_ADDRESS.get(self._host, self._host), self._port)

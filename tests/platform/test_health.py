@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection, connections
+from django.test import Client
+
+from commands_platform import embedded
+from commands_platform.lib import broker
+from tests.api import ApiResponse
+
+READY = {"status": "ready", "database": True, "broker": True, "beat": True}
+SECRET = "hunter2-of-the-test"
+
+
+@pytest.fixture
+def beat() -> Iterator[None]:
+    """Beat has ticked just now."""
+    broker.note_beat()
+    yield
+    broker.client().delete(broker.beat_key())
+
+
+@pytest.fixture
+def broker_is_away(settings: Any) -> Iterator[None]:
+    settings.REDIS_URL = f"redis://:{SECRET}@127.0.0.1:{embedded.free_port()}/0"
+    broker.client.cache_clear()
+    yield
+    broker.client.cache_clear()
+
+
+@pytest.fixture
+def database_is_away(db: None) -> Iterator[None]:
+    """What the default connection is until the end of the test leads to a port where nobody listens."""
+    present = connections["default"]
+    away = connection.copy()
+    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": embedded.free_port(), "PASSWORD": SECRET}
+    connections["default"] = away
+    yield
+    connections["default"] = present
+
+
+def get(path: str) -> ApiResponse:
+    return Client().get(path)  # type: ignore[return-value]
+
+
+def assert_tells_no_secret(response: Any) -> None:
+    told = response.content.decode() + str(dict(response.headers))
+    for secret in (SECRET, django_settings.SECRET_KEY, django_settings.REDIS_URL, django_settings.DATABASE_URL):
+        assert secret not in told
+    assert "127.0.0.1" not in told
+
+
+def test_it_is_alive_as_soon_as_it_answers() -> None:
+    response = get("/healthz")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert_tells_no_secret(response)
+
+
+@pytest.mark.usefixtures("database_is_away", "broker_is_away")
+def test_it_is_alive_with_nothing_behind_it() -> None:
+    response = get("/healthz")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.usefixtures("db", "beat")
+def test_it_is_ready_with_database_broker_and_beat() -> None:
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()) == (200, READY)
+    assert_tells_no_secret(response)
+
+
+@pytest.mark.usefixtures("db")
+def test_without_a_beat_it_is_not_ready() -> None:
+    broker.client().delete(broker.beat_key())
+
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()) == (503, {**READY, "status": "not ready", "beat": False})
+
+
+@pytest.mark.usefixtures("beat")
+def test_a_beat_is_believed_for_five_seconds() -> None:
+    assert 4000 < broker.client().pttl(broker.beat_key()) <= 5000
+
+
+@pytest.mark.usefixtures("db", "broker_is_away")
+def test_without_a_broker_it_is_not_ready() -> None:
+    response = get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json() == {**READY, "status": "not ready", "broker": False, "beat": False}
+    assert_tells_no_secret(response)
+
+
+@pytest.mark.usefixtures("beat", "database_is_away")
+def test_without_a_database_it_is_not_ready() -> None:
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()) == (503, {**READY, "status": "not ready", "database": False})
+    assert_tells_no_secret(response)
+
+
+@pytest.mark.usefixtures("database_is_away", "broker_is_away")
+def test_without_anything_it_says_all_of_it() -> None:
+    response = get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "not ready", "database": False, "broker": False, "beat": False}
