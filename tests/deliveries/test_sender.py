@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from django.db import connection, transaction
 from standardwebhooks import Webhook
 
 from auth_tokens.tokens import read_token
@@ -321,8 +322,6 @@ def test_what_becomes_due_while_it_works_is_sent_in_the_same_run(sender: Sender,
 
 
 def run_and_close(sender: Sender) -> None:
-    from django.db import connection
-
     try:
         sender.drain()
     finally:
@@ -363,8 +362,6 @@ def test_two_claims_never_share_a_row() -> None:
     claimed: list[list[ledger.Claim]] = []
 
     def claim() -> None:
-        from django.db import connection
-
         barrier.wait()
         claimed.append(ledger.claim_due(limit=30, lease=timedelta(seconds=60)))
         connection.close()
@@ -492,8 +489,6 @@ def test_when_it_is_told_to_stop_it_hands_back_what_it_holds(receiver: Receiver)
 
 
 def run_until(sender: Sender, stop: threading.Event) -> None:
-    from django.db import connection
-
     try:
         sender.drain(should_stop=stop.is_set)
     finally:
@@ -614,3 +609,48 @@ def test_extra_headers_and_a_timeout_of_its_own_go_with_a_delivery(receiver: Rec
     assert request.headers["authorization"] == "Bearer x"
     delivery.refresh_from_db()
     assert delivery.attempts[0]["error"] == "timeout"
+
+
+def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
+    """A sender records a retry, and gives its lease back, at the very moment of the cancellation."""
+    delivery = make_delivery()
+    (claim,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    recorded, go_on = threading.Event(), threading.Event()
+
+    def record() -> None:
+        try:
+            with transaction.atomic():
+                ledger.record([ledger.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(seconds=5))])
+                recorded.set()
+                go_on.wait(10)
+        finally:
+            connection.close()
+
+    def cancel() -> None:
+        try:
+            cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_PAUSED)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=record), threading.Thread(target=cancel)]
+    threads[0].start()
+    recorded.wait(10)
+    threads[1].start()
+    wait_for_a_blocked_statement()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
+
+
+def wait_for_a_blocked_statement() -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+        time.sleep(0.01)
+    raise AssertionError("Nothing waits for a lock.")

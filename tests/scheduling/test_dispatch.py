@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from commands_platform.lib import clock
+from deliveries import ledger
 from deliveries.models import Delivery, Kind, Reason, State
 from scheduling import dispatch
 from scheduling.models import DeactivationReason, ScheduledExecution
@@ -311,3 +313,76 @@ def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
             cursor.execute("ALTER TABLE scheduling_scheduledexecution DROP CONSTRAINT never")
 
     assert rows_of(schedule) == []
+
+
+@pytest.mark.django_db
+def test_a_schedule_whose_url_is_none_does_not_stop_the_others() -> None:
+    """The API refuses such a URL; a shell or an import may have written it."""
+    broken = make_due(command=make_command(callback_url="example.com/hook"))
+    healthy = make_due()
+
+    dispatch_at(NOON)
+
+    assert [row.reason for row in rows_of(broken)] == [Reason.INVALID_SCHEDULE]
+    assert [row.state for row in rows_of(healthy)] == [State.PENDING]
+
+
+@pytest.mark.django_db
+def test_a_herd_with_large_payloads_is_taken_in_portions_that_memory_can_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    insert = ledger.insert
+
+    def weigh(rows: Sequence[ledger.NewRow], *, now: datetime) -> int:
+        sizes.append(sum(len(row.body) for row in rows))
+        return insert(rows, now=now)
+
+    monkeypatch.setattr(ledger, "insert", weigh)
+    command = make_command(callback_url=URL)
+    for _ in range(40):
+        make_due(command=command, payload={"text": "x" * 250_000})
+
+    assert dispatch_at(NOON) == 40
+
+    assert Delivery.objects.count() == 40
+    assert max(sizes) < 6_000_000
+
+
+@pytest.mark.django_db
+def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
+    late = make_due(
+        execution_frequency=1,
+        anchor_at=NOON - timedelta(minutes=10, seconds=1),
+        next_run_at=NOON - timedelta(minutes=10),
+        misfire_grace=3600,
+    )
+
+    with clock.replaced_by(lambda: NOON):
+        more, rows = dispatch.dispatch_batch(NOON)
+    assert (more, rows) == (True, 20)
+    dispatch_at(NOON)
+
+    assert len(rows_of(late)) == 601
+    assert {row.state for row in rows_of(late)} == {State.PENDING}
+
+
+@pytest.mark.django_db
+def test_a_command_that_is_no_longer_public_is_not_called_for_other_organizations() -> None:
+    command = make_command(callback_url=URL, is_public=False)
+    schedule = make_due(command=command, organization=make_organization())
+
+    dispatch_at(NOON)
+
+    assert [row.reason for row in rows_of(schedule)] == [Reason.COMMAND_INACTIVE]
+
+
+@pytest.mark.django_db
+def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
+    """Beat ticks by its own machine's clock; the database's decides."""
+    due = clock.now() + timedelta(milliseconds=60)
+    schedule = make_due(next_run_at=due, anchor_at=due - timedelta(minutes=1))
+
+    dispatch.dispatch_due()
+
+    assert [row.due_at for row in rows_of(schedule)] == [due]

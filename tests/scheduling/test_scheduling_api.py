@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 
 from commands_platform.lib import clock
+from commands_platform.lib.errors import NotFoundError
 from deliveries.models import Delivery, Reason, State
-from scheduling import dispatch
+from scheduling import dispatch, services
 from scheduling.models import ScheduledExecution
 from scheduling.serializers import EXPANSIONS
 from tests.api import ApiClient, Caller, make_caller
@@ -601,3 +602,27 @@ def test_two_changes_at_once_are_made_one_after_the_other(alice: ApiClient) -> N
 
     schedule.refresh_from_db()
     assert (schedule.name, schedule.repeats) == ("first", 5)
+
+
+def test_what_is_due_when_somebody_moves_is_left_to_the_dispatcher(alice: ApiClient) -> None:
+    with clock.replaced_by(lambda: NOW):
+        uuid = create(alice, cron="*/5 * * * *")
+    due = stored(uuid).next_run_at
+    later = NOW + timedelta(minutes=7)
+
+    with clock.replaced_by(lambda: later):
+        alice.caller.organization.timezone = "America/New_York"
+        alice.caller.organization.save(update_fields=["timezone"])
+        assert stored(uuid).next_run_at == due
+        dispatch.dispatch_due()
+
+    assert [row.due_at for row in Delivery.objects.of_source(stored(uuid).uuid)] == [due]
+
+
+@pytest.mark.parametrize("change", [services.delete_scheduled_execution, services.run_now, services.pause])
+def test_a_schedule_that_somebody_else_has_just_deleted_is_not_found(alice: ApiClient, change: Any) -> None:
+    schedule = stored(create(alice))
+    services.delete_scheduled_execution(schedule=schedule)
+
+    with pytest.raises(NotFoundError):
+        change(schedule=schedule)

@@ -50,7 +50,7 @@ def _check_text(options: dict[str, Any]) -> None:
             raise CommandError(f"--{option.removesuffix('_name').replace('_', '-')} must be UTF-8 text without NUL.")
 
 
-
+@transaction.atomic
 def _make(options: dict[str, Any]) -> dict[str, Any]:
     organization = _organization(options["organization"], options["timezone"])
     command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
