@@ -8,7 +8,7 @@ index knows, which makes them cheap (PostgreSQL's heap-only tuples).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -93,7 +93,7 @@ class NewRow:
     max_attempts: int | None = None
 
 
-_ROWS_AT_ONCE = 2_000
+_ROWS_AT_ONCE = 1_000
 _BODIES_AT_ONCE = 4 * 1024 * 1024
 
 # A slot that is already there stays as it is: however often it is found due, it is written once.
@@ -193,25 +193,26 @@ RETURNING d.id, d.state, d.kind
 """
 
 
-def insert(rows: Sequence[NewRow], *, now: datetime) -> int:
+def insert(rows: Iterable[NewRow], *, now: datetime) -> int:
     """Writes the rows; how many of them were new. The caller tells a sender, after its commit."""
     return sum(_insert(portion, now) for portion in _portions(rows))
 
 
-def _portions(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
-    """The rows in portions that a statement can take, whatever their bodies' length."""
-    begin = size = 0
-    for number, row in enumerate(rows):
+def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
+    """The rows in portions that a statement and its parameter can take, whatever their bodies' length."""
+    portion: list[NewRow] = []
+    size = 0
+    for row in rows:
+        portion.append(row)
         size += len(row.body)
-        if number - begin >= _ROWS_AT_ONCE or size > _BODIES_AT_ONCE:
-            if number > begin:
-                yield rows[begin:number]
-            begin, size = number, len(row.body)
-    if begin < len(rows):
-        yield rows[begin:]
+        if len(portion) == _ROWS_AT_ONCE or size >= _BODIES_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
-def _insert(rows: Sequence[NewRow], now: datetime) -> int:
+def _insert(rows: list[NewRow], now: datetime) -> int:
     default_attempts = len(settings.DELIVERY_RETRY_DELAYS) + 1
     with connection.cursor() as cursor:
         cursor.execute(

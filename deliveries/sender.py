@@ -143,7 +143,9 @@ class Sender:
             limit = len(self._idle) + self._config.window - waiting
             claims = self._claim_due(limit, but=crowded)
             run.more_may_be_due = len(claims) == limit
-            run.next_poll_at = now + _POLL_SECONDS
+            # A look that costs much, past the backlog of crowded origins, is taken less often.
+            ended = time.monotonic()
+            run.next_poll_at = ended + max(_POLL_SECONDS, 10 * (ended - now))
             self._take(run, claims)
         if now >= run.next_crowded_poll_at or not run.in_flight:
             run.next_crowded_poll_at = now + _POLL_SECONDS / 5

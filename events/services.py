@@ -36,10 +36,6 @@ USER_DEACTIVATED = "organization.user_deactivated"
 
 LARGEST_BODY = 64 * 1024
 
-# One statement takes this many rows, or this much text, at the most.
-_ROWS_AT_ONCE = 1000
-_TEXT_AT_ONCE = 4 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
@@ -124,11 +120,9 @@ def publish_all(occurrences: Sequence[Occurrence]) -> int:
     hooks = _hooks_by_organization(occurrences)
     if not hooks:
         return 0
-    written = 0
     with transaction.atomic(savepoint=False):
         now = clock.now()
-        for rows in _in_batches(_rows(occurrences, hooks)):
-            written += ledger.insert(rows, now=now)
+        written = ledger.insert(_rows(occurrences, hooks), now=now)
         if written:
             broker.send_hint_on_commit(deliver_pending)
     return written
@@ -226,19 +220,6 @@ def _callback_body(occurrence: Occurrence, hook: Hook, body: orjson.Fragment) ->
             "body": body,
         }
     ).decode()
-
-
-def _in_batches(rows: Iterator[NewRow]) -> Iterator[list[NewRow]]:
-    batch: list[NewRow] = []
-    text = 0
-    for row in rows:
-        batch.append(row)
-        text += len(row.body)
-        if len(batch) == _ROWS_AT_ONCE or text >= _TEXT_AT_ONCE:
-            yield batch
-            batch, text = [], 0
-    if batch:
-        yield batch
 
 
 def _failure(delivery: Delivery) -> Occurrence:

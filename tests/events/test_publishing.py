@@ -12,10 +12,8 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from standardwebhooks import Webhook
 
 from commands_platform.lib import clock
-from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.sender import process_sender
-from events import services
 from events.models import Hook
 from events.services import Occurrence, publish_all
 from organizations.models import Command, Organization, User
@@ -357,17 +355,6 @@ def test_many_rows_are_written_a_part_at_a_time(
 
     with django_assert_num_queries(5):
         assert publish_all([occurrence_in(alice.caller.organization) for _ in range(2001)]) == 2001
-
-
-def test_batches_end_at_a_thousand_rows_or_four_mebibytes() -> None:
-    def row(text: str) -> NewRow:
-        return NewRow(1, 1, None, Kind.EVENT, UUID(int=0), AT, body=text)
-
-    small = [len(batch) for batch in services._in_batches(row("x") for _ in range(2001))]
-    large = [len(batch) for batch in services._in_batches(row("x" * 2_500_000) for _ in range(5))]
-
-    assert small == [1000, 1000, 1]
-    assert large == [2, 2, 1]
 
 
 @pytest.mark.parametrize("name", ["platform.delivery.failed", "platform.anything", "platform"])

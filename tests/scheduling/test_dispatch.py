@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -334,7 +333,7 @@ def test_a_herd_with_large_payloads_is_taken_in_portions_that_memory_can_hold(
     sizes: list[int] = []
     insert = ledger.insert
 
-    def weigh(rows: Sequence[ledger.NewRow], *, now: datetime) -> int:
+    def weigh(rows: list[ledger.NewRow], *, now: datetime) -> int:
         sizes.append(sum(len(row.body) for row in rows))
         return insert(rows, now=now)
 
