@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --require-hashes --requirement
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 # Every check is a target of its own too: `make check-types`.
 CHECKS := lint format types imports migrations deploy schema production

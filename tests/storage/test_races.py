@@ -58,9 +58,8 @@ def wait_for_waiters(count: int) -> None:
         with connection.cursor() as cursor:
             # Inside a transaction the list of connections stays as it was first seen.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
+            # Not pg_stat_activity: within a transaction it does not change.
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0] >= count:
                 return
         time.sleep(0.01)
