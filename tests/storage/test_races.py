@@ -59,7 +59,7 @@ def wait_for_waiters(count: int) -> None:
             # Inside a transaction the list of connections stays as it was first seen.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             # Not pg_stat_activity: within a transaction it does not change.
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0] >= count:
                 return
         time.sleep(0.01)
