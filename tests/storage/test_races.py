@@ -56,8 +56,6 @@ def wait_for_waiters(count: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
-            # Inside a transaction the list of connections stays as it was first seen.
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
             # Not pg_stat_activity: within a transaction it does not change.
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0] >= count:
