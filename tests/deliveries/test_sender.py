@@ -24,6 +24,7 @@ from deliveries.sender import Sender, SenderSettings
 from deliveries.services import cancel_pending, redeliver
 from organizations.services import rotate_signing_secret
 from tests.factories import make_command, make_delivery, make_user
+from tests.locks import wait_for_waiters
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -636,21 +637,10 @@ def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
     threads[0].start()
     recorded.wait(10)
     threads[1].start()
-    wait_for_a_blocked_statement()
+    wait_for_waiters()
     go_on.set()
     for thread in threads:
         thread.join()
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
-
-
-def wait_for_a_blocked_statement() -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone() != (0,):
-                return
-        time.sleep(0.01)
-    raise AssertionError("Nothing waits for a lock.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import orjson
 import pytest
@@ -19,6 +18,7 @@ from organizations.models import User
 from tests.api import ApiClient, Caller, make_caller
 from tests.factories import make_delivery, make_organization, make_token, make_user
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_CONTENT_TYPES, HOSTILE_HEADER_VALUES
+from tests.locks import wait_for_waiters
 
 pytestmark = pytest.mark.django_db
 
@@ -183,13 +183,6 @@ def test_delete_cancels_what_has_not_been_sent_to_this_hook_and_nothing_else(ali
     assert Hook.objects.get() == other
 
 
-def waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        # Not pg_stat_activity: within a transaction it does not change.
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
-
-
 @pytest.mark.django_db(transaction=True)
 def test_of_two_first_requests_at_the_same_time_the_second_replaces_what_the_first_made(alice: ApiClient) -> None:
     token = read_token(alice.caller.token)
@@ -207,9 +200,7 @@ def test_of_two_first_requests_at_the_same_time_the_second_replaces_what_the_fir
     with transaction.atomic():
         first = services.register_hook(token=token, subscriptions=["first"], subscribed_objects=[])
         thread.start()
-        deadline = time.monotonic() + 20
-        while not waits_for_a_lock() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_waiters()
     thread.join()
 
     hook = Hook.objects.get()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from django.db import connection, transaction
 from storage import expiry
 from storage.models import Item
 from tests.api import ApiClient, ApiResponse
+from tests.locks import wait_for_waiters
 from tests.storage.calls import call, expire, put, read
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,19 +49,6 @@ def held(*keys: str) -> Iterator[None]:
     with transaction.atomic():
         assert len(Item.objects.select_for_update().filter(key__in=keys)) == len(keys)
         yield
-
-
-def wait_for_waiters(count: int) -> None:
-    """Returns once as many connections to the database wait for a lock."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            # Not pg_stat_activity: within a transaction it does not change.
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0] >= count:
-                return
-        time.sleep(0.01)
-    pytest.fail(f"Fewer than {count} connections came to wait.")
 
 
 def test_no_increment_is_lost(alice: ApiClient, threads: Threads) -> None:
