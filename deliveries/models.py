@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
@@ -153,8 +153,3 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
-
-    @property
-    def last_attempt(self) -> dict[str, Any] | None:
-        """The record of the latest attempt that came to an end."""
-        return self.attempts[-1] if self.attempts else None

@@ -316,18 +316,19 @@ class Sender:
 
     def _abandon(self, run: _Run, transfer: Transfer) -> None:
         """Ends it without an outcome: what became of it tells nothing of its receiver."""
-        self._multi.remove_handle(transfer.curl)
-        self._busy.discard(transfer)
-        self._idle.append(transfer)
-        run.in_flight -= 1
+        self._free(run, transfer)
         if transfer.claim is not None:
             self._origins.abandon(transfer.claim.origin)
 
-    def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
+    def _free(self, run: _Run, transfer: Transfer) -> None:
+        """Takes it out of flight, to be used again."""
         self._multi.remove_handle(transfer.curl)
         self._busy.discard(transfer)
         self._idle.append(transfer)
         run.in_flight -= 1
+
+    def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
+        self._free(run, transfer)
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
         result = transfer.result(errno)
@@ -416,9 +417,7 @@ class Sender:
         """Ends what is still in flight and returns every claim, so that another sender need not wait for the lease."""
         claims = [claim for queue in run.waiting.values() for claim in queue]
         for transfer in list(self._busy):
-            self._multi.remove_handle(transfer.curl)
-            self._busy.discard(transfer)
-            self._idle.append(transfer)
+            self._free(run, transfer)
             if transfer.claim is not None:
                 self._origins.abandon(transfer.claim.origin)
                 claims.append(transfer.claim)
