@@ -166,6 +166,9 @@ def _database() -> dict[str, Any]:
     database["HOST"] = options.pop("host", database.get("HOST", ""))
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
+    # Parameters travel beside the statement, and one that comes again and again is parsed and planned once.
+    options.setdefault("server_side_binding", True)
+    options.setdefault("prepare_threshold", 5)
     if not SERVES_PAGES:
         # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
         # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.

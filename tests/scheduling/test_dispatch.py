@@ -302,7 +302,8 @@ def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
     schedule = make_due()
     with connection.cursor() as cursor:
         cursor.execute(
-            "ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never CHECK (next_run_at <= %s)", [NOON]
+            "ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never"
+            f" CHECK (next_run_at <= '{NOON.isoformat()}')"
         )
     try:
         with pytest.raises(Exception, match="never"):
