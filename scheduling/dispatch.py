@@ -10,30 +10,25 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
-import orjson
 import structlog
 from django.conf import settings
-from django.db import DataError, connection, transaction
+from django.db import DataError, transaction
 
 from commands_platform.lib import broker, clock
-from commands_platform.lib.instants import format_instant
+from commands_platform.lib.statements import count_of
 from deliveries import ledger
 from deliveries.address_guard import origin_of
 from deliveries.ledger import NewRow
-from deliveries.models import Delivery, Kind, Reason
+from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
-from scheduling.models import (
-    FOREVER,
-    DeactivationReason,
-    MisfirePolicy,
-    ScheduledExecution,
-    TimezoneType,
-    recurrence_of,
-)
+from scheduling.due import DueSchedule, Slot, claim_due, insert_slots, skipped_row
+from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
 logger = structlog.get_logger(__name__)
@@ -47,115 +42,28 @@ _BATCH_BYTES = 4 * 1024 * 1024
 # What one schedule that is late may fire in one pass; the next pass goes on with it, after the others.
 _SLOTS_IN_A_PASS = 20
 
-_CLAIM = """
-WITH due AS (
-    SELECT id, next_run_at, octet_length(payload) AS size FROM scheduling_scheduledexecution
-    WHERE is_active AND next_run_at <= %(now)s
-    ORDER BY next_run_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-), held AS (
-    SELECT id, sum(size) OVER (ORDER BY next_run_at, id) - size AS before FROM due
-)
-SELECT s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
-       s.payload, s.callback_url, s.timezone_type, s.timezone, s.anchor_at, s.next_run_at, s.ends_at,
-       s.misfire_policy, s.misfire_grace, s.skip_overlapping, s.timeout, s.max_attempts, s.headers,
-       s.organization_id, s.command_id, s.owner_id,
-       o.uuid, o.timezone, o.is_active, c.uuid, c.name, c.callback_url, c.is_active AND co.is_active,
-       c.organization_id = s.organization_id OR c.is_public, u.uuid, u.full_name, u.timezone, u.is_active
-FROM held
-JOIN scheduling_scheduledexecution s ON s.id = held.id AND held.before < %(bytes)s
-JOIN organizations_organization o ON o.id = s.organization_id
-JOIN organizations_command c ON c.id = s.command_id
-JOIN organizations_organization co ON co.id = c.organization_id
-LEFT JOIN organizations_user u ON u.id = s.owner_id
-ORDER BY s.next_run_at, s.id
-"""
-
 _ADVANCE = """
-UPDATE scheduling_scheduledexecution s
-SET next_run_at = v.next_run_at, repeats = v.repeats, is_active = v.is_active, deactivation_reason = v.reason,
-    updated_at = CASE WHEN v.is_active THEN s.updated_at ELSE %(now)s END
-FROM json_to_recordset(%(schedules)s::json) AS v(
-    id bigint, next_run_at timestamptz, repeats int, is_active bool, reason text
-)
+UPDATE scheduling_scheduledexecution s SET next_run_at = v.next_run_at, repeats = v.repeats
+FROM unnest(%(ids)b::bigint[], %(next_run_at)b::timestamptz[], %(repeats)b::int[]) AS v(id, next_run_at, repeats)
 WHERE s.id = v.id
 """
 
-
-@dataclass(frozen=True, slots=True)
-class DueSchedule:
-    """A schedule that is due, with what its callback tells of its organization, command and user."""
-
-    id: int
-    uuid: UUID
-    name: str
-    cron: str
-    cron_seconds: bool
-    dst_gap: str
-    dst_overlap: str
-    execution_frequency: int
-    repeats: int
-    payload: str
-    own_callback_url: str
-    timezone_type: str
-    own_timezone: str
-    anchor_at: datetime
-    next_run_at: datetime
-    ends_at: datetime | None
-    misfire_policy: str
-    misfire_grace: int
-    skip_overlapping: bool
-    timeout: int | None
-    max_attempts: int | None
-    headers: str
-    organization_id: int
-    command_id: int
-    owner_id: int | None
-    organization_uuid: UUID
-    organization_timezone: str
-    organization_is_active: bool
-    command_uuid: UUID
-    command_name: str
-    command_callback_url: str
-    command_is_active: bool
-    command_may_act: bool
-    user_uuid: UUID | None
-    user_full_name: str | None
-    user_timezone: str | None
-    user_is_active: bool | None
-
-    @property
-    def callback_url(self) -> str:
-        return self.own_callback_url or self.command_callback_url
-
-    @property
-    def zone(self) -> str:
-        if self.timezone_type == TimezoneType.CUSTOM:
-            return self.own_timezone
-        if self.timezone_type == TimezoneType.USER and self.user_timezone:
-            return self.user_timezone
-        return self.organization_timezone
-
-    def reason_to_skip(self) -> Reason | None:
-        """Why a due slot of this schedule cannot be sent, if so."""
-        if not self.organization_is_active:
-            return Reason.ORGANIZATION_INACTIVE
-        # A command that is no longer public acts for its own organization alone.
-        if not (self.command_is_active and self.command_may_act):
-            return Reason.COMMAND_INACTIVE
-        if self.owner_id is not None and not self.user_is_active:
-            return Reason.USER_INACTIVE
-        if not self.callback_url:
-            return Reason.NO_CALLBACK_URL
-        return None
+_END = """
+UPDATE scheduling_scheduledexecution s
+SET is_active = false, next_run_at = NULL, repeats = v.repeats, deactivation_reason = v.reason, updated_at = %(now)s
+FROM unnest(%(ids)b::bigint[], %(repeats)b::int[], %(reasons)b::text[]) AS v(id, repeats, reason)
+WHERE s.id = v.id
+"""
 
 
 @dataclass(slots=True)
 class _Batch:
     """What one transaction writes."""
 
-    rows: list[NewRow] = field(default_factory=list)
-    advanced: list[tuple[int, datetime | None, int, bool, str]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    skipped: list[NewRow] = field(default_factory=list)
+    advanced: list[tuple[int, datetime, int]] = field(default_factory=list)
+    ended: list[tuple[int, int, DeactivationReason]] = field(default_factory=list)
     completed: list[DueSchedule] = field(default_factory=list)
     invalid: list[DueSchedule] = field(default_factory=list)
     still_late: bool = False
@@ -197,9 +105,7 @@ def _await_what_is_nearly_due() -> bool:
 @transaction.atomic
 def dispatch_batch(now: datetime) -> tuple[bool, int]:
     """One batch; whether there may be more, and how many rows were written."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": now, "limit": settings.DISPATCH_BATCH, "bytes": _BATCH_BYTES})
-        schedules = [DueSchedule(*row) for row in cursor.fetchall()]
+    schedules = claim_due(now=now, limit=settings.DISPATCH_BATCH, most_bytes=_BATCH_BYTES)
     if not schedules:
         return False, 0
     unfinished = _with_unfinished_runs(schedules)
@@ -213,19 +119,20 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
             _deactivate_invalid(batch, schedule)
         else:
             _apply(batch, schedule, plan, now)
-    ledger.insert(batch.rows, now=now)
+    insert_slots(batch.slots, now=now)
+    ledger.insert(batch.skipped, now=now)
     _advance(batch, now)
     _publish(batch, now)
-    is_large = sum(len(schedule.payload) for schedule in schedules) >= _BATCH_BYTES // 4
+    is_large = sum(schedule.payload_bytes for schedule in schedules) >= _BATCH_BYTES // 4
     full = is_large or len(schedules) == settings.DISPATCH_BATCH
-    return full or batch.still_late, len(batch.rows)
+    return full or batch.still_late, len(batch.slots) + len(batch.skipped)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What becomes of one due schedule: its rows, its next run (None: it is completed), and the repeats left."""
 
-    rows: list[NewRow]
+    slots: list[Slot]
+    skipped: list[NewRow]
     following: datetime | None
     repeats: int
 
@@ -235,47 +142,56 @@ def _plan(schedule: DueSchedule, now: datetime, *, has_unfinished_run: bool) -> 
     recurrence = recurrence_of(schedule, zone=schedule.zone)
     first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
     end = now if schedule.ends_at is None else min(now, schedule.ends_at)
-    rows: list[NewRow] = []
+    skipped: list[NewRow] = []
     if now - first <= grace:
         fire = [first, *islice(slots(recurrence, after=first, until=end), _SLOTS_IN_A_PASS - 1)]
     elif schedule.misfire_policy == MisfirePolicy.SKIP:
         passed = missed(recurrence, first=first, now=max(first, min(end, now - grace)))
-        return _finish_plan(schedule, recurrence, [_missed_row(schedule, first, passed)], after=passed.latest, fired=0)
+        following = _following(schedule, recurrence, passed.latest)
+        return _Plan([], [_missed_row(schedule, first, passed)], following, schedule.repeats)
     elif schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
-        skipped, fire = _latest_slots(recurrence, first, end, MOST_MISFIRES)
-        rows.extend([_missed_row(schedule, first, skipped)] if skipped else [])
+        older, fire = _latest_slots(recurrence, first, end, MOST_MISFIRES)
+        skipped.extend([_missed_row(schedule, first, older)] if older else [])
     else:
         passed = missed(recurrence, first=first, now=end)
         if passed.earlier_count:
-            rows.append(
+            skipped.append(
                 skipped_row(schedule, first, Reason.MISSED, last_due_at=passed.earlier_last, count=passed.earlier_count)
             )
         fire = [passed.latest]
-    skip = schedule.reason_to_skip()
+    reason = Reason(schedule.skip) if schedule.skip else None
     # Not "ends_at + grace": that may lie beyond the calendar.
     if schedule.ends_at is not None and now - schedule.ends_at > grace:
-        skip = skip or Reason.OUTSIDE_WINDOW
+        reason = reason or Reason.OUTSIDE_WINDOW
     if schedule.skip_overlapping and has_unfinished_run:
-        skip = skip or Reason.OVERLAP
+        reason = reason or Reason.OVERLAP
     # Those beyond what one pass may hold are found late by the next pass.
-    fire = fire[: max(1, min(_SLOTS_IN_A_PASS, _BATCH_BYTES // len(schedule.payload)))]
+    fire = fire[: max(1, min(_SLOTS_IN_A_PASS, _BATCH_BYTES // schedule.payload_bytes))]
     if schedule.repeats != FOREVER:
         fire = fire[: schedule.repeats]
-    sent = [] if skip else fire[:1] if schedule.skip_overlapping else fire
-    rows.extend(pending_row(schedule, slot) for slot in sent)
+    sent = [] if reason else fire[:1] if schedule.skip_overlapping else fire
     # Of several that are due together, the first is not finished while the others are.
-    rows.extend(skipped_row(schedule, slot, skip or Reason.OVERLAP) for slot in fire[len(sent) :])
-    return _finish_plan(schedule, recurrence, rows, after=fire[-1], fired=len(sent))
+    skipped.extend(skipped_row(schedule, slot, reason or Reason.OVERLAP) for slot in fire[len(sent) :])
+    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - len(sent)
+    following = _following(schedule, recurrence, fire[-1]) if repeats else None
+    return _Plan(_slots_to(schedule, sent), skipped, following, repeats)
 
 
-def _finish_plan(
-    schedule: DueSchedule, recurrence: Recurrence, rows: list[NewRow], *, after: datetime, fired: int
-) -> _Plan:
-    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - fired
-    following = next_slot(recurrence, after=after) if repeats != 0 else None
+def _slots_to(schedule: DueSchedule, due_at: Sequence[datetime]) -> list[Slot]:
+    if not due_at:
+        return []
+    origin = _origin_of(schedule.callback_url)
+    return [Slot(schedule.id, slot, origin) for slot in due_at]
+
+
+_origin_of = lru_cache(maxsize=4096)(origin_of)
+
+
+def _following(schedule: DueSchedule, recurrence: Recurrence, after: datetime) -> datetime | None:
+    following = next_slot(recurrence, after=after)
     if following is not None and schedule.ends_at is not None and following > schedule.ends_at:
-        following = None
-    return _Plan(rows, following, repeats)
+        return None
+    return following
 
 
 def _latest_slots(
@@ -302,12 +218,13 @@ def _missed_row(schedule: DueSchedule, first: datetime, passed: Missed) -> NewRo
 
 
 def _apply(batch: _Batch, schedule: DueSchedule, plan: _Plan, now: datetime) -> None:
-    batch.rows.extend(plan.rows)
+    batch.slots.extend(plan.slots)
+    batch.skipped.extend(plan.skipped)
     if plan.following is None:
-        batch.advanced.append((schedule.id, None, plan.repeats, False, DeactivationReason.COMPLETED))
+        batch.ended.append((schedule.id, plan.repeats, DeactivationReason.COMPLETED))
         batch.completed.append(schedule)
     else:
-        batch.advanced.append((schedule.id, plan.following, plan.repeats, True, ""))
+        batch.advanced.append((schedule.id, plan.following, plan.repeats))
         batch.still_late = batch.still_late or plan.following <= now
 
 
@@ -321,72 +238,18 @@ def _with_unfinished_runs(schedules: Sequence[DueSchedule]) -> set[UUID]:
 
 
 def _deactivate_invalid(batch: _Batch, schedule: DueSchedule) -> None:
-    batch.rows.append(skipped_row(schedule, schedule.next_run_at, Reason.INVALID_SCHEDULE))
-    batch.advanced.append((schedule.id, None, schedule.repeats, False, DeactivationReason.INVALID))
+    batch.skipped.append(skipped_row(schedule, schedule.next_run_at, Reason.INVALID_SCHEDULE))
+    batch.ended.append((schedule.id, schedule.repeats, DeactivationReason.INVALID))
     batch.invalid.append(schedule)
 
 
-def pending_row(schedule: DueSchedule, due_at: datetime, *, kind: Kind = Kind.SCHEDULED) -> NewRow:
-    """The ledger row of a slot that is to be sent."""
-    return NewRow(
-        organization_id=schedule.organization_id,
-        command_id=schedule.command_id,
-        user_id=schedule.owner_id,
-        kind=kind,
-        source_uuid=schedule.uuid,
-        due_at=due_at,
-        url=schedule.callback_url,
-        origin=origin_of(schedule.callback_url),
-        body=callback_body(schedule, due_at),
-        headers="" if schedule.headers == "{}" else schedule.headers,
-        timeout=schedule.timeout,
-        max_attempts=schedule.max_attempts,
-    )
-
-
-def skipped_row(
-    schedule: DueSchedule, due_at: datetime, reason: Reason, *, last_due_at: datetime | None = None, count: int = 1
-) -> NewRow:
-    """The ledger row of a slot that is not sent, or of a run of `count` of them up to `last_due_at`."""
-    return NewRow(
-        organization_id=schedule.organization_id,
-        command_id=schedule.command_id,
-        user_id=schedule.owner_id,
-        kind=Kind.SCHEDULED,
-        source_uuid=schedule.uuid,
-        due_at=due_at,
-        skipped=reason,
-        last_due_at=last_due_at if count > 1 else None,
-        slot_count=count,
-    )
-
-
-def callback_body(schedule: DueSchedule, due_at: datetime) -> str:
-    """The callback's body as it is stored: without the token and the attempt's number, which each sending fills in."""
-    due = format_instant(due_at)
-    return orjson.dumps(
-        {
-            "intent": schedule.command_name,
-            "query": "",
-            "event_timestamp": due,
-            "organization_uuid": schedule.organization_uuid,
-            "user_uuid": schedule.user_uuid,
-            "user_full_name": schedule.user_full_name,
-            "command_uuid": schedule.command_uuid,
-            "exchange_token": None,
-            "payload": orjson.Fragment(schedule.payload),
-            "scheduled_execution": {"uuid": schedule.uuid, "name": schedule.name, "due_at": due, "attempt": 0},
-        }
-    ).decode()
-
-
 def _advance(batch: _Batch, now: datetime) -> None:
-    schedules = [
-        {"id": id_, "next_run_at": following, "repeats": repeats, "is_active": is_active, "reason": reason}
-        for id_, following, repeats, is_active, reason in batch.advanced
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE, {"now": now, "schedules": ledger.json_rows(schedules)})
+    if batch.advanced:
+        ids, following, repeats = zip(*batch.advanced, strict=True)
+        count_of(_ADVANCE, {"ids": list(ids), "next_run_at": list(following), "repeats": list(repeats)})
+    if batch.ended:
+        ids, repeats, reasons = zip(*batch.ended, strict=True)
+        count_of(_END, {"ids": list(ids), "repeats": list(repeats), "reasons": list(reasons), "now": now})
 
 
 def _publish(batch: _Batch, now: datetime) -> None:

@@ -66,10 +66,13 @@ class ScheduledExecution(models.Model):
     """A call that is made once, periodically, or by a cron expression."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="scheduled_executions")
-    command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="scheduled_executions")
+    # Each run of a schedule writes an entry in each of its indexes, so only what is searched by has one.
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="scheduled_executions", db_index=False
+    )
+    command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="scheduled_executions", db_index=False)
     owner = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, related_name="scheduled_executions",
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="scheduled_executions", db_index=False,
         help_text="Whom it runs as; empty: the command and the organization alone.",
     )  # fmt: skip
     name = models.CharField(max_length=255)
@@ -138,6 +141,12 @@ class ScheduledExecution(models.Model):
         indexes = [
             # The dispatchers' scan of what is due; its cost does not grow with the number of schedules stored.
             models.Index(fields=["next_run_at"], name="scheduling_schedule_due", condition=Q(is_active=True)),
+            # The lists of callers, newest first.
+            models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
+            # Those that move with their user's zone.
+            models.Index(
+                fields=["owner"], name="scheduling_schedule_owner", condition=Q(timezone_type="user_timezone")
+            ),
         ]
 
     def __str__(self) -> str:

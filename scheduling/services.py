@@ -18,6 +18,7 @@ from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
+from deliveries.address_guard import origin_of
 from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
 from deliveries.ledger import NewRow
@@ -26,7 +27,7 @@ from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from events import services as events
 from organizations.models import Command, Organization, User
-from scheduling.dispatch import DueSchedule, pending_row, skipped_row
+from scheduling.due import Slot, due_view, insert_slots, skipped_row
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
@@ -162,12 +163,11 @@ def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
 def run_now(*, schedule: ScheduledExecution) -> None:
     """One extra run, at once, that takes none of the repeats. Raises InvalidInputError where nothing can be called."""
     schedule = _locked(schedule)
-    due = due_schedule_of(schedule)
-    reason = due.reason_to_skip()
-    if reason is not None:
-        raise InvalidInputError(f"It cannot run: {reason.label}.")
+    due = due_view(schedule.pk)
+    if due.skip:
+        raise InvalidInputError(f"It cannot run: {Reason(due.skip).label}.")
     now = clock.now()
-    ledger.insert([pending_row(due, now, kind=Kind.MANUAL)], now=now)
+    insert_slots([Slot(due.id, now, origin_of(due.callback_url))], now=now, kind=Kind.MANUAL)
     broker.send_hint_on_commit(deliver_pending)
 
 
@@ -276,50 +276,6 @@ def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) ->
     success = rows.filter(state=State.DELIVERED).order_by("-due_at").values_list("due_at", flat=True).first()
     failed = rows.filter(state=State.FAILED)
     return failed.filter(due_at__gt=success).count() if success else failed.count()
-
-
-def due_schedule_of(schedule: ScheduledExecution) -> DueSchedule:
-    """The dispatcher's view of one schedule."""
-    organization, command, owner = schedule.organization, schedule.command, schedule.owner
-    return DueSchedule(
-        id=schedule.pk,
-        uuid=schedule.uuid,
-        name=schedule.name,
-        cron=schedule.cron,
-        cron_seconds=schedule.cron_seconds,
-        dst_gap=schedule.dst_gap,
-        dst_overlap=schedule.dst_overlap,
-        execution_frequency=schedule.execution_frequency,
-        repeats=schedule.repeats,
-        payload=orjson.dumps(schedule.payload).decode(),
-        own_callback_url=schedule.callback_url,
-        timezone_type=schedule.timezone_type,
-        own_timezone=schedule.timezone,
-        anchor_at=schedule.anchor_at,
-        next_run_at=schedule.next_run_at or schedule.anchor_at,
-        ends_at=schedule.ends_at,
-        misfire_policy=schedule.misfire_policy,
-        misfire_grace=schedule.misfire_grace,
-        skip_overlapping=schedule.skip_overlapping,
-        timeout=schedule.timeout,
-        max_attempts=schedule.max_attempts,
-        headers=orjson.dumps(schedule.headers).decode(),
-        organization_id=organization.pk,
-        command_id=command.pk,
-        owner_id=owner.pk if owner else None,
-        organization_uuid=organization.uuid,
-        organization_timezone=organization.timezone,
-        organization_is_active=organization.is_active,
-        command_uuid=command.uuid,
-        command_name=command.name,
-        command_callback_url=command.callback_url,
-        command_is_active=command.is_active and command.organization.is_active,
-        command_may_act=command.is_public or command.organization_id == schedule.organization_id,
-        user_uuid=owner.uuid if owner else None,
-        user_full_name=owner.full_name if owner else None,
-        user_timezone=owner.timezone if owner else None,
-        user_is_active=owner.is_active if owner else None,
-    )
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
@@ -517,7 +473,7 @@ class _Passed:
     count: int
 
     def row_of(self, schedule: ScheduledExecution, reason: Reason) -> NewRow:
-        return skipped_row(due_schedule_of(schedule), self.first, reason, last_due_at=self.last, count=self.count)
+        return skipped_row(schedule, self.first, reason, last_due_at=self.last, count=self.count)
 
 
 def _passed_slots(schedule: ScheduledExecution, now: datetime) -> _Passed | None:

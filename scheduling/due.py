@@ -1,0 +1,186 @@
+"""What is due, and its rows in the ledger, in SQL: payloads go from schedules to the ledger inside the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from django.conf import settings
+
+from commands_platform.lib.identifiers import new_ledger_id
+from commands_platform.lib.instants import format_instant
+from commands_platform.lib.statements import count_of, rows_of
+from deliveries.ledger import NewRow
+from deliveries.models import Kind, Reason
+
+_PARTIES = """
+JOIN organizations_organization o ON o.id = s.organization_id
+JOIN organizations_command c ON c.id = s.command_id
+JOIN organizations_organization co ON co.id = c.organization_id
+LEFT JOIN organizations_user u ON u.id = s.owner_id
+"""
+_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
+
+# A command that is no longer public acts for its own organization alone.
+_COLUMNS = f"""
+s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
+octet_length(s.payload), {_URL},
+CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
+    WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END,
+s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.skip_overlapping,
+s.organization_id, s.command_id, s.owner_id,
+CASE WHEN NOT o.is_active THEN 'organization_inactive'
+    WHEN NOT (c.is_active AND co.is_active AND (c.is_public OR c.organization_id = s.organization_id))
+        THEN 'command_inactive'
+    WHEN NOT u.is_active THEN 'user_inactive'
+    WHEN {_URL} = '' THEN 'no_callback_url'
+    ELSE '' END
+"""
+
+_CLAIM = f"""
+WITH due AS (
+    SELECT id, next_run_at, octet_length(payload) AS size FROM scheduling_scheduledexecution
+    WHERE is_active AND next_run_at <= %(now)s
+    ORDER BY next_run_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), held AS (
+    SELECT id, sum(size) OVER (ORDER BY next_run_at, id) - size AS before FROM due
+)
+SELECT {_COLUMNS}
+FROM held JOIN scheduling_scheduledexecution s ON s.id = held.id AND held.before < %(bytes)s
+{_PARTIES}
+ORDER BY s.next_run_at, s.id
+"""
+
+_VIEW = f"SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES} WHERE s.id = %(id)s"
+
+# The body lacks the token and the attempt's number, which each sending fills in. A slot that is already there stays as
+# it is: however often it is found due, it is written once.
+_INSERT = f"""
+INSERT INTO deliveries_delivery (
+    id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
+    origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at
+)
+SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', v.due_at, 1, 'pending', '', {_URL},
+       v.origin, CASE s.headers WHEN '{{}}' THEN '' ELSE s.headers END, s.timeout,
+       concat(
+           '{{"intent":', to_json(c.name), ',"query":"","event_timestamp":"', v.due,
+           '","organization_uuid":"', o.uuid,
+           '","user_uuid":', COALESCE(to_json(u.uuid), 'null'),
+           ',"user_full_name":', COALESCE(to_json(u.full_name), 'null'),
+           ',"command_uuid":"', c.uuid,
+           '","exchange_token":null,"payload":', s.payload,
+           ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
+           ',"due_at":"', v.due, '","attempt":0}}}}'
+       ),
+       0, COALESCE(s.max_attempts, %(max_attempts)s), v.due_at, %(expires)s, '[]', %(now)s
+FROM unnest(
+    %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(origins)b::text[]
+) AS v(id, schedule_id, due_at, due, origin)
+JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
+{_PARTIES}
+ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
+"""
+
+
+class DueSchedule(NamedTuple):
+    """What decides on the slots of a schedule: its own columns, and those of whom it is for."""
+
+    id: int
+    uuid: UUID
+    name: str
+    cron: str
+    cron_seconds: bool
+    dst_gap: str
+    dst_overlap: str
+    execution_frequency: int
+    repeats: int
+    payload_bytes: int
+    callback_url: str
+    zone: str
+    anchor_at: datetime
+    next_run_at: datetime
+    ends_at: datetime | None
+    misfire_policy: str
+    misfire_grace: int
+    skip_overlapping: bool
+    organization_id: int
+    command_id: int
+    owner_id: int | None
+    skip: str
+    """The Reason why none of its slots can be sent now; empty where they can."""
+
+
+class Slot(NamedTuple):
+    """One due time of a schedule that is to be sent, and to whom."""
+
+    schedule_id: int
+    due_at: datetime
+    origin: str
+
+
+class _Owned(Protocol):
+    @property
+    def uuid(self) -> UUID: ...
+    @property
+    def organization_id(self) -> int: ...
+    @property
+    def command_id(self) -> int: ...
+    @property
+    def owner_id(self) -> int | None: ...
+
+
+def claim_due(*, now: datetime, limit: int, most_bytes: int) -> list[DueSchedule]:
+    """The schedules that are due, oldest first, locked; no more of them once their payloads fill `most_bytes`."""
+    return [DueSchedule._make(row) for row in rows_of(_CLAIM, {"now": now, "limit": limit, "bytes": most_bytes})]
+
+
+def due_view(pk: int) -> DueSchedule:
+    """One schedule as the dispatcher sees it, due or not."""
+    (row,) = rows_of(_VIEW, {"id": pk})
+    return DueSchedule._make(row)
+
+
+def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED) -> int:
+    """Writes the ledger's rows of slots that are to be sent; how many of them were new."""
+    if not slots:
+        return 0
+    schedules, due_at, origins = zip(*slots, strict=True)
+    return count_of(
+        _INSERT,
+        {
+            "ids": [new_ledger_id() for _ in slots],
+            "schedules": list(schedules),
+            "due_at": list(due_at),
+            "due": [_formatted(instant) for instant in due_at],
+            "origins": list(origins),
+            "kind": kind,
+            "max_attempts": len(settings.DELIVERY_RETRY_DELAYS) + 1,
+            "expires": now + settings.DELIVERY_EXPIRES_AFTER,
+            "now": now,
+        },
+    )
+
+
+# A herd is due at one instant.
+_formatted = lru_cache(maxsize=256)(format_instant)
+
+
+def skipped_row(
+    schedule: _Owned, due_at: datetime, reason: Reason, *, last_due_at: datetime | None = None, count: int = 1
+) -> NewRow:
+    """The ledger row of a slot that is not sent, or of a run of `count` of them up to `last_due_at`."""
+    return NewRow(
+        organization_id=schedule.organization_id,
+        command_id=schedule.command_id,
+        user_id=schedule.owner_id,
+        kind=Kind.SCHEDULED,
+        source_uuid=schedule.uuid,
+        due_at=due_at,
+        skipped=reason,
+        last_due_at=last_due_at if count > 1 else None,
+        slot_count=count,
+    )
