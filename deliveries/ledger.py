@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
@@ -20,12 +21,12 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.identifiers import new_ledger_id
+from commands_platform.lib.statements import rows_of
 from deliveries.models import Kind, Reason, State
 from deliveries.signals import deliveries_failed
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFacts:
+class CommandFacts(NamedTuple):
     """What a callback needs to know of its command."""
 
     id: int
@@ -34,12 +35,10 @@ class CommandFacts:
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One delivery that this process holds until its lease ends, with all that is needed to send it."""
 
     id: UUID
-    lease: UUID
     kind: str
     reason: str
     url: str
@@ -50,16 +49,17 @@ class Claim:
     attempt: int
     max_attempts: int
     attempts_before: int
-    command: CommandFacts
     user_id: int | None
     user_token_generation: int
-    skip: Reason | None
+    lateness: timedelta
+    skip: str
+    """The Reason why it cannot be sent now; empty where it can."""
+    command: CommandFacts
+    lease: UUID
     held_since: float
-    lateness: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt ended: the row's next state, and the attempt's own record (None where nothing was sent)."""
 
     id: UUID
@@ -93,6 +93,7 @@ class NewRow:
     max_attempts: int | None = None
 
 
+_EVER = timedelta(days=100_000)
 _ROWS_AT_ONCE = 1_000
 _BODIES_AT_ONCE = 4 * 1024 * 1024
 
@@ -115,29 +116,50 @@ FROM json_to_recordset(%(rows)s::json) AS v(
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
+# The database's clock, where no other one replaces it.
+_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
+
+_OLDEST = """
+SELECT id, next_attempt_at FROM deliveries_delivery
+WHERE state = 'pending' AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
+  AND (lease IS NULL OR leased_until <= {now})
+ORDER BY next_attempt_at LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+"""
+
+# Each origin's by itself, along an index of its own: past the backlog of one there is a short way to the next.
+_OLDEST_OF_EACH = """
+SELECT oldest.id, oldest.next_attempt_at FROM unnest(%(origins)b::text[], %(limits)b::int[]) AS lane(origin, most),
+LATERAL (
+    SELECT id, next_attempt_at FROM deliveries_delivery
+    WHERE state = 'pending' AND origin = lane.origin AND next_attempt_at <= {now}
+      AND next_attempt_at > {now} - %(no_later_than)s AND (lease IS NULL OR leased_until <= {now})
+    ORDER BY next_attempt_at LIMIT lane.most
+    FOR UPDATE SKIP LOCKED
+) oldest
+LIMIT %(limit)s
+"""
+
 # The joins are outer ones: a row whose command is gone must come back to be ended, not vanish until its lease is over.
 _CLAIM = """
-WITH due AS (
-    SELECT id, next_attempt_at FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND next_attempt_at > %(since)s
-      AND (lease IS NULL OR leased_until <= %(now)s) AND {which}
-    ORDER BY next_attempt_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-), claimed AS (
+WITH due AS ({due}), claimed AS (
     UPDATE deliveries_delivery d
-    SET leased_until = %(lease_ends)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
+    SET leased_until = {now} + %(lease_for)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
     FROM due WHERE d.id = due.id
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, d.attempt_count, d.max_attempts,
               d.attempts_before,
               due.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
-       claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.attempts_before, claimed.command_id,
-       claimed.user_id, %(now)s - claimed.next_attempt_at,
-       c.token_generation, c.signing_secret,
-       CASE WHEN c.previous_secret_expires_at > %(now)s THEN c.previous_signing_secret END, c.signature,
-       c.is_active AND co.is_active AND o.is_active AND (c.is_public OR c.organization_id = claimed.organization_id),
-       u.token_generation, u.is_active AND uo.is_active
+       claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.attempts_before, claimed.user_id,
+       COALESCE(u.token_generation, 0), {now} - claimed.next_attempt_at,
+       CASE WHEN (c.is_active AND co.is_active AND o.is_active
+                  AND (c.is_public OR c.organization_id = claimed.organization_id)) IS NOT TRUE
+                THEN 'command_inactive'
+            WHEN claimed.user_id IS NOT NULL AND (u.is_active AND uo.is_active) IS NOT TRUE THEN 'user_inactive'
+            ELSE '' END,
+       claimed.command_id, COALESCE(c.token_generation, 0), c.signing_secret,
+       CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END, COALESCE(c.signature, '')
 FROM claimed
 LEFT JOIN organizations_organization o ON o.id = claimed.organization_id
 LEFT JOIN organizations_command c ON c.id = claimed.command_id
@@ -146,22 +168,37 @@ LEFT JOIN organizations_user u ON u.id = claimed.user_id
 LEFT JOIN organizations_organization uo ON uo.id = u.organization_id
 ORDER BY claimed.next_attempt_at, claimed.id
 """
-_CLAIM_BUT = _CLAIM.format(which="origin <> ALL(%(origins)s)")
-_CLAIM_OF = _CLAIM.format(which="origin = ANY(%(origins)s)")
+_CLAIM_OLDEST = _CLAIM.replace("{due}", _OLDEST).format(now=_NOW)
+_CLAIM_OF_EACH = _CLAIM.replace("{due}", _OLDEST_OF_EACH).format(now=_NOW)
+
+# One probe of the index for each origin, whatever is due for it.
+_ORIGINS = """
+WITH RECURSIVE lanes AS (
+    SELECT %(after)s::text AS origin, 0 AS number
+    UNION ALL
+    SELECT (
+        SELECT d.origin FROM deliveries_delivery d WHERE d.state = 'pending' AND d.origin > lanes.origin
+        ORDER BY d.origin LIMIT 1
+    ), number + 1
+    FROM lanes WHERE origin IS NOT NULL AND number < %(limit)s
+)
+SELECT origin FROM lanes WHERE origin IS NOT NULL AND number > 0
+"""
 
 # A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
-_RECORD = """
+_RECORD = f"""
 UPDATE deliveries_delivery d
 SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' ELSE v.state END,
     reason = CASE WHEN v.state = 'delivered' THEN '' WHEN v.state = 'pending' THEN d.reason ELSE v.reason END,
-    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN v.next_attempt_at END,
-    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE %(now)s END,
+    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN {_NOW} + v.retry_in END,
+    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE {_NOW} END,
     lease = NULL, leased_until = NULL,
     last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
-    attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt END
-FROM json_to_recordset(%(outcomes)s::json) AS v(
-    id uuid, lease uuid, state text, reason text, next_attempt_at timestamptz, status smallint, attempt jsonb
-)
+    attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt::jsonb END
+FROM unnest(
+    %(ids)b::uuid[], %(leases)b::uuid[], %(states)b::text[], %(reasons)b::text[], %(retry_in)b::interval[],
+    %(statuses)b::smallint[], %(attempts)b::text[]
+) AS v(id, lease, state, reason, retry_in, status, attempt)
 WHERE d.id = v.id AND d.lease = v.lease
 RETURNING d.id, d.state, d.kind
 """
@@ -255,104 +292,59 @@ def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
 
 
 def claim_due(
-    *,
-    limit: int,
-    lease: timedelta,
-    but: Sequence[str] = (),
-    origin: str | None = None,
-    no_later_than: timedelta | None = None,
+    *, limit: int, lease: timedelta, of: Mapping[str, int] | None = None, no_later_than: timedelta | None = None
 ) -> list[Claim]:
     """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends.
 
-    Those of `origin` alone where one is given, else those of all origins but those in `but`; with `no_later_than` only
-    those that are due for less long than that.
+    `of` names the only origins whose deliveries are asked for, and how many of each; with `no_later_than` only those
+    that have been due for less long than that.
     """
     # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
-    held_since = time.monotonic()
-    now, token = clock.now(), uuid4()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM_BUT if origin is None else _CLAIM_OF,
-            {
-                "now": now,
-                "since": "-infinity" if no_later_than is None else now - no_later_than,
-                "limit": limit,
-                "lease_ends": now + lease,
-                "lease": token,
-                "origins": list(but) if origin is None else [origin],
-            },
-        )
-        rows = cursor.fetchall()
-    return [_claim(token, held_since, row) for row in rows]
+    held_since, token = time.monotonic(), uuid4()
+    parameters = {
+        "now": clock.replaced(),
+        "limit": limit,
+        "lease_for": lease,
+        "lease": token,
+        "no_later_than": no_later_than or _EVER,
+    }
+    if of is None:
+        rows = rows_of(_CLAIM_OLDEST, parameters)
+    else:
+        rows = rows_of(_CLAIM_OF_EACH, parameters | {"origins": list(of), "limits": list(of.values())})
+    return [Claim._make((*row[:15], _command(*row[15:]), token, held_since)) for row in rows]
 
 
-def _claim(lease: UUID, held_since: float, row: tuple[Any, ...]) -> Claim:
-    id_, kind, reason, url, origin, headers, timeout, body, attempt, max_attempts, before, command_id, *facts = row
-    (
-        user_id,
-        lateness,
-        generation,
-        secret,
-        previous_secret,
-        signature,
-        is_command_active,
-        user_generation,
-        is_user_active,
-    ) = facts
-    skip: Reason | None = None
-    if not is_command_active:
-        skip = Reason.COMMAND_INACTIVE
-    elif user_id is not None and not is_user_active:
-        skip = Reason.USER_INACTIVE
+@lru_cache(maxsize=1024)
+def _command(
+    id_: int, token_generation: int, secret: str | None, previous_secret: str | None, signature: str
+) -> CommandFacts:
     secrets = tuple(each for each in (secret, previous_secret) if each)
-    return Claim(
-        id=id_,
-        lease=lease,
-        kind=kind,
-        reason=reason,
-        url=url,
-        origin=origin,
-        headers=headers,
-        timeout=timeout,
-        body=body,
-        attempt=attempt,
-        max_attempts=max_attempts,
-        attempts_before=before,
-        command=CommandFacts(command_id, generation or 0, secrets, signature or ""),
-        user_id=user_id,
-        user_token_generation=user_generation or 0,
-        skip=skip,
-        held_since=held_since,
-        lateness=lateness,
-    )
+    return CommandFacts(id_, token_generation, secrets, signature)
+
+
+def waiting_origins(*, after: str = "", limit: int) -> list[str]:
+    """Up to `limit` origins for which something is still to be sent, now or later, in order, from `after` on."""
+    return [origin for (origin,) in rows_of(_ORIGINS, {"after": after, "limit": limit})]
 
 
 def record(outcomes: Sequence[Outcome]) -> int:
     """Writes the outcomes whose lease is still ours, in one statement, with what follows from them; how many."""
+    ids, leases, states, reasons, retry_in, statuses, attempts = zip(*outcomes, strict=True)
+    parameters = {
+        "now": clock.replaced(),
+        "ids": list(ids),
+        "leases": list(leases),
+        "states": list(states),
+        "reasons": list(reasons),
+        "retry_in": list(retry_in),
+        "statuses": list(statuses),
+        "attempts": [attempt and orjson.dumps(attempt).decode() for attempt in attempts],
+    }
+    if State.FAILED not in states:
+        return len(rows_of(_RECORD, parameters))
     with transaction.atomic():
-        now = clock.now()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _RECORD,
-                {
-                    "now": now,
-                    "outcomes": json_rows(
-                        [
-                            {
-                                "id": outcome.id,
-                                "lease": outcome.lease,
-                                "state": outcome.state,
-                                "reason": outcome.reason,
-                                "next_attempt_at": None if outcome.retry_in is None else now + outcome.retry_in,
-                                "status": outcome.status,
-                                "attempt": outcome.attempt,
-                            }
-                            for outcome in outcomes
-                        ]
-                    ),
-                },
-            )
-            rows = cursor.fetchall()
+        rows = rows_of(_RECORD, parameters)
         _tell_failures(rows)
     return len(rows)
 

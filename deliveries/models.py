@@ -145,6 +145,10 @@ class Delivery(models.Model):
         indexes = [
             # The senders' claim; finished rows leave it, so it stays as small as the queue is.
             models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
+            # The same for each origin: past what waits for one of them there is a short way to the others.
+            models.Index(
+                fields=["origin", "next_attempt_at"], name="deliveries_delivery_lanes", condition=Q(state="pending")
+            ),
             # The operators' list of what failed, newest first.
             models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),
             # What a schedule has not sent yet: for its cancellation, whatever the length of its history.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 # While requests are under way, new work is looked for this often; it is one probe of a small index.
 _POLL_SECONDS = 0.05
+# Beside a crowded origin, so many others are looked at in one go.
+_LANES = 500
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
@@ -89,6 +91,7 @@ class Sender:
         self._next_deferral: dict[str, float] = {}
         # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
         self._behind: set[str | None] = set()
+        self._last_lane = ""
         self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -141,16 +144,26 @@ class Sender:
         waiting = run.waiting_count - sum(len(run.waiting.get(origin, ())) for origin in crowded)
         if waiting * 2 < self._config.window and (run.more_may_be_due or now >= run.next_poll_at):
             limit = len(self._idle) + self._config.window - waiting
-            claims = self._claim_due(limit, but=crowded)
+            claims = self._claim_beside(crowded, limit) if crowded else self._claim_due(limit)
             run.more_may_be_due = len(claims) == limit
-            # A look that costs much, past the backlog of crowded origins, is taken less often.
-            ended = time.monotonic()
-            run.next_poll_at = ended + max(_POLL_SECONDS, 10 * (ended - now))
+            run.next_poll_at = time.monotonic() + _POLL_SECONDS
             self._take(run, claims)
         if now >= run.next_crowded_poll_at or not run.in_flight:
             run.next_crowded_poll_at = now + _POLL_SECONDS / 5
             for origin in self._origins.crowded():
                 self._claim_of(run, origin)
+
+    def _claim_beside(self, crowded: Sequence[str], limit: int) -> list[Claim]:
+        """Claims for the others, some for each, however much is due for those that are crowded."""
+        try:
+            found = _with_database(partial(ledger.waiting_origins, after=self._last_lane, limit=_LANES), patience=0)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("claim_failed", error=type(error).__name__)
+            return []
+        self._last_lane = found[-1] if len(found) == _LANES else ""
+        # One more than there is room for tells that there is more.
+        of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in crowded}
+        return self._claim_due(limit, of=of) if of else []
 
     def _claim_of(self, run: _Run, origin: str) -> None:
         """Claims for one origin that has more due than it may have under way."""
@@ -159,7 +172,7 @@ class Sender:
         if held * 4 > ahead or not (ahead or self._origins.room(origin)):
             return
         limit = max(ahead, self._origins.room(origin)) - held
-        claims = self._claim_due(limit, origin=origin)
+        claims = self._claim_due(limit, of={origin: limit}, lane=origin)
         if len(claims) < limit:
             self._origins.uncrowd(origin)
         self._take(run, claims)
@@ -171,15 +184,15 @@ class Sender:
         # Two windows in all, so that what waits here is soon begun, and is little.
         return max(self._origins.room(origin), self._config.window * 2 // max(1, len(self._origins.crowded())))
 
-    def _claim_due(self, limit: int, *, but: Sequence[str] = (), origin: str | None = None) -> list[Claim]:
+    def _claim_due(self, limit: int, *, of: Mapping[str, int] | None = None, lane: str | None = None) -> list[Claim]:
         """Claims the oldest; where they are a queue from an outage, a part of the places goes to what is due now.
 
         Without the database there is nothing to claim, and what is in flight goes on.
         """
-        claim = partial(ledger.claim_due, lease=self._config.lease, but=but, origin=origin)
+        claim = partial(ledger.claim_due, lease=self._config.lease, of=of)
         due_now: list[Claim] = []
         try:
-            if origin in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
+            if lane in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
                 due_now = _with_database(partial(claim, limit=share, no_later_than=_BEHIND), patience=0)
             left = limit - len(due_now)
             oldest = _with_database(partial(claim, limit=left), patience=0)
@@ -187,9 +200,9 @@ class Sender:
             logger.warning("claim_failed", error=type(error).__name__)
             return due_now
         if len(oldest) == left and oldest[-1].lateness > _BEHIND:
-            self._behind.add(origin)
+            self._behind.add(lane)
         else:
-            self._behind.discard(origin)
+            self._behind.discard(lane)
         return due_now + oldest
 
     def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
@@ -253,7 +266,7 @@ class Sender:
             _with_database(partial(ledger.release, [claim]), patience=0)
         elif claim.reason:
             self._finish(run, claim, State.CANCELLED, claim.reason)
-        elif claim.skip is not None:
+        elif claim.skip:
             self._finish(run, claim, State.SKIPPED, claim.skip)
         else:
             self._start_one(run, claim)

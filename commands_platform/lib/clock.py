@@ -21,6 +21,11 @@ def now() -> datetime:
     return instant.astimezone(UTC)  # type: ignore[no-any-return]
 
 
+def replaced() -> datetime | None:
+    """What this process lives by instead of the database's clock; None where a statement may take its own time."""
+    return None if _source is None else _source()
+
+
 @contextmanager
 def replaced_by(source: Callable[[], datetime]) -> Iterator[None]:
     """Lets this process live by another clock: the seam for simulations of clock steps and of long waits."""

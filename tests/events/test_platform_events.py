@@ -179,7 +179,7 @@ def test_hundreds_of_failures_without_a_hook_cost_one_query(
     outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
 
     # The recording's own savepoint, time and update; then a savepoint and the one query.
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(6):
         ledger.record(outcomes)
 
     assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
@@ -191,7 +191,7 @@ def test_hundreds_of_failures_with_a_hook_cost_no_more_statements_than_one(
     hook = make_hook(alice.caller)
     outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(9):
         ledger.record(outcomes)
 
     assert len(events_of(hook)) == 100
