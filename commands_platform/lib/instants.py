@@ -9,4 +9,6 @@ def format_instant(instant: datetime) -> str:
     """`2026-02-25T12:00:00Z`, or `2026-02-25T12:00:00.250000Z`; the instant must be aware."""
     if instant.tzinfo is None:
         raise ValueError("A naive datetime is no instant.")
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat().removesuffix("+00:00") + "Z"
