@@ -1,7 +1,8 @@
 """Keeps the server from calling what it must not reach.
 
 `refusal` protects, when a socket is made: until then a name leads wherever its owner likes. `check_url`, when a URL is
-saved, lets through what every parser reads alike, and tells the caller early what could never be delivered.
+saved, lets through what every parser reads alike, and tells the caller early what could never be delivered. It is asked
+again through `url_refusal` when a socket is made: the rules may have become stricter since.
 """
 
 from __future__ import annotations
@@ -174,6 +175,14 @@ class AddressGuard:
         if len(normalised) > MAX_URL_LENGTH:
             _refuse(f"The URL is longer than {MAX_URL_LENGTH} characters once its other letters are encoded.")
         return normalised
+
+    def url_refusal(self, url: str) -> str | None:
+        """What `check_url` has against a URL that it once let through, as a sentence; None when it still does."""
+        try:
+            self.check_url(url)
+        except InvalidCallbackUrlError as error:
+            return str(error)
+        return None
 
     def refusal(self, address: str) -> str | None:
         """Why a socket to this literal address must not be made, in plain words; None when it may.

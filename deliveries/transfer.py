@@ -79,11 +79,16 @@ class _Socket(socket.socket):
 class Transfer:
     """A libcurl easy handle with its buffers; used again and again so that nothing is set up twice."""
 
-    __slots__ = ("_guard", "_refusal", "_response", "began_at", "claim", "curl", "ends_at", "started_at")
+    __slots__ = (
+        *("_guard", "_has_opened", "_refusal", "_response", "_url"),
+        *("began_at", "claim", "curl", "ends_at", "started_at"),
+    )
 
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard
+        self._url = ""
         self._refusal: str | None = None
+        self._has_opened = False
         self._response = bytearray()
         self.claim: Claim | None = None
         self.started_at: datetime | None = None
@@ -108,7 +113,8 @@ class Transfer:
         is looked at before the socket is: in a process that could not run for a while, it would throw away answers
         that have long been there.
         """
-        self.claim, self.started_at, self._refusal = claim, started_at, None
+        self.claim, self.started_at = claim, started_at
+        self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
         self.ends_at = self.began_at + timeout.total_seconds()
         self._response.clear()
@@ -159,20 +165,29 @@ class Transfer:
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
         family, kind, protocol, peer = address
         host = peer[0].decode() if isinstance(peer[0], bytes) else peer[0]
-        refusal = self._guard.refusal(host)
+        refusal = self._refusal_of(host)
         if refusal is not None:
             self._refusal = refusal
             return int(pycurl.SOCKET_BAD)
+        self._has_opened = True
         return _Socket(family, kind, protocol)
 
+    def _refusal_of(self, address: str) -> str | None:
+        """Why no socket to this address may be opened for the URL, as a sentence; None when one may."""
+        refusal = self._guard.url_refusal(self._url)
+        if refusal is None and (reason := self._guard.refusal(address)) is not None:
+            refusal = f"Callbacks may not reach this address: {reason}."
+        return refusal
+
     def _error_class(self, errno: int) -> str:
-        if self._refusal is not None and errno == pycurl.E_COULDNT_CONNECT:
+        # Of a name's addresses one may be refused and another tried in vain; that one may answer next time.
+        if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
             return "blocked_address"
         return _ERROR_CLASSES.get(errno, "other")
 
     def _cause(self, status: int | None, error: str | None) -> str:
         if error == "blocked_address":
-            return f"Callbacks may not reach this address: {self._refusal}."
+            return self._refusal or ""
         if error is not None:
             return _CAUSES[error]
         if status is not None and 300 <= status < 400:
