@@ -23,6 +23,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.identifiers import new_ledger_id
 from commands_platform.lib.statements import rows_of
 from deliveries.models import Kind, Reason, State
+from deliveries.retry_policy import longest_last_wait
 from deliveries.signals import deliveries_failed
 
 
@@ -106,7 +107,9 @@ INSERT INTO deliveries_delivery (
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
        v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, v.timeout, v.body, 0, v.max_attempts,
-       CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
+       CASE WHEN v.state = 'pending' THEN v.due_at END,
+       %(expires)s + make_interval(secs => greatest(v.max_attempts - %(default_attempts)s, 0) * %(longest_last_wait)s),
+       '[]', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
@@ -250,17 +253,24 @@ def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
 
 
 def _insert(rows: list[NewRow], now: datetime) -> int:
-    default_attempts = len(settings.DELIVERY_RETRY_DELAYS) + 1
+    attempts = default_attempts()
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT,
             {
                 "now": now,
                 "expires": now + settings.DELIVERY_EXPIRES_AFTER,
-                "rows": json_rows([_values(row, default_attempts) for row in rows]),
+                "default_attempts": attempts,
+                "longest_last_wait": longest_last_wait(settings.DELIVERY_RETRY_DELAYS).total_seconds(),
+                "rows": json_rows([_values(row, attempts) for row in rows]),
             },
         )
         return int(cursor.rowcount)
+
+
+def default_attempts() -> int:
+    """How many attempts a delivery has that asks for no number of its own: one more than there are waits."""
+    return len(settings.DELIVERY_RETRY_DELAYS) + 1
 
 
 def json_rows(rows: Sequence[Mapping[str, object]]) -> str:
@@ -268,7 +278,7 @@ def json_rows(rows: Sequence[Mapping[str, object]]) -> str:
     return orjson.dumps(rows).decode()
 
 
-def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
+def _values(row: NewRow, attempts: int) -> dict[str, object]:
     return {
         "id": new_ledger_id(),
         "organization_id": row.organization_id,
@@ -287,7 +297,7 @@ def _values(row: NewRow, default_attempts: int) -> dict[str, object]:
         "headers": row.headers,
         "timeout": row.timeout,
         "body": row.body,
-        "max_attempts": row.max_attempts or default_attempts,
+        "max_attempts": row.max_attempts or attempts,
     }
 
 

@@ -32,15 +32,21 @@ def backoff(
     delays: Sequence[timedelta] = DEFAULT_DELAYS,
     random: Callable[[], float] = random_module.random,
 ) -> timedelta | None:
-    """The wait after `attempt` attempts (1 or more) have failed, up to 20 % longer than its delay; None after the last.
+    """The wait after `attempt` attempts (1 or more) have failed, up to 20 % longer than its delay.
 
+    The last delay repeats: how many attempts there are is for the caller to say. None where there are no delays at all.
     `random` returns a float in [0, 1).
     """
     if attempt < 1:
         raise ValueError("Attempts are counted from 1.")
-    if attempt > len(delays):
+    if not delays:
         return None
-    return delays[attempt - 1] * (1 + JITTER * random())
+    return delays[min(attempt, len(delays)) - 1] * (1 + JITTER * random())
+
+
+def longest_last_wait(delays: Sequence[timedelta]) -> timedelta:
+    """What each attempt beyond those that `delays` lists can add to a delivery's life, jitter included."""
+    return delays[-1] * (1 + JITTER)
 
 
 def retry_delay(

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest
 
 from commands_platform.lib import broker, clock
+from deliveries import ledger
 from deliveries.models import Delivery, Reason, State
+from deliveries.retry_policy import longest_last_wait
 from deliveries.tasks import deliver_pending
 
 REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
@@ -54,12 +57,16 @@ def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
 @transaction.atomic
 def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
     """Sends finished deliveries once more, with a full set of attempts and the same webhook-id; how many there were."""
+    now = clock.now()
+    # As when a row is written: attempts beyond the usual number make it wait for longer.
+    extra = Greatest(F("max_attempts") - F("attempts_before") - ledger.default_attempts(), 0)
+    extra_time = ExpressionWrapper(extra * Value(longest_last_wait(settings.DELIVERY_RETRY_DELAYS)), DurationField())
     count = redeliverable(deliveries).update(
         state=State.PENDING,
         reason="",
-        next_attempt_at=clock.now(),
+        next_attempt_at=now,
         finished_at=None,
-        expires_at=clock.now() + settings.DELIVERY_EXPIRES_AFTER,
+        expires_at=Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
         max_attempts=F("attempt_count") + F("max_attempts") - F("attempts_before"),
         attempts_before=F("attempt_count"),
     )

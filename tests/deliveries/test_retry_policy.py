@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from deliveries.retry_policy import DEFAULT_DELAYS, backoff, is_retryable, retry_delay
+from deliveries.retry_policy import DEFAULT_DELAYS, JITTER, backoff, is_retryable, longest_last_wait, retry_delay
 
 
 def never_later() -> float:
@@ -38,12 +38,13 @@ def test_only_what_may_pass_by_itself_is_tried_again(status: int | None, retryab
 
 @pytest.mark.parametrize(
     ("attempt", "seconds"),
-    [(1, 5), (2, 30), (3, 300), (4, 1_800), (5, 7_200), (6, 18_000), (7, 36_000), (8, None), (9, None), (10**9, None)],
+    [
+        *((1, 5), (2, 30), (3, 300), (4, 1_800), (5, 7_200), (6, 18_000), (7, 36_000)),
+        *((8, 36_000), (19, 36_000), (10**9, 36_000)),
+    ],
 )
-def test_the_default_waits_grow_and_end(attempt: int, seconds: int | None) -> None:
-    expected = None if seconds is None else timedelta(seconds=seconds)
-
-    assert backoff(attempt, random=never_later) == expected
+def test_the_default_waits_grow_and_the_last_repeats(attempt: int, seconds: int) -> None:
+    assert backoff(attempt, random=never_later) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("attempt", range(1, len(DEFAULT_DELAYS) + 1))
@@ -62,8 +63,18 @@ def test_an_operators_own_delays_are_used() -> None:
 
     waits = [backoff(attempt, delays=delays, random=never_later) for attempt in (1, 2, 3)]
 
-    assert waits == [timedelta(seconds=1), timedelta(seconds=2), None]
+    assert waits == [timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=2)]
     assert backoff(1, delays=[]) is None
+
+
+@pytest.mark.parametrize("attempts", range(1, 21))
+def test_no_set_of_attempts_takes_longer_than_the_default_one_and_its_last_wait_again(attempts: int) -> None:
+    waits = [backoff(attempt, random=latest) for attempt in range(1, attempts)]
+    default = sum((delay * (1 + JITTER) for delay in DEFAULT_DELAYS), timedelta(0))
+
+    taken = sum(filter(None, waits), timedelta(0))
+
+    assert taken <= default + max(0, attempts - 8) * longest_last_wait(DEFAULT_DELAYS)
 
 
 @pytest.mark.parametrize("attempt", [0, -1])
@@ -85,8 +96,9 @@ def test_attempts_are_counted_from_one(attempt: int) -> None:
         (1, 429, 999999, 3_600),
         (5, 429, 999999, 7_200),
         (6, 503, 60, 18_000),
-        (8, 503, 60, None),
-        (8, None, None, None),
+        (8, 503, 60, 36_000),
+        (8, None, None, 36_000),
+        (8, 404, None, None),
         (1, 400, 60, None),
         (1, 404, None, None),
         (1, 410, 60, None),

@@ -225,6 +225,65 @@ def test_when_every_attempt_has_failed_so_has_the_delivery(receiver: Receiver) -
     assert len(receiver.requests) == 3
 
 
+def test_attempts_beyond_the_waits_are_made_at_the_last_wait(receiver: Receiver) -> None:
+    sender = make_sender(retry_delays=(timedelta(seconds=5), timedelta(seconds=30)))
+    receiver.always_answer(lambda _: Answer(503))
+    delivery = make_delivery(url=receiver.url, max_attempts=20)
+    waits = []
+
+    while Delivery.objects.pending().exists():
+        before = clock.now()
+        sender.drain()
+        delivery.refresh_from_db()
+        if delivery.next_attempt_at is not None:
+            waits.append(delivery.next_attempt_at - before)
+            due_again(delivery)
+
+    assert (delivery.state, delivery.reason, delivery.attempt_count) == (State.FAILED, Reason.RETRIES_EXHAUSTED, 20)
+    assert len(waits) == 19
+    assert all(timedelta(seconds=30) <= wait <= timedelta(seconds=38) for wait in waits[1:])
+
+
+@pytest.mark.parametrize(("max_attempts", "hours"), [(None, 24), (3, 24), (8, 24), (9, 36), (20, 168)])
+def test_a_delivery_with_more_attempts_is_given_up_later(max_attempts: int | None, hours: int) -> None:
+    """Every wait of ten hours, with its jitter, prolongs what a row may wait for an origin that does not answer."""
+    command, now = make_command(), clock.now()
+    row = ledger.NewRow(
+        organization_id=command.organization_id,
+        command_id=command.pk,
+        user_id=None,
+        kind=Kind.SCHEDULED,
+        source_uuid=uuid4(),
+        due_at=now,
+        url="http://x/",
+        body="{}",
+        max_attempts=max_attempts,
+    )
+
+    ledger.insert([row], now=now)
+
+    assert Delivery.objects.get().expires_at - now == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(("max_attempts", "hours"), [(3, 24), (8, 24), (9, 36), (20, 168)])
+def test_a_redelivery_is_given_up_as_late_as_the_first_delivery(max_attempts: int, hours: int) -> None:
+    delivery = make_delivery(max_attempts=max_attempts)
+    for attempts_made in (2, 4):
+        Delivery.objects.update(
+            state=State.FAILED,
+            reason=Reason.EXPIRED,
+            attempt_count=attempts_made,
+            next_attempt_at=None,
+            finished_at=clock.now(),
+        )
+        before = clock.now()
+
+        redeliver(deliveries=Delivery.objects.all())
+
+        delivery.refresh_from_db()
+        assert timedelta(0) <= delivery.expires_at - before - timedelta(hours=hours) < timedelta(seconds=5)
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [(Answer(hang_up=True), "reset"), (Answer(delay=3), "timeout")],
