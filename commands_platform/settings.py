@@ -18,6 +18,7 @@ from commands_platform import __version__, admin_site, embedded, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
 from deliveries.address_guard import parse_networks
+from deliveries.forward_proxy import parse_proxy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = Path(env.text("COMMANDS_LOCAL_DIR", str(BASE_DIR / ".local")))
@@ -262,6 +263,7 @@ CALLBACK_ALLOWED_NETWORKS = env.parsed(
     "CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if EMBEDDED else "", parse_networks
 )
 CALLBACK_ALLOWED_PORTS = env.ports("CALLBACK_ALLOWED_PORTS")
+CALLBACK_PROXY = env.parsed("CALLBACK_PROXY", "", parse_proxy)
 CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
 DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))
 # Beyond the last retry, which is 17 h 36 min after the first attempt, with its jitter.

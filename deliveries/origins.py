@@ -62,7 +62,7 @@ class Origins:
         state.used_at = self.clock()
 
     def abandon(self, origin: str) -> None:
-        """A request that was begun has been given up by us; that tells nothing of its receiver."""
+        """A request that was begun has ended by our doing, or our proxy's; that tells nothing of its receiver."""
         self._get(origin).in_flight -= 1
 
     def end(self, origin: str, *, is_answered: bool) -> bool:

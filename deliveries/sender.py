@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from deliveries import ledger
 from deliveries.address_guard import AddressGuard
 from deliveries.callback import build_request
+from deliveries.forward_proxy import ForwardProxy
 from deliveries.guard import address_guard
 from deliveries.ledger import Claim, Outcome
 from deliveries.models import Reason, State
@@ -59,6 +60,7 @@ class SenderSettings:
     lease: timedelta
     retry_delays: Sequence[timedelta]
     guard: AddressGuard
+    proxy: ForwardProxy | None = None
     origins: OriginSettings = field(default_factory=OriginSettings)
 
 
@@ -86,7 +88,7 @@ class Sender:
         self._origins = Origins(config.origins)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
-        self._idle = [Transfer(config.guard) for _ in range(config.window)]
+        self._idle = [Transfer(config.guard, config.proxy) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
         self._next_deferral: dict[str, float] = {}
         # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
@@ -347,7 +349,9 @@ class Sender:
         result = transfer.result(errno)
         # A refused address tells nothing of the receiver.
         is_answered = result.status is not None or result.error == "blocked_address"
-        if self._origins.end(claim.origin, is_answered=is_answered):
+        if result.is_proxys_fault:
+            self._origins.abandon(claim.origin)
+        elif self._origins.end(claim.origin, is_answered=is_answered):
             logger.warning("breaker_opened", delivery=str(claim.id), error=result.error)
         self._judge(run, claim, result)
 
@@ -479,6 +483,7 @@ def process_sender() -> Sender:
             lease=settings.DELIVERY_LEASE,
             retry_delays=settings.DELIVERY_RETRY_DELAYS,
             guard=address_guard(),
+            proxy=settings.CALLBACK_PROXY,
             origins=OriginSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

@@ -1,4 +1,7 @@
-"""One transfer at a time on one reusable libcurl handle, with the address guard at its socket."""
+"""One transfer at a time on one reusable libcurl handle, with the address guard at its socket.
+
+Where callbacks leave through a forward proxy, every socket leads to that, and the guard is asked about the URL alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ import pycurl
 
 from commands_platform.lib.instants import format_instant
 from deliveries.address_guard import AddressGuard
-from deliveries.callback import CallbackRequest
+from deliveries.callback import USER_AGENT, CallbackRequest
+from deliveries.forward_proxy import ForwardProxy
 from deliveries.ledger import Claim
 from deliveries.masking import remove_secrets
 
@@ -60,6 +64,16 @@ class Result:
     error: str | None
     retry_after: int
     record: dict[str, object]
+    is_proxys_fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no answer: its class, and the cause in plain words."""
+
+    error: str
+    cause: str
+    is_proxys_fault: bool = False
 
 
 @cache
@@ -80,12 +94,13 @@ class Transfer:
     """A libcurl easy handle with its buffers; used again and again so that nothing is set up twice."""
 
     __slots__ = (
-        *("_guard", "_has_opened", "_refusal", "_response", "_url"),
+        *("_guard", "_has_opened", "_has_proxy", "_refusal", "_response", "_url"),
         *("began_at", "claim", "curl", "ends_at", "started_at"),
     )
 
-    def __init__(self, guard: AddressGuard) -> None:
+    def __init__(self, guard: AddressGuard, proxy: ForwardProxy | None = None) -> None:
         self._guard = guard
+        self._has_proxy = proxy is not None
         self._url = ""
         self._refusal: str | None = None
         self._has_opened = False
@@ -100,9 +115,11 @@ class Transfer:
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        # libcurl would take proxies from the environment, and the guard would then see the proxy's address only.
-        curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.CAINFO, certificate_bundle())
+        # Without a word on it libcurl would take one from the environment, and the guard would see its address only.
+        curl.setopt(pycurl.PROXY, proxy.url if proxy else "")
+        if proxy is not None:
+            _set_up_tunnel(curl, proxy)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
@@ -130,19 +147,27 @@ class Transfer:
         """What came of it; `errno` is libcurl's, None where the transfer ended well."""
         curl = self.curl
         status: int | None = curl.getinfo(pycurl.RESPONSE_CODE) or None
-        error: str | None = None
+        failure: _Failure | None = None
         if errno is not None and not (errno == pycurl.E_WRITE_ERROR and status is not None):
             # Of a write error with a status we are the cause: the answer was longer than what is kept of it.
-            status, error = None, self._error_class(errno)
+            status, failure = None, self._failure(errno)
+        error = failure.error if failure else None
         record: dict[str, object] = {"number": self.claim.attempt if self.claim else 0}
         if self.started_at is not None:
             record["started_at"] = format_instant(self.started_at)
-        record |= {"status": status, "error": error, "message": self._cause(status, error)}
+        record |= {"status": status, "error": error, "message": failure.cause if failure else _verdict(status)}
         record |= _timings(curl)
-        record["address"] = curl.getinfo(pycurl.PRIMARY_IP) or None
+        # The peer may be the proxy: where the receiver is, it alone knows.
+        record["address"] = None if self._has_proxy else curl.getinfo(pycurl.PRIMARY_IP) or None
         record["response"] = self._kept_response()
         retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
-        return Result(status=status, error=error, retry_after=retry_after, record=record)
+        return Result(
+            status=status,
+            error=error,
+            retry_after=retry_after,
+            record=record,
+            is_proxys_fault=failure is not None and failure.is_proxys_fault,
+        )
 
     def _kept_response(self) -> str:
         """The beginning of the answer as text, without what the request may have told the receiver in confidence."""
@@ -175,26 +200,67 @@ class Transfer:
     def _refusal_of(self, address: str) -> str | None:
         """Why no socket to this address may be opened for the URL, as a sentence; None when one may."""
         refusal = self._guard.url_refusal(self._url)
-        if refusal is None and (reason := self._guard.refusal(address)) is not None:
+        if refusal is None and not self._has_proxy and (reason := self._guard.refusal(address)) is not None:
             refusal = f"Callbacks may not reach this address: {reason}."
         return refusal
 
-    def _error_class(self, errno: int) -> str:
+    def _failure(self, errno: int) -> _Failure:
         # Of a name's addresses one may be refused and another tried in vain; that one may answer next time.
         if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
-            return "blocked_address"
-        return _ERROR_CLASSES.get(errno, "other")
+            return _Failure("blocked_address", self._refusal)
+        error = _ERROR_CLASSES.get(errno, "other")
+        if self._has_proxy and error != "invalid_url" and not self._has_tunnel():
+            return self._proxy_failure(errno)
+        return _Failure(error, _CAUSES[error])
 
-    def _cause(self, status: int | None, error: str | None) -> str:
-        if error == "blocked_address":
-            return self._refusal or ""
-        if error is not None:
-            return _CAUSES[error]
-        if status is not None and 300 <= status < 400:
-            return "The receiver redirects; redirects are not followed."
-        if status is not None and 200 <= status < 300:
-            return ""
-        return f"The receiver answered with status {status}."
+    def _has_tunnel(self) -> bool:
+        """Whether the proxy has connected us: in this transfer, or, where no socket was opened, in an earlier one."""
+        if self._has_opened:
+            return 200 <= int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) < 300
+        return bool(self.curl.getinfo(pycurl.PRIMARY_IP))
+
+    def _proxy_failure(self, errno: int) -> _Failure:
+        """Why there is no tunnel. That it cannot be dug, or not in time, may be the receiver's fault as well."""
+        status = int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE))
+        is_connected = bool(self.curl.getinfo(pycurl.NUM_CONNECTS))
+        is_late = is_connected and not status and errno == pycurl.E_OPERATION_TIMEDOUT
+        if status == 407:
+            # Smokescreen says so of every receiver that it does not allow.
+            cause = "wants other credentials, or does not let callbacks go to this receiver (status 407)"
+        elif status:
+            cause = f"{'could not' if status >= 500 else 'refused to'} connect to the receiver (status {status})"
+        elif is_late:
+            cause = "did not connect to the receiver in time"
+        elif errno == pycurl.E_COULDNT_RESOLVE_PROXY:
+            cause = "has a name that could not be resolved"
+        elif not is_connected:
+            cause = "could not be reached"
+        elif _ERROR_CLASSES.get(errno) == "tls":
+            cause = "made no TLS connection that can be trusted"
+        else:
+            cause = "did not answer as a proxy does"
+        return _Failure("proxy", f"The proxy for callbacks {cause}.", is_proxys_fault=status < 500 and not is_late)
+
+
+def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:
+    """CONNECT for http too: what the proxy itself answers can then never be taken for the receiver's answer."""
+    curl.setopt(pycurl.HTTPPROXYTUNNEL, 1)
+    # Without a word on it libcurl would go around the proxy for the hosts of the environment's no_proxy.
+    curl.setopt(pycurl.NOPROXY, "")
+    curl.setopt(pycurl.PROXY_CAINFO, certificate_bundle())
+    # Of the request for a tunnel; that of the callback has its own.
+    curl.setopt(pycurl.USERAGENT, USER_AGENT)
+    if proxy.username is not None:
+        curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
+        curl.setopt(pycurl.PROXYPASSWORD, proxy.password)
+
+
+def _verdict(status: int | None) -> str:
+    if status is not None and 300 <= status < 400:
+        return "The receiver redirects; redirects are not followed."
+    if status is not None and 200 <= status < 300:
+        return ""
+    return f"The receiver answered with status {status}."
 
 
 def _timings(curl: Any) -> dict[str, object]:

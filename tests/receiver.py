@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+# A key, and its certificate for 127.0.0.1 and receiver.test, signed by itself: trusted by whoever names this file.
+CERTIFICATE = Path(__file__).parent / "data" / "loopback.pem"
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,17 @@ class Answer:
     hang_up: bool = False
 
 
+def server_side(listening: socket.socket) -> socket.socket:
+    """The same socket, whose connections speak TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context.wrap_socket(listening, server_side=True)
+
+
 class Receiver:
     """Use it as a context manager. `answer_with` takes answers for the next requests; after them comes 204."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_tls: bool = False) -> None:
         self._arrived = threading.Condition()
         self._requests: list[Received] = []
         self._answers: list[Answer] = []
@@ -67,7 +80,10 @@ class Receiver:
             def handle_error(self, *_: Any) -> None:
                 """A sender that goes away in the middle is part of the tests."""
 
+        self._scheme = "https" if with_tls else "http"
         self._server = Server(("127.0.0.1", 0), Handler)
+        if with_tls:
+            self._server.socket = server_side(self._server.socket)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def __enter__(self) -> Receiver:
@@ -85,7 +101,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/callback"
+        return f"{self._scheme}://127.0.0.1:{self.port}/callback"
 
     @property
     def requests(self) -> list[Received]:
