@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -83,9 +83,19 @@ def warm_up(running: Platform, team: Team, receiver: Receiver, *, count: int = 2
 
 
 def deliver(
-    running: Platform, team: Team, receiver: Receiver, *, count: int, kind: str, timeout: float = 120
+    running: Platform,
+    team: Team,
+    receiver: Receiver,
+    *,
+    count: int,
+    kind: str,
+    timeout: float = 120,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> datetime:
-    """Makes `count` schedules due at one instant, which is returned when all of them are recorded as delivered."""
+    """Makes `count` schedules due at one instant, which is returned when all of them are recorded as delivered.
+
+    `on_ready` is called when they are stored and nothing is due yet.
+    """
     running.execute("DELETE FROM scheduling_scheduledexecution")
     # Enough time to insert them on a busy machine too; on the tick of a whole second.
     due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4 + count // 3_000)
@@ -94,6 +104,7 @@ def deliver(
     if datetime.now(UTC) >= due:
         raise BenchmarkError("The schedules were due before all of them were inserted.")
     receiver.reset()
+    on_ready()
     time.sleep(max(0.0, due.timestamp() - time.time()))
     # The receiver is asked while they are under way, because asking it costs the platform nothing.
     running.wait_for(
@@ -111,8 +122,12 @@ def _unfinished(running: Platform) -> int:
 
 def _round(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> dict[str, Any]:
     progress(f"burst of {options.n:,}")
-    before = running.cpu_seconds() | {"receiver": _cpu(receiver)}
-    due = deliver(running, team, receiver, count=options.n, kind=options.kind)
+    before: dict[str, float] = {}
+
+    def note_cpu() -> None:
+        before.update(running.cpu_seconds() | {"receiver": _cpu(receiver)})
+
+    due = deliver(running, team, receiver, count=options.n, kind=options.kind, on_ready=note_cpu)
     used = used_since(before, running.cpu_seconds() | {"receiver": _cpu(receiver)})
     result = _figures(running, receiver, due, options.n)
     bare = _bare(receiver, options)

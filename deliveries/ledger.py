@@ -144,11 +144,12 @@ LIMIT %(limit)s
 """
 
 # The joins are outer ones: a row whose command is gone must come back to be ended, not vanish until its lease is over.
+# The commit of a claim does not wait for the disk: a crash of the database would only make it void.
 _CLAIM = """
 WITH due AS ({due}), claimed AS (
     UPDATE deliveries_delivery d
     SET leased_until = {now} + %(lease_for)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
-    FROM due WHERE d.id = due.id
+    FROM due WHERE d.id = due.id AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, d.attempt_count, d.max_attempts,
               d.attempts_before,
               due.next_attempt_at, d.command_id, d.user_id, d.organization_id

@@ -85,6 +85,8 @@ class Sender:
 
     def __init__(self, config: SenderSettings) -> None:
         self._config = config
+        self._timeout_seconds = config.timeout.total_seconds()
+        self._lease_seconds = config.lease.total_seconds()
         self._origins = Origins(config.origins)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
@@ -210,12 +212,16 @@ class Sender:
     def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
         """Queues claims by origin, and gives back at once what goes beyond an origin's share."""
         surplus = []
+        # Of each origin: its queue, how many may begin, and how many may wait for that.
+        lanes: dict[str, tuple[deque[Claim], int, int]] = {}
         for claim in claims:
-            queue = run.waiting.get(claim.origin)
-            if queue is None:
-                queue = run.waiting[claim.origin] = deque()
-            room = self._origins.room(claim.origin)
-            if len(queue) < max(room, self._ahead(claim.origin)):
+            lane = lanes.get(claim.origin)
+            if lane is None:
+                room = self._origins.room(claim.origin)
+                queue = run.waiting.setdefault(claim.origin, deque())
+                lane = lanes[claim.origin] = (queue, room, max(room, self._ahead(claim.origin)))
+            queue, room, most = lane
+            if len(queue) < most:
                 queue.append(claim)
                 run.waiting_count += 1
             else:
@@ -262,9 +268,8 @@ class Sender:
                 break
 
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
-        ends_at = claim.held_since + self._config.lease.total_seconds()
         # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
-        if time.monotonic() + self._timeout_of(claim).total_seconds() > ends_at:
+        if time.monotonic() + self._timeout_of(claim) > claim.held_since + self._lease_seconds:
             _with_database(partial(ledger.release, [claim]), patience=0)
         elif claim.reason:
             self._finish(run, claim, State.CANCELLED, claim.reason)
@@ -273,10 +278,9 @@ class Sender:
         else:
             self._start_one(run, claim)
 
-    def _timeout_of(self, claim: Claim) -> timedelta:
-        """The schedule's own timeout or the server's, and in any case less than a lease."""
-        wanted = self._config.timeout if claim.timeout is None else timedelta(seconds=claim.timeout)
-        return min(wanted, self._config.lease * 0.8)
+    def _timeout_of(self, claim: Claim) -> float:
+        """The schedule's own timeout or the server's, and in any case less than a lease; in seconds."""
+        return min(claim.timeout or self._timeout_seconds, self._lease_seconds * 0.8)
 
     def _start_one(self, run: _Run, claim: Claim) -> None:
         transfer = self._idle.pop()
@@ -327,7 +331,7 @@ class Sender:
     def _is_lost(self, transfer: Transfer, now: float) -> bool:
         """Whether its lease is over, and its delivery is another sender's by now; only a stall makes it so."""
         claim = transfer.claim
-        return claim is not None and claim.held_since + self._config.lease.total_seconds() <= now
+        return claim is not None and claim.held_since + self._lease_seconds <= now
 
     def _abandon(self, run: _Run, transfer: Transfer) -> None:
         """Ends it without an outcome: what became of it tells nothing of its receiver."""
@@ -427,7 +431,7 @@ class Sender:
             return
         outcomes, run.outcomes = run.outcomes, []
         # Trying beyond the lease is of no use: the rows are somebody else's by then.
-        _with_database(lambda: ledger.record(outcomes), patience=self._config.lease.total_seconds())
+        _with_database(lambda: ledger.record(outcomes), patience=self._lease_seconds)
         run.finished += len(outcomes)
 
     def _give_back(self, run: _Run) -> None:

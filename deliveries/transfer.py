@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,10 @@ class Transfer:
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        # A second line only. libcurl looks at its time limit before it looks at the socket: in a process that could not
+        # run for a while, it would throw away answers that have long been there.
+        curl.setopt(pycurl.TIMEOUT_MS, 3_600_000)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 3_600_000)
         curl.setopt(pycurl.CAINFO, certificate_bundle())
         # Without a word on it libcurl would take one from the environment, and the guard would see its address only.
         curl.setopt(pycurl.PROXY, proxy.url if proxy else "")
@@ -123,25 +127,20 @@ class Transfer:
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
-    def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: timedelta) -> None:
+    def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: float) -> None:
         """Sets the handle up for this request; the caller adds it to its multi handle. May raise pycurl.error.
 
-        The caller ends it at `ends_at`, of the monotonic clock. libcurl's own time limit, which is only a second line,
-        is looked at before the socket is: in a process that could not run for a while, it would throw away answers
-        that have long been there.
+        The caller ends it at `ends_at`, of the monotonic clock.
         """
         self.claim, self.started_at = claim, started_at
         self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
-        self.ends_at = self.began_at + timeout.total_seconds()
+        self.ends_at = self.began_at + timeout
         self._response.clear()
-        milliseconds = 3_600_000
         curl = self.curl
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, request.headers)
         curl.setopt(pycurl.POSTFIELDS, request.body)
-        curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds)
 
     def result(self, errno: int | None) -> Result:
         """What came of it; `errno` is libcurl's, None where the transfer ended well."""

@@ -36,8 +36,9 @@ logger = structlog.get_logger(__name__)
 # What `fire_all` fires after an outage; the slots before them are recorded.
 MOST_MISFIRES = 100
 
-# Of a herd whose payloads are large, a transaction takes as many as it can hold in memory.
 _CLOCK_SKEW = timedelta(milliseconds=100)
+_FIRST_BATCH = 100
+# Of a herd whose payloads are large, a transaction takes as many as this.
 _BATCH_BYTES = 4 * 1024 * 1024
 # What one schedule that is late may fire in one pass; the next pass goes on with it, after the others.
 _SLOTS_IN_A_PASS = 20
@@ -83,8 +84,11 @@ def dispatch_due() -> int:
 def _dispatch_batches() -> int:
     written = 0
     more = True
+    # Small ones first: the senders have begun while the bulk of a herd is being written.
+    limit = min(_FIRST_BATCH, settings.DISPATCH_BATCH)
     while more:
-        more, rows = dispatch_batch(clock.now())
+        more, rows = dispatch_batch(clock.now(), limit=limit)
+        limit = min(limit * 2, settings.DISPATCH_BATCH)
         written += rows
         if rows:
             broker.send_hint(deliver_pending)
@@ -103,9 +107,9 @@ def _await_what_is_nearly_due() -> bool:
 
 
 @transaction.atomic
-def dispatch_batch(now: datetime) -> tuple[bool, int]:
-    """One batch; whether there may be more, and how many rows were written."""
-    schedules = claim_due(now=now, limit=settings.DISPATCH_BATCH, most_bytes=_BATCH_BYTES)
+def dispatch_batch(now: datetime, *, limit: int) -> tuple[bool, int]:
+    """One batch of up to `limit` schedules; whether there may be more, and how many rows were written."""
+    schedules = claim_due(now=now, limit=limit, most_bytes=_BATCH_BYTES)
     if not schedules:
         return False, 0
     unfinished = _with_unfinished_runs(schedules)
@@ -124,7 +128,7 @@ def dispatch_batch(now: datetime) -> tuple[bool, int]:
     _advance(batch, now)
     _publish(batch, now)
     is_large = sum(schedule.payload_bytes for schedule in schedules) >= _BATCH_BYTES // 4
-    full = is_large or len(schedules) == settings.DISPATCH_BATCH
+    full = is_large or len(schedules) == limit
     return full or batch.still_late, len(batch.slots) + len(batch.skipped)
 
 

@@ -13,8 +13,9 @@ from django.conf import settings
 from commands_platform.lib.identifiers import new_ledger_id
 from commands_platform.lib.instants import format_instant
 from commands_platform.lib.statements import count_of, rows_of
-from deliveries.ledger import NewRow
+from deliveries.ledger import NewRow, default_attempts
 from deliveries.models import Kind, Reason
+from deliveries.retry_policy import longest_last_wait
 
 _PARTIES = """
 JOIN organizations_organization o ON o.id = s.organization_id
@@ -76,7 +77,8 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
            ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
            ',"due_at":"', v.due, '","attempt":0}}}}'
        ),
-       0, COALESCE(s.max_attempts, %(max_attempts)s), v.due_at, %(expires)s, '[]', %(now)s
+       0, COALESCE(s.max_attempts, %(max_attempts)s), v.due_at,
+       %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '[]', %(now)s
 FROM unnest(
     %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(origins)b::text[]
 ) AS v(id, schedule_id, due_at, due, origin)
@@ -158,7 +160,8 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
             "due": [_formatted(instant) for instant in due_at],
             "origins": list(origins),
             "kind": kind,
-            "max_attempts": len(settings.DELIVERY_RETRY_DELAYS) + 1,
+            "max_attempts": default_attempts(),
+            "longest_last_wait": longest_last_wait(settings.DELIVERY_RETRY_DELAYS),
             "expires": now + settings.DELIVERY_EXPIRES_AFTER,
             "now": now,
         },

@@ -258,7 +258,7 @@ def test_two_dispatchers_at_once_write_each_slot_once() -> None:
         barrier.wait()
         try:
             with transaction.atomic():
-                dispatch.dispatch_batch(NOON)
+                dispatch.dispatch_batch(NOON, limit=1000)
         finally:
             connection.close()
 
@@ -333,7 +333,7 @@ def test_a_herd_with_large_payloads_is_taken_in_portions() -> None:
         make_due(command=command, payload={"text": "x" * 250_000})
 
     with clock.replaced_by(lambda: NOON):
-        first = dispatch.dispatch_batch(NOON)
+        first = dispatch.dispatch_batch(NOON, limit=1000)
     written = dispatch_at(NOON)
 
     assert first == (True, 17)
@@ -350,7 +350,7 @@ def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
     )
 
     with clock.replaced_by(lambda: NOON):
-        more, rows = dispatch.dispatch_batch(NOON)
+        more, rows = dispatch.dispatch_batch(NOON, limit=1000)
     assert (more, rows) == (True, 20)
     dispatch_at(NOON)
 
