@@ -214,22 +214,19 @@ SET lease = NULL, leased_until = NULL, attempt_count = attempt_count - 1
 WHERE id = ANY(%(ids)s) AND lease = %(lease)s AND state = 'pending'
 """
 
-# While an origin does not answer, what is due for it waits for the next try, and does not count as tried.
-_DEFER = """
+# While an origin does not answer, what has been waiting for longer than every retry would have taken ends.
+_EXPIRE = """
 UPDATE deliveries_delivery d
-SET next_attempt_at = CASE WHEN due.is_over THEN NULL ELSE %(until)s END,
-    state = CASE WHEN due.is_over THEN 'failed' ELSE 'pending' END,
-    reason = CASE WHEN due.is_over THEN 'expired' ELSE d.reason END,
-    finished_at = CASE WHEN due.is_over THEN %(now)s END,
-    lease = NULL, leased_until = NULL
+SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = %(now)s, lease = NULL,
+    leased_until = NULL
 FROM (
-    SELECT id, expires_at < %(now)s AND reason = '' AS is_over FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= %(now)s AND (lease IS NULL OR leased_until <= %(now)s)
-      AND origin = %(origin)s
+    SELECT id FROM deliveries_delivery
+    WHERE state = 'pending' AND origin = %(origin)s AND next_attempt_at <= %(now)s AND expires_at < %(now)s
+      AND reason = '' AND (lease IS NULL OR leased_until <= %(now)s)
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
-) due
-WHERE d.id = due.id
+) old
+WHERE d.id = old.id
 RETURNING d.id, d.state, d.kind
 """
 
@@ -367,24 +364,10 @@ def _tell_failures(rows: Sequence[tuple[UUID, str, str]]) -> None:
         deliveries_failed.send(sender=None, ids=failed)
 
 
-def defer(*, origin: str, by: timedelta, limit: int) -> int:
-    """Puts off up to `limit` due deliveries of an origin that does not answer; how many they were.
-
-    Those that have been due for longer than every retry would have taken have failed.
-    """
-    now = clock.now()
+def expire(*, origin: str, limit: int) -> int:
+    """Fails up to `limit` deliveries that have waited for too long for an origin that does not answer; how many."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _DEFER,
-                {
-                    "now": now,
-                    "until": now + by,
-                    "origin": origin,
-                    "limit": limit,
-                },
-            )
-            rows = cursor.fetchall()
+        rows = rows_of(_EXPIRE, {"now": clock.now(), "origin": origin, "limit": limit})
         _tell_failures(rows)
     return len(rows)
 

@@ -44,8 +44,8 @@ _STOP_WITHIN_SECONDS = 3.0
 # Behind by more than this, a part of each claim is for what is due now.
 _BEHIND = timedelta(seconds=2)
 _SHARE_DUE_NOW = 0.25
-_DEFER_AT_ONCE = 500
-_DEFER_SECONDS = 0.5
+_EXPIRE_AT_ONCE = 500
+_EXPIRE_SECONDS = 5.0
 _RECONNECT_SECONDS = 0.5
 # The loop comes round many times a second; more than this between two rounds is no fault of a receiver.
 _STALL_SECONDS = 0.5
@@ -76,7 +76,7 @@ class _Run:
     next_poll_at: float = 0.0
     next_crowded_poll_at: float = 0.0
     more_may_be_due: bool = True
-    deferring: bool = False
+    expiring: bool = False
     finished: int = 0
 
 
@@ -92,7 +92,7 @@ class Sender:
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
         self._idle = [Transfer(config.guard, config.proxy) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
-        self._next_deferral: dict[str, float] = {}
+        self._next_expiry: dict[str, float] = {}
         # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
         self._behind: set[str | None] = set()
         self._last_lane = ""
@@ -111,7 +111,7 @@ class Sender:
                     stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
                 if stop_at is None:
                     self._claim(run)
-                    self._defer(run)
+                    self._leave_paused(run)
                     self._start(run)
                 elif time.monotonic() >= stop_at:
                     break
@@ -132,11 +132,11 @@ class Sender:
     def _forget_quiet(self) -> None:
         self._origins.forget_quiet()
         now = time.monotonic()
-        self._next_deferral = {origin: at for origin, at in self._next_deferral.items() if at > now}
+        self._next_expiry = {origin: at for origin, at in self._next_expiry.items() if at > now}
         self._behind.clear()
 
     def _has_more(self, run: _Run) -> bool:
-        if run.waiting_count or run.more_may_be_due or run.deferring:
+        if run.waiting_count or run.more_may_be_due or run.expiring:
             return True
         return any(self._origins.room(origin) for origin in self._origins.crowded())
 
@@ -231,21 +231,22 @@ class Sender:
         if surplus:
             _with_database(partial(ledger.release, surplus), patience=0)
 
-    def _defer(self, run: _Run) -> None:
-        """Puts off, some at a time, what is due for origins whose breaker is open: the queue's head stays short."""
-        run.deferring = False
-        for origin, seconds in self._origins.paused():
-            work = partial(ledger.defer, origin=origin, by=timedelta(seconds=seconds), limit=_DEFER_AT_ONCE)
+    def _leave_paused(self, run: _Run) -> None:
+        """Gives back what waits here for origins whose breaker is open, and ends what has waited there for too long."""
+        run.expiring = False
+        for origin, _ in self._origins.paused():
             held = run.waiting.pop(origin, None)
             if held:
                 run.waiting_count -= len(held)
                 _with_database(partial(ledger.release, list(held)), patience=0)
-            if time.monotonic() >= self._next_deferral.get(origin, 0.0):
-                deferred = _with_database(work, patience=0)
-                if deferred == _DEFER_AT_ONCE:
-                    run.deferring = True
-                else:
-                    self._next_deferral[origin] = time.monotonic() + _DEFER_SECONDS
+            began = time.monotonic()
+            if began >= self._next_expiry.get(origin, 0.0):
+                expired = _with_database(partial(ledger.expire, origin=origin, limit=_EXPIRE_AT_ONCE), patience=0)
+                run.expiring = run.expiring or expired == _EXPIRE_AT_ONCE
+                # A look walks over all that is due for it.
+                ended = time.monotonic()
+                pause = 0.0 if expired == _EXPIRE_AT_ONCE else max(_EXPIRE_SECONDS, 50 * (ended - began))
+                self._next_expiry[origin] = ended + pause
 
     def _start(self, run: _Run) -> None:
         """Begins what there is room for, one of each origin in turn."""

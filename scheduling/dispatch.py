@@ -7,7 +7,7 @@ that is found twice, say after a clock stepped back, a slot that is written once
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,7 +27,7 @@ from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
-from scheduling.due import DueSchedule, Slot, claim_due, insert_slots, skipped_row
+from scheduling.due import DueSchedule, Slot, claim_due, due_in_turns, insert_slots, skipped_row
 from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
@@ -38,6 +38,7 @@ MOST_MISFIRES = 100
 
 _CLOCK_SKEW = timedelta(milliseconds=100)
 _FIRST_BATCH = 100
+_HERD_OLDEST, _HERD_NEWEST = 4_000, 1_000
 # Of a herd whose payloads are large, a transaction takes as many as this.
 _BATCH_BYTES = 4 * 1024 * 1024
 # What one schedule that is late may fire in one pass; the next pass goes on with it, after the others.
@@ -82,17 +83,31 @@ def dispatch_due() -> int:
 
 
 def _dispatch_batches() -> int:
-    written = 0
-    more = True
-    # Small ones first: the senders have begun while the bulk of a herd is being written.
-    limit = min(_FIRST_BATCH, settings.DISPATCH_BATCH)
+    # A small one first: the senders have begun while the bulk of a herd is being written.
+    more, written = _dispatch(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
     while more:
-        more, rows = dispatch_batch(clock.now(), limit=limit)
-        limit = min(limit * 2, settings.DISPATCH_BATCH)
-        written += rows
-        if rows:
-            broker.send_hint(deliver_pending)
+        more = False
+        # A receiver for which very many are due must not make those of the others wait until they are written.
+        for ids in _growing(due_in_turns(now=clock.now(), oldest=_HERD_OLDEST, newest=_HERD_NEWEST)):
+            may_be_more, rows = _dispatch(limit=len(ids), ids=ids)
+            more = more or may_be_more
+            written += rows
     return written
+
+
+def _growing(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    begin, size = 0, _FIRST_BATCH
+    while begin < len(ids):
+        size = min(size * 2, settings.DISPATCH_BATCH)
+        yield ids[begin : begin + size]
+        begin += size
+
+
+def _dispatch(*, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
+    more, rows = dispatch_batch(clock.now(), limit=limit, ids=ids)
+    if rows:
+        broker.send_hint(deliver_pending)
+    return more, rows
 
 
 def _await_what_is_nearly_due() -> bool:
@@ -107,9 +122,9 @@ def _await_what_is_nearly_due() -> bool:
 
 
 @transaction.atomic
-def dispatch_batch(now: datetime, *, limit: int) -> tuple[bool, int]:
-    """One batch of up to `limit` schedules; whether there may be more, and how many rows were written."""
-    schedules = claim_due(now=now, limit=limit, most_bytes=_BATCH_BYTES)
+def dispatch_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
+    """One batch of up to `limit` schedules, of these or of all; whether there may be more, and the number of rows."""
+    schedules = claim_due(now=now, limit=limit, ids=ids, most_bytes=_BATCH_BYTES)
     if not schedules:
         return False, 0
     unfinished = _with_unfinished_runs(schedules)

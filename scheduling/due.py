@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import zip_longest
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -44,7 +45,7 @@ CASE WHEN NOT o.is_active THEN 'organization_inactive'
 _CLAIM = f"""
 WITH due AS (
     SELECT id, next_run_at, octet_length(payload) AS size FROM scheduling_scheduledexecution
-    WHERE is_active AND next_run_at <= %(now)s
+    WHERE is_active AND next_run_at <= %(now)s AND {{which}}
     ORDER BY next_run_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), held AS (
@@ -54,6 +55,23 @@ SELECT {_COLUMNS}
 FROM held JOIN scheduling_scheduledexecution s ON s.id = held.id AND held.before < %(bytes)s
 {_PARTIES}
 ORDER BY s.next_run_at, s.id
+"""
+
+_CLAIM_OLDEST = _CLAIM.format(which="true")
+_CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)b::bigint[])")
+
+# A receiver is told apart by the authority of its URL.
+_HERD = f"""
+SELECT s.id, split_part({_URL}, '/', 3)
+FROM (
+    (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
+     ORDER BY next_run_at LIMIT %(oldest)s)
+    UNION ALL
+    (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
+     ORDER BY next_run_at DESC LIMIT %(newest)s)
+) due
+JOIN scheduling_scheduledexecution s ON s.id = due.id
+JOIN organizations_command c ON c.id = s.command_id
 """
 
 _VIEW = f"SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES} WHERE s.id = %(id)s"
@@ -135,9 +153,19 @@ class _Owned(Protocol):
     def owner_id(self) -> int | None: ...
 
 
-def claim_due(*, now: datetime, limit: int, most_bytes: int) -> list[DueSchedule]:
-    """The schedules that are due, oldest first, locked; no more of them once their payloads fill `most_bytes`."""
-    return [DueSchedule._make(row) for row in rows_of(_CLAIM, {"now": now, "limit": limit, "bytes": most_bytes})]
+def claim_due(*, now: datetime, limit: int, most_bytes: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
+    """The schedules that are due, of these or of all, oldest first, locked; those that fit into `most_bytes`."""
+    statement = _CLAIM_OLDEST if ids is None else _CLAIM_THESE
+    parameters = {"now": now, "limit": limit, "bytes": most_bytes, "ids": ids}
+    return [DueSchedule._make(row) for row in rows_of(statement, parameters)]
+
+
+def due_in_turns(*, now: datetime, oldest: int, newest: int) -> list[int]:
+    """The schedules that have been due for longest, and some that have just become so: one of each receiver in turn."""
+    queues: dict[str, dict[int, None]] = {}
+    for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest}):
+        queues.setdefault(receiver, {})[pk] = None
+    return [pk for turn in zip_longest(*queues.values()) for pk in turn if pk is not None]
 
 
 def due_view(pk: int) -> DueSchedule:

@@ -377,3 +377,45 @@ def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
     dispatch.dispatch_due()
 
     assert [row.due_at for row in rows_of(schedule)] == [due]
+
+
+@pytest.mark.django_db
+def test_of_a_herd_each_receiver_has_its_turn() -> None:
+    """Very many for one receiver are due at the instant at which a few are due for another."""
+    crowded, quiet = make_command(callback_url=URL), make_command(callback_url="https://quiet.example.com/hook")
+    for _ in range(400):
+        make_due(command=crowded)
+    others = [make_due(command=quiet) for _ in range(5)]
+
+    dispatch_at(NOON)
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert len(written) == 405
+    assert max(written.index(other.uuid) for other in others) < 305
+
+
+@pytest.mark.django_db
+def test_behind_a_long_queue_what_is_due_now_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_HERD_OLDEST", 150)
+    monkeypatch.setattr(dispatch, "_HERD_NEWEST", 10)
+    late = make_command(callback_url=URL)
+    for _ in range(600):
+        make_due(command=late, anchor_at=NOON - timedelta(seconds=64), next_run_at=NOON - timedelta(seconds=4))
+    fresh = make_due(command=make_command(callback_url="https://quiet.example.com/hook"))
+
+    dispatch_at(NOON)
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert len(written) == 601
+    assert written.index(fresh.uuid) < 300
+
+
+@pytest.mark.django_db
+def test_attempts_beyond_the_usual_number_give_a_slot_more_time() -> None:
+    usual, many = make_due(), make_due(max_attempts=20)
+
+    dispatch_at(NOON)
+
+    (first,), (second,) = rows_of(usual), rows_of(many)
+    assert first.max_attempts == 8
+    assert second.expires_at - first.expires_at == (20 - 8) * timedelta(hours=10) * 1.2
