@@ -167,14 +167,16 @@ def _database() -> dict[str, Any]:
     database["HOST"] = options.pop("host", database.get("HOST", ""))
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
-    # Parameters travel beside the statement, and one that comes again and again is parsed and planned once.
-    options.setdefault("server_side_binding", True)
-    options.setdefault("prepare_threshold", 5)
     if not SERVES_PAGES:
         # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
         # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.
-        plans = "-c enable_bitmapscan=off -c enable_seqscan=off"
+        # They have few statements, so each is planned once, for any parameters.
+        plans = "-c enable_bitmapscan=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
         options["options"] = f"{options.get('options', '')} {plans}".strip()
+        options.setdefault("prepare_threshold", 0)
+    # Parameters travel beside the statement, and one that comes again and again is parsed and planned once.
+    options.setdefault("server_side_binding", True)
+    options.setdefault("prepare_threshold", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
