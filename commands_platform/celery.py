@@ -6,16 +6,31 @@ import gc
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import setup_logging, worker_ready
 from django.conf import settings
+from django.db import Error
 
 from commands_platform.beat import WholeSeconds
+from commands_platform.lib.database import is_away, log_away
 from commands_platform.lib.logs import logging_config
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
 
-app = Celery("commands_platform")
+
+class HintTask(Task[..., Any]):
+    """A task that the next tick says again: while the database is away it says so in a line, and is over."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except Error as error:
+            if not is_away(error):
+                raise
+            log_away(error, task=self.name)
+
+
+app = Celery("commands_platform", task_cls=HintTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {

@@ -167,13 +167,24 @@ def _database() -> dict[str, Any]:
     database["HOST"] = options.pop("host", database.get("HOST", ""))
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
+    parameters = []
+    if PROCESS_NAME in {"web", *_APPS_OF_PROCESS}:
+        # A process that is frozen in mid-transaction, or whose machine is gone, keeps its locks no longer than this. It
+        # is far more than a batch ever pauses between two statements, and less than a delivery's lease.
+        parameters.append("idle_in_transaction_session_timeout=30s")
     if not SERVES_PAGES:
+        # One row that somebody holds must not keep a worker from all the others; what failed is tried again.
+        parameters.append("lock_timeout=5s")
         # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
         # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.
+        parameters += ["enable_bitmapscan=off", "enable_seqscan=off"]
         # They have few statements, so each is planned once, for any parameters.
-        plans = "-c enable_bitmapscan=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
-        options["options"] = f"{options.get('options', '')} {plans}".strip()
+        parameters.append("plan_cache_mode=force_generic_plan")
         options.setdefault("prepare_threshold", 0)
+    if parameters:
+        # What DATABASE_URL says comes last, and wins.
+        ours = " ".join(f"-c {parameter}" for parameter in parameters)
+        options["options"] = f"{ours} {options.get('options', '')}".strip()
     # Parameters travel beside the statement, and one that comes again and again is parsed and planned once.
     options.setdefault("server_side_binding", True)
     options.setdefault("prepare_threshold", 5)

@@ -17,8 +17,9 @@ from typing import TypeVar
 import pycurl
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import Error, InterfaceError, OperationalError, close_old_connections
 
+from commands_platform.lib.database import is_away
 from deliveries import ledger
 from deliveries.address_guard import AddressGuard
 from deliveries.callback import build_request
@@ -468,7 +469,9 @@ def _with_database(work: Callable[[], T], *, patience: float) -> T:
     while True:
         try:
             return work()
-        except (OperationalError, InterfaceError):
+        except Error as error:
+            if not is_away(error):
+                raise
             # A connection that a restarted server closed stays broken until Django is told to look at it.
             close_old_connections()
             tries += 1

@@ -12,13 +12,14 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
+from commands_platform.lib.database import is_away, log_away
 from commands_platform.lib.errors import (
     InvalidInputError,
     NotFoundError,
@@ -116,14 +117,13 @@ def _other_answer(exc: Exception, view: object) -> _Answer | None:
 
 
 def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> _Answer | None:
-    name = type(exc.__cause__ or exc).__name__
-    if isinstance(exc, OperationalError | InterfaceError):
-        # The first line says which server and why; a traceback for every request of an outage would say no more.
-        logger.error("database_was_unavailable", error=name, reason=str(exc).partition("\n")[0])
+    if is_away(exc):
+        log_away(exc)
         body = error_body("The service is temporarily unavailable.", "service_unavailable")
         return _Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(exc, DataError):
         # The message would quote the value, which logs must not hold.
+        name = type(exc.__cause__ or exc).__name__
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
         return _Answer(400, error_body("The request holds a value that cannot be stored.", "bad_request"))
     return None

@@ -1,0 +1,88 @@
+"""How the processes use the database: no lock is held, or waited for, without an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import ProgrammingError, connection, connections
+
+from commands_platform import embedded, settings
+from deliveries import sender
+from scheduling import tasks
+from tests.locks import pause_for_too_long
+
+IDLE = "idle_in_transaction_session_timeout=30s"
+LOCK = "lock_timeout=5s"
+
+
+@pytest.mark.parametrize(
+    ("process", "serves_pages", "expected"),
+    [
+        ("web", True, {IDLE: True, LOCK: False}),
+        ("dispatcher", False, {IDLE: True, LOCK: True}),
+        ("deliverer", False, {IDLE: True, LOCK: True}),
+        ("commands-platform", True, {IDLE: False, LOCK: False}),
+    ],
+)
+def test_a_process_of_the_procfile_pauses_in_no_transaction_for_long_and_a_worker_waits_for_no_lock_for_long(
+    monkeypatch: pytest.MonkeyPatch, process: str, serves_pages: bool, expected: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(settings, "PROCESS_NAME", process)
+    monkeypatch.setattr(settings, "SERVES_PAGES", serves_pages)
+
+    options = settings._database()["OPTIONS"].get("options", "")
+
+    assert {option: option in options for option in expected} == expected
+
+
+def test_what_the_databases_url_says_comes_last_and_so_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PROCESS_NAME", "dispatcher")
+    monkeypatch.setattr(settings, "DATABASE_URL", f"{settings.DATABASE_URL}&options=-c%20lock_timeout%3D1s")
+
+    assert settings._database()["OPTIONS"]["options"].endswith(" -c lock_timeout=1s")
+
+
+@pytest.fixture
+def database_is_away(db: None) -> Iterator[None]:
+    """What the default connection is until the end of the test leads to a port where nobody listens."""
+    present = connections["default"]
+    away = connection.copy()
+    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": embedded.free_port()}
+    connections["default"] = away
+    yield
+    connections["default"] = present
+
+
+@pytest.mark.usefixtures("database_is_away")
+def test_while_the_database_is_away_a_task_says_so_in_a_line_and_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    tasks.dispatch_due()
+
+    (record,) = caplog.records
+    told: Any = record.msg
+    assert (told["event"], told["task"]) == ("database_was_unavailable", "scheduling.dispatch_due")
+    assert record.exc_info is None
+
+
+@pytest.mark.django_db
+def test_a_bug_is_left_to_celery() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE scheduling_scheduledexecution RENAME COLUMN cron TO no_cron")
+
+    with pytest.raises(ProgrammingError):
+        tasks.dispatch_due()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_that_was_frozen_in_mid_transaction_writes_its_outcomes_over_a_new_connection() -> None:
+    pauses = iter([pause_for_too_long])
+
+    def record() -> int:
+        for pause in pauses:
+            pause()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 7")
+            return int(cursor.fetchone()[0])
+
+    assert sender._with_database(record, patience=0) == 7
