@@ -46,6 +46,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=5, offset=0.6),
         "options": {"expires": 3},
     },
+    "failing": {
+        "task": "scheduling.deactivate_failing",
+        "schedule": WholeSeconds(every=10, offset=7.3),
+        "options": {"expires": 5},
+    },
 }
 
 

@@ -8,7 +8,6 @@ class SchedulingConfig(AppConfig):
     verbose_name = "Scheduling"
 
     def ready(self) -> None:
-        from scheduling import failures, zone_changes
+        from scheduling import zone_changes
 
-        failures.connect()
         zone_changes.connect()

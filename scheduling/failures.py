@@ -1,34 +1,51 @@
-"""Schedules whose callbacks have failed for too long: found in the ledger when a delivery fails, and deactivated."""
+"""Schedules whose callbacks have failed for too long: found by a walk over the latest failures, and deactivated.
+
+Deliverers have no part in it: what they record is a row of the ledger and no more. The walk goes round and round, so a
+schedule that it has to leave, because somebody holds its row, is found again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Sum
 
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
-from deliveries.signals import deliveries_failed
-from scheduling import services
+from commands_platform.lib.identifiers import first_ledger_id_at
+from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.services import cancel_pending
+from events import services as events
+from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.recurrence import missed
 
-# The steps are in order of their cost, and each is a walk along the index of slots. Most schedules end at the first:
-# of one that has failed now and then, the slot of a day ago was delivered. What may be long is the walk over a day's
-# rows that are still to be tried again, and only what has failed for a day without a success comes so far.
+logger = structlog.get_logger(__name__)
+
+_ROWS_AT_ONCE = 500
+_SECONDS_AT_ONCE = 0.2
+
+# A schedule is found if it failed a day before its last failure already, and nothing was delivered since. The steps are
+# in order of their cost, and each is a walk along the index of slots. Most schedules end at the first: of one that has
+# failed now and then, the slot of a day before was delivered. What may be long is the walk over a day's rows that are
+# still to be tried again, and only what has failed for a day without a success comes so far.
 _FAILING = """
 SELECT s.id, s.effective_from, before.due_at
-FROM (
-    SELECT DISTINCT source_uuid FROM deliveries_delivery WHERE id = ANY(%(ids)s::uuid[]) AND kind = 'scheduled'
-) failed
+FROM unnest(%(sources)s::uuid[], %(begun_before)s::timestamptz[])
+    AS failed(source_uuid, begun_before)
 JOIN scheduling_scheduledexecution s ON s.uuid = failed.source_uuid AND s.is_active
 JOIN LATERAL (
     SELECT d.due_at, d.state FROM deliveries_delivery d
     WHERE d.source_uuid = s.uuid AND d.kind = 'scheduled' AND d.state IN ('delivered', 'failed')
-      AND d.due_at >= s.effective_from AND d.due_at <= %(begun_before)s
+      AND d.due_at >= s.effective_from AND d.due_at <= failed.begun_before
     ORDER BY d.due_at DESC LIMIT 1
 ) before ON before.state = 'failed'
 LEFT JOIN LATERAL (
@@ -40,25 +57,117 @@ WHERE success.due_at IS NULL
 """
 
 
-def connect() -> None:
-    """Watches the deliveries that fail."""
-    deliveries_failed.connect(_follow, dispatch_uid="scheduling.failures")
+@dataclass(slots=True)
+class _Walk:
+    """Where the walk has come to, in the order in which rows were written."""
+
+    last_id: UUID | None = None
+
+    def next_failures(self) -> tuple[dict[UUID, datetime], bool]:
+        """The schedules of the next portion, when each failed last, and whether the walk is through and begins anew."""
+        after = self.last_id or first_ledger_id_at(clock.now() - _longest_life())
+        failed = Delivery.objects.filter(state=State.FAILED, pk__gt=after).order_by("pk")
+        rows = list(failed.values_list("pk", "source_uuid", "kind", "finished_at")[:_ROWS_AT_ONCE])
+        is_through = len(rows) < _ROWS_AT_ONCE
+        self.last_id = None if is_through else rows[-1][0]
+        found: dict[UUID, datetime] = {}
+        for _, source, kind, failed_at in rows:
+            if kind == Kind.SCHEDULED and failed_at is not None:
+                found[source] = max(failed_at, found.get(source, failed_at))
+        return found, is_through
 
 
-def _follow(ids: Sequence[UUID], **_: Any) -> None:
-    # The sender's transaction is short and its rows are locked; a schedule is locked before its rows, never after.
-    if settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
-        transaction.on_commit(partial(deactivate_failing_of, ids=ids), robust=True)
+@cache
+def _process_walk() -> _Walk:
+    return _Walk()
 
 
-def deactivate_failing_of(*, ids: Sequence[UUID]) -> int:
-    """Deactivates those schedules of the failed deliveries that have failed for too long; how many."""
+def _longest_life() -> timedelta:
+    """How old a row may be when it fails, and a day more, in which the walk comes by."""
+    waits = sum(settings.DELIVERY_RETRY_DELAYS, timedelta())
+    return settings.DELIVERY_EXPIRES_AFTER + 2 * waits + timedelta(days=1)
+
+
+def deactivate_failing() -> int:
+    """Walks on for a part of a second, by a portion at least; how many schedules it deactivated."""
+    if not settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
+        return 0
+    count = 0
+    ends_at = time.monotonic() + _SECONDS_AT_ONCE
+    while True:
+        failures, is_through = _process_walk().next_failures()
+        count += _deactivate_failing_of(failures) if failures else 0
+        if is_through or time.monotonic() >= ends_at:
+            return count
+
+
+def _deactivate_failing_of(failures: Mapping[UUID, datetime]) -> int:
+    begun_before = [failed_at - settings.SCHEDULE_DEACTIVATE_AFTER for failed_at in failures.values()]
     with connection.cursor() as cursor:
-        cursor.execute(_FAILING, {"ids": list(ids), "begun_before": clock.now() - settings.SCHEDULE_DEACTIVATE_AFTER})
+        cursor.execute(_FAILING, {"sources": list(failures), "begun_before": begun_before})
         found = cursor.fetchall()
     count = 0
     for pk, effective_from, failing_since in found:
         # One whose slots cannot be computed is for the dispatcher to deactivate.
         with suppress(InvalidInputError):
-            count += services.deactivate_failing(pk=pk, effective_from=effective_from, failing_since=failing_since)
+            count += _deactivate(pk, effective_from, failing_since)
     return count
+
+
+@transaction.atomic
+def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> bool:
+    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough; whether.
+
+    `effective_from` is the one that it was found with: where another has come, it has been changed or resumed since.
+    """
+    rows = ScheduledExecution.objects.active().filter(pk=pk, effective_from=effective_from)
+    # A row that somebody holds is left to the next round: whoever waits here keeps a dispatcher from its ticks.
+    locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
+    schedule = locked.first()
+    if schedule is None:
+        return False
+    now = clock.now()
+    failures = _failures_in_a_row(schedule, failing_since)
+    if failures < settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
+        return False
+    schedule.is_active = False
+    schedule.deactivation_reason = DeactivationReason.FAILING
+    schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
+    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
+    events.publish_all(
+        [
+            events.Occurrence(
+                organization_id=schedule.organization.pk,
+                name="platform.schedule.deactivated",
+                body={
+                    "schedule_uuid": str(schedule.uuid),
+                    "name": schedule.name,
+                    "reason": schedule.deactivation_reason,
+                    "failures": failures,
+                },
+                object_id=str(schedule.uuid),
+                occurred_at=now,
+            )
+        ]
+    )
+    logger.warning("schedule_deactivated", schedule=str(schedule.uuid), failures=failures)
+    return True
+
+
+def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:
+    """How many of its deliveries have failed since the last success; 0 where the ledger cannot tell that.
+
+    The ledger may already have let go of a success, but never of a failure or of what is still to be sent. So where
+    slots are missing between the first failure and the last slot there may have been one.
+    """
+    rows = Delivery.objects.of_source(schedule.uuid).filter(kind=Kind.SCHEDULED, due_at__gte=schedule.effective_from)
+    span = rows.filter(due_at__gte=failing_since)
+    if span.filter(state=State.DELIVERED).exists():
+        return 0
+    last = span.order_by("-due_at").values_list("due_at", "last_due_at")[0]
+    expected = missed(schedule.recurrence, first=failing_since, now=max(filter(None, last))).earlier_count + 1
+    if (span.aggregate(slots=Sum("slot_count"))["slots"] or 0) < expected:
+        return 0
+    success = rows.filter(state=State.DELIVERED).order_by("-due_at").values_list("due_at", flat=True).first()
+    failed = rows.filter(state=State.FAILED)
+    return failed.filter(due_at__gt=success).count() if success else failed.count()

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
@@ -22,10 +22,9 @@ from deliveries.address_guard import origin_of
 from deliveries.custom_headers import check_headers
 from deliveries.guard import address_guard
 from deliveries.ledger import NewRow
-from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.models import Delivery, Kind, Reason
 from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
-from events import services as events
 from organizations.models import Command, Organization, User
 from scheduling.due import Slot, due_view, insert_slots, skipped_row
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
@@ -220,62 +219,6 @@ def recompute_next_runs(*, schedules: Q) -> int:
             schedule.save(update_fields=["is_active", *_COMPUTED_FIELDS])
             count += 1
     return count
-
-
-@transaction.atomic
-def deactivate_failing(*, pk: int, effective_from: datetime, failing_since: datetime) -> bool:
-    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough; whether.
-
-    `effective_from` is the one that it was found with: where another has come, it has been changed or resumed since.
-    """
-    schedule = _locked_or_none(pk)
-    if schedule is None or not schedule.is_active or schedule.effective_from != effective_from:
-        return False
-    now = clock.now()
-    failures = _failures_in_a_row(schedule, failing_since)
-    if failures < settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
-        return False
-    schedule.is_active = False
-    schedule.deactivation_reason = DeactivationReason.FAILING
-    schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
-    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
-    events.publish_all(
-        [
-            events.Occurrence(
-                organization_id=schedule.organization.pk,
-                name="platform.schedule.deactivated",
-                body={
-                    "schedule_uuid": str(schedule.uuid),
-                    "name": schedule.name,
-                    "reason": schedule.deactivation_reason,
-                    "failures": failures,
-                },
-                object_id=str(schedule.uuid),
-                occurred_at=now,
-            )
-        ]
-    )
-    logger.warning("schedule_deactivated", schedule=str(schedule.uuid), failures=failures)
-    return True
-
-
-def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:
-    """How many of its deliveries have failed since the last success; 0 where the ledger cannot tell that.
-
-    The ledger may already have let go of a success, but never of a failure or of what is still to be sent. So where
-    slots are missing between the first failure and the last slot there may have been one.
-    """
-    rows = Delivery.objects.of_source(schedule.uuid).filter(kind=Kind.SCHEDULED, due_at__gte=schedule.effective_from)
-    span = rows.filter(due_at__gte=failing_since)
-    if span.filter(state=State.DELIVERED).exists():
-        return 0
-    last = span.order_by("-due_at").values_list("due_at", "last_due_at")[0]
-    expected = missed(schedule.recurrence, first=failing_since, now=max(filter(None, last))).earlier_count + 1
-    if (span.aggregate(slots=Sum("slot_count"))["slots"] or 0) < expected:
-        return 0
-    success = rows.filter(state=State.DELIVERED).order_by("-due_at").values_list("due_at", flat=True).first()
-    failed = rows.filter(state=State.FAILED)
-    return failed.filter(due_at__gt=success).count() if success else failed.count()
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:

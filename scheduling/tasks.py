@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from scheduling import dispatch, retention
+from scheduling import dispatch, failures, retention
 
 
 @shared_task(name="scheduling.dispatch_due")
@@ -17,3 +17,9 @@ def dispatch_due() -> None:
 def remove_finished() -> None:
     """Removes a portion of what the ledger need not keep. A hint: what one run leaves, the next one takes."""
     retention.remove_finished()
+
+
+@shared_task(name="scheduling.deactivate_failing")
+def deactivate_failing() -> None:
+    """Deactivates some of the schedules that have failed for too long. A hint, as above."""
+    failures.deactivate_failing()

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
+from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from deliveries import ledger
 from deliveries.ledger import Outcome
 from deliveries.models import Delivery, Kind, Reason, State
 from events.models import Hook
-from scheduling import services
-from scheduling.failures import deactivate_failing_of
+from scheduling import failures, services
+from scheduling.failures import deactivate_failing
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.factories import make_command, make_delivery, make_schedule
 
 pytestmark = pytest.mark.django_db
 
-Capture = Callable[..., AbstractContextManager[list[Any]]]
 URL = "http://127.0.0.1:9/callback"
 HOUR = timedelta(hours=1)
 
@@ -30,6 +31,11 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def _few_are_enough(settings: Any) -> None:
     settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES = 5
+
+
+@pytest.fixture(autouse=True)
+def _the_walk_begins() -> None:
+    failures._process_walk.cache_clear()
 
 
 def make_failing(*, hours: int = 30, states: dict[int, State] | None = None, **values: Any) -> ScheduledExecution:
@@ -60,12 +66,6 @@ def add_row(schedule: ScheduledExecution, due_at: datetime, state: State, **valu
     )
 
 
-def check(*schedules: ScheduledExecution) -> int:
-    """What follows from the failure of the latest delivery of each."""
-    ids = [schedule.slots().filter(state=State.FAILED).values_list("pk", flat=True).last() for schedule in schedules]
-    return deactivate_failing_of(ids=[id_ for id_ in ids if id_])
-
-
 def test_a_schedule_that_has_failed_for_a_day_is_deactivated_and_what_it_has_not_sent_is_cancelled() -> None:
     schedule = make_failing()
     hook = Hook.objects.create(
@@ -73,7 +73,7 @@ def test_a_schedule_that_has_failed_for_a_day_is_deactivated_and_what_it_has_not
     )
     pending = add_row(schedule, clock.now(), State.PENDING)
 
-    assert check(schedule) == 1
+    assert deactivate_failing() == 1
 
     schedule.refresh_from_db()
     pending.refresh_from_db()
@@ -101,7 +101,7 @@ def test_a_schedule_that_has_failed_for_a_day_is_deactivated_and_what_it_has_not
 def test_others_go_on(values: dict[str, Any], why: str) -> None:
     schedule = make_failing(**values)
 
-    assert check(schedule) == 0
+    assert deactivate_failing() == 0
 
     before = schedule.is_active
     schedule.refresh_from_db()
@@ -110,70 +110,88 @@ def test_others_go_on(values: dict[str, Any], why: str) -> None:
 
 def test_runs_that_were_asked_for_by_hand_do_not_count() -> None:
     schedule = make_failing(states=dict.fromkeys(range(31), State.SKIPPED))
-    manual = add_row(schedule, clock.now() - timedelta(days=2, minutes=1), State.FAILED, kind=Kind.MANUAL)
+    for minutes in range(10):
+        add_row(schedule, clock.now() - timedelta(days=2, minutes=minutes), State.FAILED, kind=Kind.MANUAL)
 
-    assert deactivate_failing_of(ids=[manual.pk]) == 0
+    assert deactivate_failing() == 0
 
 
 def test_where_the_ledger_has_forgotten_a_success_nothing_is_concluded() -> None:
     schedule = make_failing()
     schedule.slots()[15].delete()
 
-    assert check(schedule) == 0
+    assert deactivate_failing() == 0
 
 
 def test_what_is_skipped_or_still_to_be_tried_again_is_no_success() -> None:
-    schedule = make_failing(states={1: State.PENDING, 2: State.PENDING, 7: State.SKIPPED, 9: State.CANCELLED})
+    make_failing(states={1: State.PENDING, 2: State.PENDING, 7: State.SKIPPED, 9: State.CANCELLED})
 
-    assert check(schedule) == 1
+    assert deactivate_failing() == 1
 
 
 def test_a_schedule_that_is_resumed_is_not_deactivated_by_its_old_failures() -> None:
     schedule = make_failing()
-    check(schedule)
+    deactivate_failing()
 
     schedule = services.resume(schedule=schedule)
-    failed = add_row(schedule, clock.now(), State.FAILED)
+    add_row(schedule, clock.now(), State.FAILED)
 
-    assert deactivate_failing_of(ids=[failed.pk]) == 0
+    assert deactivate_failing() == 0
     schedule.refresh_from_db()
     assert (schedule.is_active, schedule.deactivation_reason) == (True, "")
 
 
 def test_a_schedule_that_fails_on_after_it_was_resumed_is_deactivated_again() -> None:
     schedule = make_failing()
-    check(schedule)
+    deactivate_failing()
     schedule = services.resume(schedule=schedule)
     resumed = clock.now()
     later = resumed.replace(microsecond=0) + 30 * HOUR
 
     with clock.replaced_by(lambda: later):
         for number in range(1, 31):
-            failed = add_row(schedule, schedule.anchor_at + (31 + number) * HOUR, State.FAILED)
-        assert deactivate_failing_of(ids=[failed.pk]) == 1
+            add_row(schedule, schedule.anchor_at + (31 + number) * HOUR, State.FAILED)
+        assert deactivate_failing() == 1
+
+
+def test_a_schedule_that_failed_for_a_working_day_keeps_its_chance_of_the_next_one() -> None:
+    schedule = make_failing(hours=40, states=dict.fromkeys(range(20), State.SKIPPED))
+
+    assert deactivate_failing() == 0
+
+    schedule.refresh_from_db()
+    assert schedule.is_active is True
 
 
 def test_one_that_was_changed_since_it_was_found_is_left_alone() -> None:
     schedule = make_failing()
+    began, failing_since = schedule.effective_from, schedule.effective_from + HOUR
 
-    assert not services.deactivate_failing(
-        pk=schedule.pk, effective_from=schedule.effective_from - HOUR, failing_since=schedule.effective_from + HOUR
-    )
-    assert not services.deactivate_failing(
-        pk=schedule.pk + 1, effective_from=schedule.effective_from, failing_since=schedule.effective_from
-    )
+    assert not failures._deactivate(schedule.pk, began - HOUR, failing_since)
+    assert not failures._deactivate(schedule.pk + 1, began, failing_since)
 
 
-def test_many_failures_cost_one_statement(django_assert_num_queries: Any) -> None:
+def test_many_failures_cost_two_statements(django_assert_num_queries: Any) -> None:
     command = make_command(callback_url=URL)
     now = clock.now()
-    failed = [
-        add_row(make_schedule(command), now - timedelta(seconds=number), State.FAILED, now=now).pk
-        for number in range(100)
-    ]
+    for number in range(100):
+        add_row(make_schedule(command), now - timedelta(seconds=number), State.FAILED, now=now)
 
-    with clock.replaced_by(lambda: now), django_assert_num_queries(1):
-        assert deactivate_failing_of(ids=failed) == 0
+    with clock.replaced_by(lambda: now), django_assert_num_queries(2):
+        assert deactivate_failing() == 0
+
+
+def test_the_walk_takes_portions_and_begins_anew_when_it_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(failures, "_SECONDS_AT_ONCE", 0.0)
+    for _ in range(2):
+        make_failing()
+
+    # Of 62 failures the first and the fourth portion are the first of a schedule; the seventh is the last portion.
+    assert [deactivate_failing() for _ in range(7)] == [1, 0, 0, 1, 0, 0, 0]
+
+    make_failing(hours=25)
+    assert sum(deactivate_failing() for _ in range(9)) == 1
 
 
 def send_and_fail() -> None:
@@ -184,24 +202,94 @@ def send_and_fail() -> None:
     )
 
 
-def test_it_follows_from_the_recording_of_a_failure(django_capture_on_commit_callbacks: Capture) -> None:
-    schedule = make_failing()
+def test_it_follows_from_the_recording_of_a_failure() -> None:
+    schedule = make_failing(hours=28, states=dict.fromkeys(range(5), State.SKIPPED))
     add_row(schedule, clock.now(), State.PENDING)
+    assert deactivate_failing() == 0
 
-    with django_capture_on_commit_callbacks(execute=True):
-        send_and_fail()
+    send_and_fail()
+    deactivate_failing()
 
     schedule.refresh_from_db()
     assert schedule.deactivation_reason == DeactivationReason.FAILING
 
 
-def test_it_can_be_switched_off(settings: Any, django_capture_on_commit_callbacks: Capture) -> None:
+def test_it_can_be_switched_off(settings: Any) -> None:
     settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES = 0
     schedule = make_failing()
-    add_row(schedule, clock.now(), State.PENDING)
 
-    with django_capture_on_commit_callbacks(execute=True):
-        send_and_fail()
+    assert deactivate_failing() == 0
 
     schedule.refresh_from_db()
     assert schedule.is_active is True
+
+
+@contextmanager
+def holding(schedule: ScheduledExecution) -> Iterator[threading.Thread]:
+    """Somebody else has the schedule's row locked, and goes on holding it."""
+    locked, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                ScheduledExecution.objects.select_for_update().get(pk=schedule.pk)
+                locked.set()
+                release.wait(20)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(10)
+    try:
+        yield holder
+    finally:
+        release.set()
+        holder.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_lock_on_a_schedule_holds_up_a_deliverer_or_the_walk() -> None:
+    schedule = make_failing()
+    hook = Hook.objects.create(
+        organization=schedule.organization, command=schedule.command, subscriptions=["platform.*"]
+    )
+    add_row(schedule, clock.now(), State.PENDING)
+
+    with holding(schedule) as holder:
+        send_and_fail()
+        assert deactivate_failing() == 0
+        assert holder.is_alive()
+        told = [orjson.loads(row.body)["event"] for row in Delivery.objects.filter(destination=hook.destination)]
+        assert told == ["platform.delivery.failed"]
+
+    assert deactivate_failing() == 1
+    schedule.refresh_from_db()
+    assert schedule.deactivation_reason == DeactivationReason.FAILING
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_walk_at_once_deactivate_a_schedule_once() -> None:
+    schedule = make_failing()
+    hook = Hook.objects.create(
+        organization=schedule.organization, command=schedule.command, subscriptions=["platform.*"]
+    )
+    barrier = threading.Barrier(3)
+    counts: list[int] = []
+
+    def walk() -> None:
+        found = {schedule.uuid: clock.now()}
+        barrier.wait()
+        try:
+            counts.append(failures._deactivate_failing_of(found))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=walk) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(counts) == 1
+    assert Delivery.objects.filter(destination=hook.destination).count() == 1
