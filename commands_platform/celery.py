@@ -51,6 +51,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=7.3),
         "options": {"expires": 5},
     },
+    "zone-rules": {
+        "task": "scheduling.follow_zone_rules",
+        "schedule": WholeSeconds(every=2, offset=0.4),
+        "options": {"expires": 1},
+    },
 }
 
 

@@ -27,6 +27,7 @@ from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
+from scheduling import zone_rules
 from scheduling.due import DueSchedule, Slot, claim_due, due_in_turns, insert_slots, skipped_row
 from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
@@ -76,7 +77,9 @@ def dispatch_due() -> int:
     written = _dispatch_batches()
     if not written and _await_what_is_nearly_due():
         written = _dispatch_batches()
-    if not written and Delivery.objects.due(clock.now()).exists():
+    if written:
+        zone_rules.note_use()
+    elif Delivery.objects.due(clock.now()).exists():
         # Retries, what a dead sender held, and whatever a lost hint left behind.
         broker.send_hint(deliver_pending)
     return written

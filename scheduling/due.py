@@ -25,13 +25,13 @@ JOIN organizations_organization co ON co.id = c.organization_id
 LEFT JOIN organizations_user u ON u.id = s.owner_id
 """
 _URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
+ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
+    WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
 # A command that is no longer public acts for its own organization alone.
 _COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
-octet_length(s.payload), {_URL},
-CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
-    WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END,
+octet_length(s.payload), {_URL}, {ZONE},
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.skip_overlapping,
 s.organization_id, s.command_id, s.owner_id,
 CASE WHEN NOT o.is_active THEN 'organization_inactive'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
@@ -183,6 +184,60 @@ class ScheduledExecution(models.Model):
     def recurrence(self) -> Recurrence:
         """When it runs, for the pure engine."""
         return recurrence_of(self, zone=self.zone)
+
+
+class ZoneRules(models.Model):
+    """A version of the rules of time zones, and how far computing next runs anew by it has come.
+
+    The newest one counts. Of an older one its last use counts, by a process that was not upgraded yet.
+    """
+
+    # Two versions may be in use for so long after one of them was last seen to be.
+    OVERLAP = timedelta(minutes=1)
+
+    version = models.CharField(max_length=32, primary_key=True, help_text="The IANA database's, like 2026f.")
+    first_used_at = models.DateTimeField(help_text="When a dispatcher first had it; before, older ones were used.")
+    last_used_at = models.DateTimeField(null=True, help_text="When it was last used although a newer one was known.")
+    began_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    reached_at = models.DateTimeField(null=True, help_text="The next run that was looked at last.")
+    reached_id = models.BigIntegerField(default=0, help_text="The schedule whose next run that was.")
+    seen = models.PositiveBigIntegerField(default=0)
+    changed = models.PositiveBigIntegerField(default=0)
+    held = models.PositiveBigIntegerField(default=0, help_text="Those that somebody held, so that they were left.")
+    invalid = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "zone rules"
+        constraints = [
+            models.CheckConstraint(
+                name="scheduling_zonerules_under_way",
+                condition=Q(began_at=None, reached_at=None, finished_at=None)
+                | Q(began_at__isnull=False, reached_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.version
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.began_at is not None and self.finished_at is None
+
+    def must_begin(self, *, others: Iterable[ZoneRules], now: datetime) -> bool:
+        """Whether next runs are to be computed anew: never done yet, or older rules may have been used since."""
+        if self.began_at is None:
+            return True
+        if self.finished_at is None or now < self.began_at + self.OVERLAP:
+            return False
+        used = max([self.first_used_at, *(rules.last_used_at for rules in others if rules.last_used_at)])
+        return bool(self.held) or self.began_at <= used + self.OVERLAP
+
+    def begin(self, now: datetime) -> None:
+        """From `now` on: what is due by then is the dispatcher's. The caller saves."""
+        self.began_at = self.reached_at = now
+        self.finished_at = None
+        self.reached_id = self.seen = self.changed = self.held = self.invalid = 0
 
 
 class Timing(Protocol):

@@ -16,7 +16,17 @@ from zoneinfo import ZoneInfo
 from commands_platform.lib.zones import check_zone, load_zone
 from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY, CronExpression, parse_cron
 
-__all__ = ["Missed", "Recurrence", "check_zone", "load_zone", "missed", "next_slot", "parse_cron", "slots"]
+__all__ = [
+    "Missed",
+    "Recurrence",
+    "check_zone",
+    "load_zone",
+    "missed",
+    "next_slot",
+    "next_slot_within",
+    "parse_cron",
+    "slots",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -77,6 +87,16 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
     if recurrence.period is None:
         return anchor if after < anchor else None
     return _periodic_slot(anchor, recurrence.period, max(0, (after - anchor) // recurrence.period) + 1)
+
+
+def next_slot_within(
+    recurrence: Recurrence, *, after: datetime, starts_at: datetime | None, ends_at: datetime | None
+) -> datetime | None:
+    """The same in a window, of which both ends are part and either may be open."""
+    if starts_at is not None and starts_at > after:
+        after = starts_at - timedelta(microseconds=1)
+    slot = next_slot(recurrence, after=after)
+    return None if slot is None or (ends_at is not None and slot > ends_at) else slot
 
 
 def slots(recurrence: Recurrence, *, after: datetime, until: datetime | None = None) -> Iterator[datetime]:

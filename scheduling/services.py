@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
@@ -26,10 +25,11 @@ from deliveries.models import Delivery, Kind, Reason
 from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
+from scheduling import zone_rules
 from scheduling.due import Slot, due_view, insert_slots, skipped_row
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
-from scheduling.recurrence import check_zone, missed, next_slot, parse_cron
+from scheduling.recurrence import check_zone, missed, next_slot_within, parse_cron
 from scheduling.tasks import dispatch_due
 
 LONGEST_PERIOD = timedelta(days=3653)
@@ -61,9 +61,6 @@ _OTHER_FIELDS = {
 }
 _EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | _OTHER_FIELDS
 _COMPUTED_FIELDS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
-
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,13 +353,9 @@ def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
 
 
 def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
-    """The first slot after `now` that lies in the schedule's window."""
-    after = now
-    if schedule.starts_at is not None and schedule.starts_at > now:
-        # A slot at the very start belongs to the window.
-        after = schedule.starts_at - timedelta(microseconds=1)
-    slot = next_slot(schedule.recurrence, after=after)
-    return None if slot is None or (schedule.ends_at is not None and slot > schedule.ends_at) else slot
+    """The first slot after `now` that lies in the schedule's window, by the zone rules that this process has."""
+    transaction.on_commit(zone_rules.note_use, robust=True)
+    return next_slot_within(schedule.recurrence, after=now, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
 
 
 def _apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:

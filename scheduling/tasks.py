@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from scheduling import dispatch, failures, retention
+from scheduling import dispatch, failures, retention, zone_rules
 
 
 @shared_task(name="scheduling.dispatch_due")
@@ -23,3 +23,9 @@ def remove_finished() -> None:
 def deactivate_failing() -> None:
     """Deactivates some of the schedules that have failed for too long. A hint, as above."""
     failures.deactivate_failing()
+
+
+@shared_task(name="scheduling.follow_zone_rules")
+def follow_zone_rules() -> None:
+    """Computes some next runs anew where the rules of time zones are newer than they are. A hint, as above."""
+    zone_rules.follow()
