@@ -31,7 +31,9 @@ def logging_config(*, log_format: str, level: str) -> None:
         renderer = structlog.processors.JSONRenderer()
         extra: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+        # Its own tracebacks show the local variables, and with them payloads and keys.
+        traceback = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=traceback)
         extra = []
     logging.config.dictConfig(
         {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,25 @@ def test_other_messages_are() -> None:
     record = logging.LogRecord("requests", logging.ERROR, "", 0, "GET /readyz", None, None)
 
     assert NotAboutHealth().filter(record)
+
+
+_FAILING = """
+import structlog
+from commands_platform.lib.logs import logging_config
+
+def fail_with(payload):
+    raise ValueError(f"{len(payload)} characters are too many")
+
+logging_config(log_format="console", level="INFO")
+try:
+    fail_with("hunter" + str(2))
+except ValueError:
+    structlog.get_logger().exception("it_failed")
+"""
+
+
+def test_a_traceback_for_people_shows_no_local_variables() -> None:
+    finished = subprocess.run([sys.executable, "-c", _FAILING], capture_output=True, check=True, text=True)
+
+    assert "ValueError: 7 characters are too many" in finished.stdout
+    assert "hunter2" not in finished.stdout
