@@ -86,8 +86,12 @@ def dispatch_due() -> int:
 
 
 def _dispatch_batches() -> int:
-    # A small one first: the senders have begun while the bulk of a herd is being written.
-    more, written = _dispatch(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
+    written, more = 0, True
+    # Small ones first: the senders have begun while the bulk of a herd is being written.
+    for limit in (_FIRST_BATCH, 2 * _FIRST_BATCH):
+        if more:
+            more, rows = _dispatch(limit=min(limit, settings.DISPATCH_BATCH))
+            written += rows
     while more:
         more = False
         # A receiver for which very many are due must not make those of the others wait until they are written.
