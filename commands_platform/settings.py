@@ -180,7 +180,7 @@ def _database() -> dict[str, Any]:
         parameters += ["enable_bitmapscan=off", "enable_seqscan=off"]
         # They have few statements, so each is planned once, for any parameters.
         parameters.append("plan_cache_mode=force_generic_plan")
-        options.setdefault("prepare_threshold", 0)
+        options.setdefault("prepare_threshold", 1)
     if parameters:
         # What DATABASE_URL says comes last, and wins.
         ours = " ".join(f"-c {parameter}" for parameter in parameters)

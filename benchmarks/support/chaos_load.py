@@ -30,7 +30,8 @@ LATERAL jsonb_populate_record(template, jsonb_build_object(
     'id', nextval(pg_get_serial_sequence('scheduling_scheduledexecution', 'id')), 'uuid', v.uuid, 'name', 'chaos',
     'is_active', true, 'deactivation_reason', '', 'cron', v.cron, 'cron_seconds', v.cron <> '',
     'execution_frequency', v.frequency, 'misfire_policy', v.policy, 'anchor_at', v.anchor, 'next_run_at', v.first,
-    'callback_url', v.url, 'effective_from', %(now)s::timestamptz, 'ends_at', %(end)s::timestamptz
+    'callback_url', v.url, 'effective_from', %(now)s::timestamptz, 'starts_at', v.first,
+    'ends_at', %(end)s::timestamptz
 )) AS copy
 WHERE template.name = 'template'
 """
