@@ -75,6 +75,8 @@ class _Run:
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
     next_poll_at: float = 0.0
+    looked_for: float = 0.0
+    last_lane: str = ""
     next_crowded_poll_at: float = 0.0
     more_may_be_due: bool = True
     expiring: bool = False
@@ -96,7 +98,6 @@ class Sender:
         self._next_expiry: dict[str, float] = {}
         # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
         self._behind: set[str | None] = set()
-        self._last_lane = ""
         self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -149,23 +150,29 @@ class Sender:
         waiting = run.waiting_count - sum(len(run.waiting.get(origin, ())) for origin in crowded)
         if waiting * 2 < self._config.window and (run.more_may_be_due or now >= run.next_poll_at):
             limit = len(self._idle) + self._config.window - waiting
-            claims = self._claim_beside(crowded, limit) if crowded else self._claim_due(limit)
-            run.more_may_be_due = len(claims) == limit
-            run.next_poll_at = time.monotonic() + _POLL_SECONDS
+            claims = self._claim_beside(run, crowded, limit) if crowded else self._claim_due(limit)
+            # A walk past many origins is made to its end, and then not at once again.
+            run.more_may_be_due = len(claims) == limit or bool(run.last_lane)
+            ended = time.monotonic()
+            run.looked_for += ended - now
+            if not run.more_may_be_due:
+                run.next_poll_at = ended + max(_POLL_SECONDS, 5 * run.looked_for)
+                run.looked_for = 0.0
             self._take(run, claims)
         if now >= run.next_crowded_poll_at or not run.in_flight:
             run.next_crowded_poll_at = now + _POLL_SECONDS / 5
             for origin in self._origins.crowded():
                 self._claim_of(run, origin)
 
-    def _claim_beside(self, crowded: Sequence[str], limit: int) -> list[Claim]:
+    def _claim_beside(self, run: _Run, crowded: Sequence[str], limit: int) -> list[Claim]:
         """Claims for the others, some for each, however much is due for those that are crowded."""
         try:
-            found = _with_database(partial(ledger.waiting_origins, after=self._last_lane, limit=_LANES), patience=0)
+            found = _with_database(partial(ledger.waiting_origins, after=run.last_lane, limit=_LANES), patience=0)
         except (OperationalError, InterfaceError) as error:
             logger.warning("claim_failed", error=type(error).__name__)
+            run.last_lane = ""
             return []
-        self._last_lane = found[-1] if len(found) == _LANES else ""
+        run.last_lane = found[-1] if len(found) == _LANES else ""
         # One more than there is room for tells that there is more.
         of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in crowded}
         return self._claim_due(limit, of=of) if of else []

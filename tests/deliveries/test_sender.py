@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 from auth_tokens.tokens import read_token
 from commands_platform.lib import clock
 from deliveries import ledger
+from deliveries import sender as sender_module
 from deliveries.address_guard import AddressGuard, origin_of, parse_networks
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.origins import OriginSettings
@@ -741,3 +742,23 @@ def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
+
+
+def test_beside_a_crowded_origin_every_other_one_is_found(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More origins than one look can see, and a backlog that is older than what is due for any of them."""
+    monkeypatch.setattr(sender_module, "_LANES", 2)
+    command = make_command()
+    with Receiver() as slow:
+        slow.always_answer(lambda _: Answer(delay=0.2))
+        for _ in range(60):
+            old = clock.now() - timedelta(seconds=1)
+            make_delivery(command, url=slow.url, origin=origin_of(slow.url), next_attempt_at=old)
+        for number in range(7):
+            make_delivery(command, url=receiver.url, origin=f"http://other-{number}:80")
+
+        make_sender(window=10, origins=OriginSettings(most=3, first=3)).drain()
+
+        assert len(slow.requests) == 60
+        assert max(request.at for request in receiver.requests) < slow.requests[30].at
+    assert len(receiver.requests) == 7
+    assert not Delivery.objects.pending().exists()

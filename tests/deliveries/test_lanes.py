@@ -1,0 +1,87 @@
+"""What is due for many origins: each has its own way in the index, and none is forgotten."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from commands_platform.lib import clock
+from deliveries import ledger
+from deliveries.models import Delivery, Reason, State
+from tests.factories import make_command, make_delivery
+
+pytestmark = pytest.mark.django_db
+
+CROWDED, QUIET, OTHER = "http://crowded:80", "http://quiet:80", "http://other:80"
+LEASE = timedelta(seconds=60)
+
+
+def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
+    command = make_command()
+    return [make_delivery(command, origin=origin, **values) for _ in range(count)]
+
+
+def test_every_origin_for_which_something_waits_is_found_once() -> None:
+    make_due(CROWDED, 5)
+    make_due(QUIET, 2)
+    make_due(OTHER, next_attempt_at=clock.now() + timedelta(hours=1))
+    make_due(
+        "http://finished:80", state=State.FAILED, reason=Reason.REJECTED, next_attempt_at=None, finished_at=clock.now()
+    )
+
+    assert ledger.waiting_origins(limit=10) == [CROWDED, OTHER, QUIET]
+
+
+def test_origins_are_walked_through_in_portions() -> None:
+    for origin in (CROWDED, QUIET, OTHER):
+        make_due(origin)
+
+    first = ledger.waiting_origins(limit=2)
+    rest = ledger.waiting_origins(after=first[-1], limit=2)
+
+    assert (first, rest) == ([CROWDED, OTHER], [QUIET])
+    assert ledger.waiting_origins(after=rest[-1], limit=2) == []
+
+
+def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> None:
+    make_due(CROWDED, 5)
+    quiet = make_due(QUIET, 2)
+    make_due(OTHER)
+
+    claims = ledger.claim_due(limit=10, lease=LEASE, of={CROWDED: 2, QUIET: 3})
+
+    assert sorted(claim.origin for claim in claims) == [CROWDED, CROWDED, QUIET, QUIET]
+    assert {claim.id for claim in claims if claim.origin == QUIET} == {row.pk for row in quiet}
+    assert Delivery.objects.due(clock.now()).count() == 4
+
+
+def test_a_claim_for_some_origins_has_a_limit_in_all() -> None:
+    make_due(CROWDED, 5)
+    make_due(QUIET, 5)
+
+    assert len(ledger.claim_due(limit=3, lease=LEASE, of={CROWDED: 5, QUIET: 5})) == 3
+    assert Delivery.objects.exclude(lease=None).count() == 3
+
+
+def test_a_claim_for_some_origins_takes_the_oldest_that_are_due() -> None:
+    now = clock.now()
+    oldest, middle, _newest, later = (
+        make_delivery(origin=QUIET, next_attempt_at=now + timedelta(seconds=seconds)) for seconds in (-30, -20, -10, 60)
+    )
+
+    claims = ledger.claim_due(limit=10, lease=LEASE, of={QUIET: 2})
+
+    assert [claim.id for claim in claims] == [oldest.pk, middle.pk]
+    later.refresh_from_db()
+    assert later.lease is None
+
+
+def test_only_what_has_just_become_due_can_be_asked_for() -> None:
+    now = clock.now()
+    make_delivery(origin=QUIET, next_attempt_at=now - timedelta(seconds=30))
+    fresh = make_delivery(origin=QUIET, next_attempt_at=now)
+
+    claims = ledger.claim_due(limit=10, lease=LEASE, of={QUIET: 10}, no_later_than=timedelta(seconds=5))
+
+    assert [claim.id for claim in claims] == [fresh.pk]
