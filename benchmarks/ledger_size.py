@@ -35,10 +35,12 @@ def main(arguments: Sequence[str]) -> None:
         team = running.make_team(receiver.url)
         warm_up(running, team, receiver)
         empty = _rates(running, team, receiver, options)
+        tick_of_empty = running.run_module("benchmarks.support.tick")
         fill_ledger(running, options.rows)
         settle(running)
         sizes = _sizes(running)
         full = _rates(running, team, receiver, options)
+        tick_of_full = running.run_module("benchmarks.support.tick")
     emit(
         "ledger_size",
         rows=options.rows,
@@ -47,11 +49,17 @@ def main(arguments: Sequence[str]) -> None:
         rate_empty=empty,
         rate_full=full,
         ratio=round(median(full) / median(empty), 3),
+        tick_ms_empty=tick_of_empty["tick_ms_median"],
+        tick_ms_full=tick_of_full["tick_ms_median"],
         sizes_mib=sizes,
     )
     table(
         f"Bursts of {options.n:,}, deliveries/s",
         [("empty", *empty), (f"{options.rows:,} finished rows", *full)],
+    )
+    table(
+        "A tick with nothing due, ms",
+        [("empty", tick_of_empty["tick_ms_median"]), ("full", tick_of_full["tick_ms_median"])],
     )
     table("Size of the ledger, MiB", sorted(sizes.items()))
 

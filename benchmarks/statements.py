@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.quick:
         options.n, options.rounds = min(options.n, 1000), 1
-    with platform(processes=(), environment={"COMMANDS_PROCESS_NAME": "dispatcher"}) as running:
+    with platform(processes=()) as running:
         team = running.make_team(_URL)
         rounds = [_round(running, team, options) for _ in range(options.rounds)]
     costs = {step: {cost: round(median(each[step][cost] for each in rounds), 1) for cost in _COSTS} for step in _STEPS}

@@ -178,8 +178,7 @@ def _database() -> dict[str, Any]:
         # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
         # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.
         parameters += ["enable_bitmapscan=off", "enable_seqscan=off"]
-        # They have few statements, so each is planned once, for any parameters.
-        parameters.append("plan_cache_mode=force_generic_plan")
+        # They have few statements, and each comes again.
         options.setdefault("prepare_threshold", 1)
     if parameters:
         # What DATABASE_URL says comes last, and wins.

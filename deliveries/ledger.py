@@ -189,6 +189,14 @@ WITH RECURSIVE lanes AS (
 SELECT origin FROM lanes WHERE origin IS NOT NULL AND number > 0
 """
 
+# The state stands in the text: a plan for any parameters could not use the index of what is pending.
+_IS_DUE = f"""
+SELECT EXISTS (
+    SELECT FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at <= {_NOW} AND (lease IS NULL OR leased_until <= {_NOW})
+)
+"""
+
 # A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
 _RECORD = f"""
 UPDATE deliveries_delivery d
@@ -329,6 +337,11 @@ def _command(
 ) -> CommandFacts:
     secrets = tuple(each for each in (secret, previous_secret) if each)
     return CommandFacts(id_, token_generation, secrets, signature)
+
+
+def is_anything_due() -> bool:
+    """Whether there is something to claim."""
+    return bool(rows_of(_IS_DUE, {"now": clock.replaced()})[0][0])
 
 
 def waiting_origins(*, after: str = "", limit: int) -> list[str]:

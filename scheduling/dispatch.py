@@ -79,7 +79,7 @@ def dispatch_due() -> int:
         written = _dispatch_batches()
     if written:
         zone_rules.note_use()
-    elif Delivery.objects.due(clock.now()).exists():
+    elif ledger.is_anything_due():
         # Retries, what a dead sender held, and whatever a lost hint left behind.
         broker.send_hint(deliver_pending)
     return written

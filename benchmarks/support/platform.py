@@ -136,8 +136,11 @@ class Platform(RunningPlatform):
         return self._commands["web"]
 
     def run_module(self, module: str, *arguments: str) -> Any:
-        """Runs a module with the platform's settings to its end; what it printed, as JSON."""
-        environment = self.environment | {"DJANGO_SETTINGS_MODULE": "commands_platform.settings"}
+        """Runs a module with a dispatcher's settings to its end; what it printed, as JSON."""
+        environment = self.environment | {
+            "DJANGO_SETTINGS_MODULE": "commands_platform.settings",
+            "COMMANDS_PROCESS_NAME": "dispatcher",
+        }
         command = [sys.executable, "-m", module, *arguments]
         finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, text=True)
         if finished.returncode:
