@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -20,7 +20,7 @@ from commands_platform.lib import admin_html as html
 from commands_platform.lib import broker
 from commands_platform.lib.identifiers import first_ledger_id_at
 from commands_platform.lib.routes import parse_uuid
-from deliveries.models import Delivery, State
+from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 
 # Beyond this many rows a figure says "more than".
@@ -80,7 +80,7 @@ def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
     return results
 
 
-def _of_the_last_hour() -> QuerySet[Delivery]:
+def _of_the_last_hour() -> DeliveryQuerySet:
     """The newest rows of the last hour, by the time in their key; as many as are counted, at most."""
     rows = Delivery.objects.filter(pk__gte=first_ledger_id_at(timezone.now() - timedelta(hours=1)))
     first = rows.order_by("-pk").values_list("pk", flat=True)[_MOST_COUNTED - 1 : _MOST_COUNTED].first()
@@ -106,7 +106,7 @@ def _overdue() -> Figure:
     return Figure("Oldest waiting", html.rough_span(age), "since it should have been sent", is_bad=age > _TOO_LATE)
 
 
-def _outcomes(recent: QuerySet[Delivery]) -> list[Figure]:
+def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
     counts = recent.aggregate(
         rows=Count("pk"),
         **{state.value: Count("pk", filter=Q(state=state.value)) for state in State},
@@ -140,8 +140,8 @@ def _beat() -> Figure:
     return Figure("Beat", "ticking", f"the last tick was {age} s ago", is_bad=age > _BEAT_IS_LATE)
 
 
-def _failure_rows(recent: QuerySet[Delivery]) -> list[dict[str, SafeString | str]]:
-    failed = recent.filter(state=State.FAILED).order_by("-pk").select_related("command", "organization")
+def _failure_rows(recent: DeliveryQuerySet) -> list[dict[str, SafeString | str]]:
+    failed = recent.failed().order_by("-pk").select_related("command", "organization")
     return [
         {
             "due": html.link_to("deliveries_delivery_change", row.pk, text=html.instant(row.due_at)),

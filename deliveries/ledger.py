@@ -21,9 +21,8 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.identifiers import new_ledger_id
-from commands_platform.lib.statements import rows_of
+from commands_platform.lib.statements import execute, rows_of
 from deliveries.models import Kind, Reason, State
-from deliveries.retry_policy import longest_last_wait
 from deliveries.signals import deliveries_failed
 
 
@@ -89,9 +88,6 @@ class NewRow:
     skipped: Reason | None = None
     last_due_at: datetime | None = None
     slot_count: int = 1
-    headers: str = ""
-    timeout: int | None = None
-    max_attempts: int | None = None
 
 
 _EVER = timedelta(days=100_000)
@@ -106,15 +102,13 @@ INSERT INTO deliveries_delivery (
     created_at, finished_at
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
-       v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, v.timeout, v.body, 0, v.max_attempts,
-       CASE WHEN v.state = 'pending' THEN v.due_at END,
-       %(expires)s + make_interval(secs => greatest(v.max_attempts - %(default_attempts)s, 0) * %(longest_last_wait)s),
-       '[]', %(now)s,
+       v.slot_count, v.state, v.reason, v.url, v.origin, '', NULL, v.body, 0, %(max_attempts)s,
+       CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
     due_at timestamptz, last_due_at timestamptz, slot_count bigint, state text, reason text, url text, origin text,
-    headers text, timeout smallint, body text, max_attempts smallint
+    body text
 )
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
@@ -132,12 +126,12 @@ FOR UPDATE SKIP LOCKED
 
 # Each origin's by itself, along an index of its own: past the backlog of one there is a short way to the next.
 _OLDEST_OF_EACH = """
-SELECT oldest.id, oldest.next_attempt_at FROM unnest(%(origins)b::text[], %(limits)b::int[]) AS lane(origin, most),
+SELECT oldest.id, oldest.next_attempt_at FROM unnest(%(origins)b::text[], %(limits)b::int[]) AS wanted(origin, most),
 LATERAL (
     SELECT id, next_attempt_at FROM deliveries_delivery
-    WHERE state = 'pending' AND origin = lane.origin AND next_attempt_at <= {now}
+    WHERE state = 'pending' AND origin = wanted.origin AND next_attempt_at <= {now}
       AND next_attempt_at > {now} - %(no_later_than)s AND (lease IS NULL OR leased_until <= {now})
-    ORDER BY next_attempt_at LIMIT lane.most
+    ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
 ) oldest
 LIMIT %(limit)s
@@ -151,8 +145,7 @@ WITH due AS ({due}), claimed AS (
     SET leased_until = {now} + %(lease_for)s, lease = %(lease)s, attempt_count = d.attempt_count + 1
     FROM due WHERE d.id = due.id AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, d.attempt_count, d.max_attempts,
-              d.attempts_before,
-              due.next_attempt_at, d.command_id, d.user_id, d.organization_id
+              d.attempts_before, due.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
        claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.attempts_before, claimed.user_id,
@@ -177,16 +170,16 @@ _CLAIM_OF_EACH = _CLAIM.replace("{due}", _OLDEST_OF_EACH).format(now=_NOW)
 
 # One probe of the index for each origin, whatever is due for it.
 _ORIGINS = """
-WITH RECURSIVE lanes AS (
+WITH RECURSIVE found AS (
     SELECT %(after)s::text AS origin, 0 AS number
     UNION ALL
     SELECT (
-        SELECT d.origin FROM deliveries_delivery d WHERE d.state = 'pending' AND d.origin > lanes.origin
+        SELECT d.origin FROM deliveries_delivery d WHERE d.state = 'pending' AND d.origin > found.origin
         ORDER BY d.origin LIMIT 1
     ), number + 1
-    FROM lanes WHERE origin IS NOT NULL AND number < %(limit)s
+    FROM found WHERE origin IS NOT NULL AND number < %(limit)s
 )
-SELECT origin FROM lanes WHERE origin IS NOT NULL AND number > 0
+SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
 """
 
 # The state stands in the text: a plan for any parameters could not use the index of what is pending.
@@ -219,7 +212,10 @@ RETURNING d.id, d.state, d.kind
 _RELEASE = """
 UPDATE deliveries_delivery
 SET lease = NULL, leased_until = NULL, attempt_count = attempt_count - 1
-WHERE id = ANY(%(ids)s) AND lease = %(lease)s AND state = 'pending'
+WHERE id IN (
+    SELECT id FROM deliveries_delivery WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s AND state = 'pending'
+    FOR UPDATE SKIP LOCKED
+)
 """
 
 # While an origin does not answer, what has been waiting for longer than every retry would have taken ends.
@@ -259,16 +255,15 @@ def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
 
 
 def _insert(rows: list[NewRow], now: datetime) -> int:
-    attempts = default_attempts()
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT,
             {
                 "now": now,
                 "expires": now + settings.DELIVERY_EXPIRES_AFTER,
-                "default_attempts": attempts,
-                "longest_last_wait": longest_last_wait(settings.DELIVERY_RETRY_DELAYS).total_seconds(),
-                "rows": json_rows([_values(row, attempts) for row in rows]),
+                "max_attempts": default_attempts(),
+                # psycopg would go through an array of texts one by one, in Python.
+                "rows": orjson.dumps([_values(row) for row in rows]).decode(),
             },
         )
         return int(cursor.rowcount)
@@ -279,12 +274,7 @@ def default_attempts() -> int:
     return len(settings.DELIVERY_RETRY_DELAYS) + 1
 
 
-def json_rows(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as one parameter for `json_to_recordset`: psycopg escapes each text of an array by itself, in Python."""
-    return orjson.dumps(rows).decode()
-
-
-def _values(row: NewRow, attempts: int) -> dict[str, object]:
+def _values(row: NewRow) -> dict[str, object]:
     return {
         "id": new_ledger_id(),
         "organization_id": row.organization_id,
@@ -300,20 +290,17 @@ def _values(row: NewRow, attempts: int) -> dict[str, object]:
         "reason": row.skipped or "",
         "url": row.url,
         "origin": row.origin,
-        "headers": row.headers,
-        "timeout": row.timeout,
         "body": row.body,
-        "max_attempts": row.max_attempts or attempts,
     }
 
 
 def claim_due(
     *, limit: int, lease: timedelta, of: Mapping[str, int] | None = None, no_later_than: timedelta | None = None
 ) -> list[Claim]:
-    """Up to `limit` due deliveries, oldest first, which are this caller's alone until the lease ends.
+    """Up to `limit` due deliveries, which are this caller's alone until the lease ends: the oldest, in order.
 
-    `of` names the only origins whose deliveries are asked for, and how many of each; with `no_later_than` only those
-    that have been due for less long than that.
+    `of` names the only origins whose deliveries are asked for, and how many of each; the limit then goes by the order
+    of the origins. With `no_later_than` only those that have been due for less long than that.
     """
     # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
     held_since, token = time.monotonic(), uuid4()
@@ -328,7 +315,13 @@ def claim_due(
         rows = rows_of(_CLAIM_OLDEST, parameters)
     else:
         rows = rows_of(_CLAIM_OF_EACH, parameters | {"origins": list(of), "limits": list(of.values())})
-    return [Claim._make((*row[:15], _command(*row[15:]), token, held_since)) for row in rows]
+    return [
+        Claim._make((*row[:-_COMMAND_COLUMNS], _command(*row[-_COMMAND_COLUMNS:]), token, held_since)) for row in rows
+    ]
+
+
+# They come last in a claim's rows.
+_COMMAND_COLUMNS = 5
 
 
 @lru_cache(maxsize=1024)
@@ -386,10 +379,9 @@ def expire(*, origin: str, limit: int) -> int:
 
 
 def release(claims: Sequence[Claim]) -> None:
-    """Gives back claims that no request was made for."""
+    """Gives back claims that no request was made for. One whose row somebody holds is free when its lease ends."""
     by_lease: dict[UUID, list[UUID]] = {}
     for claim in claims:
         by_lease.setdefault(claim.lease, []).append(claim.id)
-    with connection.cursor() as cursor:
-        for lease, ids in by_lease.items():
-            cursor.execute(_RELEASE, {"ids": ids, "lease": lease})
+    for lease, ids in by_lease.items():
+        execute(_RELEASE, {"ids": ids, "lease": lease})

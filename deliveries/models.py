@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 
 from commands_platform.lib.identifiers import new_ledger_id
 from organizations.models import Command, Organization, User
@@ -51,9 +51,17 @@ class Reason(models.TextChoices):
     UNSENDABLE = "unsendable", "the request could not be made"
 
 
+def _literal(state: State) -> Func:
+    """A state in a statement's text: a plan that holds for any parameter could not use the indexes of that state."""
+    return Func(template=f"'{state}'", output_field=models.CharField())
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def pending(self) -> DeliveryQuerySet:
-        return self.filter(state=State.PENDING)
+        return self.filter(state=_literal(State.PENDING))
+
+    def failed(self) -> DeliveryQuerySet:
+        return self.filter(state=_literal(State.FAILED))
 
     def due(self, now: datetime) -> DeliveryQuerySet:
         """Those that a sender may claim: their time has come, and nobody has them under a lease."""
@@ -147,7 +155,7 @@ class Delivery(models.Model):
             models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
             # The same for each origin: past what waits for one of them there is a short way to the others.
             models.Index(
-                fields=["origin", "next_attempt_at"], name="deliveries_delivery_lanes", condition=Q(state="pending")
+                fields=["origin", "next_attempt_at"], name="deliveries_delivery_by_origin", condition=Q(state="pending")
             ),
             # The operators' list of what failed, newest first.
             models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),

@@ -32,7 +32,6 @@ class _Origin:
     failures: int = 0
     pause: float = 0.0
     open_until: float = 0.0
-    is_crowded: bool = False
     used_at: float = 0.0
 
 
@@ -43,6 +42,8 @@ class Origins:
     settings: OriginSettings
     clock: Callable[[], float] = time.monotonic
     _origins: dict[str, _Origin] = field(default_factory=dict)
+    # In the order in which they became so.
+    _crowded: dict[str, None] = field(default_factory=dict)
 
     def room(self, origin: str) -> int:
         """How many more requests may begin now."""
@@ -83,20 +84,20 @@ class Origins:
             return False
         state.pause = min(max(state.pause * 2, self.settings.first_pause), self.settings.longest_pause)
         state.open_until = self.clock() + state.pause
-        state.is_crowded = True
+        self.crowd(origin)
         return not is_probe
 
     def crowd(self, origin: str) -> None:
         """More is due for it than it has room for: it is claimed for by itself from now on."""
-        self._get(origin).is_crowded = True
+        self._crowded[origin] = None
 
     def uncrowd(self, origin: str) -> None:
         """Nothing is due for it beyond what was claimed."""
-        self._get(origin).is_crowded = False
+        self._crowded.pop(origin, None)
 
     def crowded(self) -> list[str]:
         """Those that are claimed for by themselves."""
-        return [name for name, state in self._origins.items() if state.is_crowded]
+        return list(self._crowded)
 
     def paused(self) -> Iterator[tuple[str, float]]:
         """Those whose breaker is open, with the seconds until the next try."""
@@ -111,6 +112,7 @@ class Origins:
         self._origins = {
             name: state for name, state in self._origins.items() if state.in_flight or state.used_at > since
         }
+        self._crowded = {name: None for name in self._crowded if name in self._origins}
 
     def _get(self, origin: str) -> _Origin:
         state = self._origins.get(origin)

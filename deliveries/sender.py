@@ -7,7 +7,7 @@ places in the window and nobody else's. Between runs the handles and their conne
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,9 @@ from typing import TypeVar
 import pycurl
 import structlog
 from django.conf import settings
-from django.db import Error, InterfaceError, OperationalError, close_old_connections
+from django.db import Error, close_old_connections
 
-from commands_platform.lib.database import is_away
+from commands_platform.lib.database import is_away, log_away
 from deliveries import ledger
 from deliveries.address_guard import AddressGuard
 from deliveries.callback import build_request
@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 # While requests are under way, new work is looked for this often; it is one probe of a small index.
 _POLL_SECONDS = 0.05
-# Beside a crowded origin, so many others are looked at in one go.
-_LANES = 500
+_LONGEST_POLL_SECONDS = 0.5
+_ORIGINS_AT_ONCE = 500
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
@@ -75,8 +75,8 @@ class _Run:
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
     next_poll_at: float = 0.0
-    looked_for: float = 0.0
-    last_lane: str = ""
+    walked_for: float = 0.0
+    last_origin: str = ""
     next_crowded_poll_at: float = 0.0
     more_may_be_due: bool = True
     expiring: bool = False
@@ -151,13 +151,14 @@ class Sender:
         if waiting * 2 < self._config.window and (run.more_may_be_due or now >= run.next_poll_at):
             limit = len(self._idle) + self._config.window - waiting
             claims = self._claim_beside(run, crowded, limit) if crowded else self._claim_due(limit)
-            # A walk past many origins is made to its end, and then not at once again.
-            run.more_may_be_due = len(claims) == limit or bool(run.last_lane)
+            is_on_a_walk = bool(run.last_origin)
+            run.more_may_be_due = len(claims) == limit or is_on_a_walk
             ended = time.monotonic()
-            run.looked_for += ended - now
-            if not run.more_may_be_due:
-                run.next_poll_at = ended + max(_POLL_SECONDS, 5 * run.looked_for)
-                run.looked_for = 0.0
+            run.walked_for += ended - now
+            if not is_on_a_walk:
+                # A walk past many origins is made to its end, and not at once again.
+                run.next_poll_at = ended + min(max(_POLL_SECONDS, 5 * run.walked_for), _LONGEST_POLL_SECONDS)
+                run.walked_for = 0.0
             self._take(run, claims)
         if now >= run.next_crowded_poll_at or not run.in_flight:
             run.next_crowded_poll_at = now + _POLL_SECONDS / 5
@@ -166,16 +167,17 @@ class Sender:
 
     def _claim_beside(self, run: _Run, crowded: Sequence[str], limit: int) -> list[Claim]:
         """Claims for the others, some for each, however much is due for those that are crowded."""
-        try:
-            found = _with_database(partial(ledger.waiting_origins, after=run.last_lane, limit=_LANES), patience=0)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("claim_failed", error=type(error).__name__)
-            run.last_lane = ""
-            return []
-        run.last_lane = found[-1] if len(found) == _LANES else ""
+        look = partial(ledger.waiting_origins, after=run.last_origin, limit=_ORIGINS_AT_ONCE)
+        run.last_origin = ""
+        found: list[str] = _if_possible(look, otherwise=[])
         # One more than there is room for tells that there is more.
         of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in crowded}
-        return self._claim_due(limit, of=of) if of else []
+        claims = self._claim_due(limit, of=of) if of else []
+        if len(claims) == limit:
+            run.last_origin = max(claim.origin for claim in claims)
+        elif len(found) == _ORIGINS_AT_ONCE:
+            run.last_origin = found[-1]
+        return claims
 
     def _claim_of(self, run: _Run, origin: str) -> None:
         """Claims for one origin that has more due than it may have under way."""
@@ -184,7 +186,7 @@ class Sender:
         if held * 4 > ahead or not (ahead or self._origins.room(origin)):
             return
         limit = max(ahead, self._origins.room(origin)) - held
-        claims = self._claim_due(limit, of={origin: limit}, lane=origin)
+        claims = self._claim_due(limit, of={origin: limit})
         if len(claims) < limit:
             self._origins.uncrowd(origin)
         self._take(run, claims)
@@ -196,48 +198,50 @@ class Sender:
         # Two windows in all, so that what waits here is soon begun, and is little.
         return max(self._origins.room(origin), self._config.window * 2 // max(1, len(self._origins.crowded())))
 
-    def _claim_due(self, limit: int, *, of: Mapping[str, int] | None = None, lane: str | None = None) -> list[Claim]:
+    def _claim_due(self, limit: int, *, of: Mapping[str, int] | None = None) -> list[Claim]:
         """Claims the oldest; where they are a queue from an outage, a part of the places goes to what is due now.
 
         Without the database there is nothing to claim, and what is in flight goes on.
         """
-        claim = partial(ledger.claim_due, lease=self._config.lease, of=of)
+        claim = partial(ledger.claim_due, lease=self._config.lease)
+        # One origin's queue is its own; all others share one.
+        queue = next(iter(of)) if of and len(of) == 1 else None
         due_now: list[Claim] = []
-        try:
-            if lane in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
-                due_now = _with_database(partial(claim, limit=share, no_later_than=_BEHIND), patience=0)
-            left = limit - len(due_now)
-            oldest = _with_database(partial(claim, limit=left), patience=0)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("claim_failed", error=type(error).__name__)
-            return due_now
+        if queue in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
+            due_now = _if_possible(partial(claim, limit=share, of=of, no_later_than=_BEHIND), otherwise=due_now)
+            if of is not None:
+                taken = Counter(claim.origin for claim in due_now)
+                of = {origin: most - taken[origin] for origin, most in of.items()}
+        left = limit - len(due_now)
+        oldest = _if_possible(partial(claim, limit=left, of=of), otherwise=due_now[:0])
         if len(oldest) == left and oldest[-1].lateness > _BEHIND:
-            self._behind.add(lane)
+            self._behind.add(queue)
         else:
-            self._behind.discard(lane)
+            self._behind.discard(queue)
         return due_now + oldest
 
     def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
         """Queues claims by origin, and gives back at once what goes beyond an origin's share."""
         surplus = []
-        # Of each origin: its queue, how many may begin, and how many may wait for that.
-        lanes: dict[str, tuple[deque[Claim], int, int]] = {}
+        # Of each origin: its claims, how many may begin, and how many may wait for that.
+        shares: dict[str, tuple[deque[Claim], int, int]] = {}
         for claim in claims:
-            lane = lanes.get(claim.origin)
-            if lane is None:
+            share = shares.get(claim.origin)
+            if share is None:
                 room = self._origins.room(claim.origin)
-                queue = run.waiting.setdefault(claim.origin, deque())
-                lane = lanes[claim.origin] = (queue, room, max(room, self._ahead(claim.origin)))
-            queue, room, most = lane
-            if len(queue) < most:
+                queue = run.waiting.get(claim.origin) or deque()
+                share = shares[claim.origin] = (queue, room, max(room, self._ahead(claim.origin)))
+            queue, room, most = share
+            has_place = len(queue) < most
+            if has_place:
                 queue.append(claim)
+                run.waiting[claim.origin] = queue
                 run.waiting_count += 1
             else:
                 surplus.append(claim)
-            if len(queue) > room or surplus:
+            if not has_place or len(queue) > room:
                 self._origins.crowd(claim.origin)
-        if surplus:
-            _with_database(partial(ledger.release, surplus), patience=0)
+        _release(surplus)
 
     def _leave_paused(self, run: _Run) -> None:
         """Gives back what waits here for origins whose breaker is open, and ends what has waited there for too long."""
@@ -246,10 +250,11 @@ class Sender:
             held = run.waiting.pop(origin, None)
             if held:
                 run.waiting_count -= len(held)
-                _with_database(partial(ledger.release, list(held)), patience=0)
+                _release(list(held))
             began = time.monotonic()
             if began >= self._next_expiry.get(origin, 0.0):
-                expired = _with_database(partial(ledger.expire, origin=origin, limit=_EXPIRE_AT_ONCE), patience=0)
+                expire = partial(ledger.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
+                expired = _if_possible(expire, otherwise=0)
                 run.expiring = run.expiring or expired == _EXPIRE_AT_ONCE
                 # A look walks over all that is due for it.
                 ended = time.monotonic()
@@ -279,7 +284,7 @@ class Sender:
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
         # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
         if time.monotonic() + self._timeout_of(claim) > claim.held_since + self._lease_seconds:
-            _with_database(partial(ledger.release, [claim]), patience=0)
+            _release([claim])
         elif claim.reason:
             self._finish(run, claim, State.CANCELLED, claim.reason)
         elif claim.skip:
@@ -451,8 +456,7 @@ class Sender:
             if transfer.claim is not None:
                 self._origins.abandon(transfer.claim.origin)
                 claims.append(transfer.claim)
-        if claims:
-            _with_database(lambda: ledger.release(claims), patience=0)
+        _release(claims)
 
     def _wait(self) -> float:
         milliseconds = self._multi.timeout()
@@ -467,6 +471,23 @@ def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[st
         "error": "unsendable",
         "message": f"The request could not be made ({type(error).__name__}).",
     }
+
+
+def _release(claims: Sequence[Claim]) -> None:
+    """Gives claims back. Those that cannot be given back now are free when their lease ends."""
+    if claims:
+        _if_possible(partial(ledger.release, claims), otherwise=None)
+
+
+def _if_possible(work: Callable[[], T], *, otherwise: T) -> T:
+    """Does `work`. Where the database does not let us, that is logged, and what is in flight goes on."""
+    try:
+        return _with_database(work, patience=0)
+    except Error as error:
+        if not is_away(error):
+            raise
+        log_away(error)
+        return otherwise
 
 
 def _with_database(work: Callable[[], T], *, patience: float) -> T:

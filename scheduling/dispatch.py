@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import DataError, transaction
 
 from commands_platform.lib import broker, clock
-from commands_platform.lib.statements import count_of
+from commands_platform.lib.statements import execute
 from deliveries import ledger
 from deliveries.address_guard import origin_of
 from deliveries.ledger import NewRow
@@ -96,8 +96,9 @@ def _dispatch_batches() -> int:
         more = False
         # A receiver for which very many are due must not make those of the others wait until they are written.
         for ids in _growing(due_in_turns(now=clock.now(), oldest=_HERD_OLDEST, newest=_HERD_NEWEST)):
-            may_be_more, rows = _dispatch(limit=len(ids), ids=ids)
-            more = more or may_be_more
+            _, rows = _dispatch(limit=len(ids), ids=ids)
+            # Another dispatcher may have taken some of them: that none is left is known when none is found.
+            more = more or rows > 0
             written += rows
     return written
 
@@ -207,7 +208,7 @@ def _slots_to(schedule: DueSchedule, due_at: Sequence[datetime]) -> list[Slot]:
     if not due_at:
         return []
     origin = _origin_of(schedule.callback_url)
-    return [Slot(schedule.id, slot, origin) for slot in due_at]
+    return [Slot(schedule.id, slot, schedule.callback_url, origin) for slot in due_at]
 
 
 _origin_of = lru_cache(maxsize=4096)(origin_of)
@@ -272,10 +273,10 @@ def _deactivate_invalid(batch: _Batch, schedule: DueSchedule) -> None:
 def _advance(batch: _Batch, now: datetime) -> None:
     if batch.advanced:
         ids, following, repeats = zip(*batch.advanced, strict=True)
-        count_of(_ADVANCE, {"ids": list(ids), "next_run_at": list(following), "repeats": list(repeats)})
+        execute(_ADVANCE, {"ids": list(ids), "next_run_at": list(following), "repeats": list(repeats)})
     if batch.ended:
         ids, repeats, reasons = zip(*batch.ended, strict=True)
-        count_of(_END, {"ids": list(ids), "repeats": list(repeats), "reasons": list(reasons), "now": now})
+        execute(_END, {"ids": list(ids), "repeats": list(repeats), "reasons": list(reasons), "now": now})
 
 
 def _publish(batch: _Batch, now: datetime) -> None:

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from commands_platform.lib.identifiers import new_ledger_id
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.statements import count_of, rows_of
+from commands_platform.lib.statements import execute, rows_of
 from deliveries.ledger import NewRow, default_attempts
 from deliveries.models import Kind, Reason
 from deliveries.retry_policy import longest_last_wait
@@ -21,9 +21,9 @@ from deliveries.retry_policy import longest_last_wait
 _PARTIES = """
 JOIN organizations_organization o ON o.id = s.organization_id
 JOIN organizations_command c ON c.id = s.command_id
-JOIN organizations_organization co ON co.id = c.organization_id
 LEFT JOIN organizations_user u ON u.id = s.owner_id
 """
+_PARTIES_AND_WHOSE_COMMAND = _PARTIES + "JOIN organizations_organization co ON co.id = c.organization_id"
 _URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
 ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
@@ -42,18 +42,20 @@ CASE WHEN NOT o.is_active THEN 'organization_inactive'
     ELSE '' END
 """
 
+# What is read is what was locked: a join to the table would see it as it was before a change that was waited for.
 _CLAIM = f"""
 WITH due AS (
-    SELECT id, next_run_at, octet_length(payload) AS size FROM scheduling_scheduledexecution
+    SELECT * FROM scheduling_scheduledexecution
     WHERE is_active AND next_run_at <= %(now)s AND {{which}}
     ORDER BY next_run_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
-), held AS (
-    SELECT id, sum(size) OVER (ORDER BY next_run_at, id) - size AS before FROM due
+), s AS (
+    SELECT *, sum(octet_length(payload)) OVER (ORDER BY next_run_at, id) - octet_length(payload) AS bytes_before
+    FROM due
 )
 SELECT {_COLUMNS}
-FROM held JOIN scheduling_scheduledexecution s ON s.id = held.id AND held.before < %(bytes)s
-{_PARTIES}
+FROM s {_PARTIES_AND_WHOSE_COMMAND}
+WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
@@ -74,7 +76,9 @@ JOIN scheduling_scheduledexecution s ON s.id = due.id
 JOIN organizations_command c ON c.id = s.command_id
 """
 
-_VIEW = f"SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES} WHERE s.id = %(id)s"
+_VIEW = f"""
+SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES_AND_WHOSE_COMMAND} WHERE s.id = %(id)s
+"""
 
 # The body lacks the token and the attempt's number, which each sending fills in. A slot that is already there stays as
 # it is: however often it is found due, it is written once.
@@ -83,7 +87,7 @@ INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
     origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at
 )
-SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', v.due_at, 1, 'pending', '', {_URL},
+SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', v.due_at, 1, 'pending', '', v.url,
        v.origin, CASE s.headers WHEN '{{}}' THEN '' ELSE s.headers END, s.timeout,
        concat(
            '{{"intent":', to_json(c.name), ',"query":"","event_timestamp":"', v.due,
@@ -98,8 +102,9 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
        0, COALESCE(s.max_attempts, %(max_attempts)s), v.due_at,
        %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '[]', %(now)s
 FROM unnest(
-    %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(origins)b::text[]
-) AS v(id, schedule_id, due_at, due, origin)
+    %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(urls)b::text[],
+    %(origins)b::text[]
+) AS v(id, schedule_id, due_at, due, url, origin)
 JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
 {_PARTIES}
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
@@ -139,6 +144,7 @@ class Slot(NamedTuple):
 
     schedule_id: int
     due_at: datetime
+    url: str
     origin: str
 
 
@@ -174,18 +180,19 @@ def due_view(pk: int) -> DueSchedule:
     return DueSchedule._make(row)
 
 
-def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED) -> int:
-    """Writes the ledger's rows of slots that are to be sent; how many of them were new."""
+def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED) -> None:
+    """Writes the ledger's rows of slots that are to be sent."""
     if not slots:
-        return 0
-    schedules, due_at, origins = zip(*slots, strict=True)
-    return count_of(
+        return
+    schedules, due_at, urls, origins = zip(*slots, strict=True)
+    execute(
         _INSERT,
         {
             "ids": [new_ledger_id() for _ in slots],
             "schedules": list(schedules),
             "due_at": list(due_at),
             "due": [_formatted(instant) for instant in due_at],
+            "urls": list(urls),
             "origins": list(origins),
             "kind": kind,
             "max_attempts": default_attempts(),

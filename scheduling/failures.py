@@ -22,10 +22,12 @@ from django.db.models import Sum
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.identifiers import first_ledger_id_at
+from deliveries.ledger import default_attempts
 from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.retry_policy import longest_last_wait
 from deliveries.services import cancel_pending
 from events import services as events
-from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.models import MOST_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
 
 logger = structlog.get_logger(__name__)
@@ -66,7 +68,7 @@ class _Walk:
     def next_failures(self) -> tuple[dict[UUID, datetime], bool]:
         """The schedules of the next portion, when each failed last, and whether the walk is through and begins anew."""
         after = self.last_id or first_ledger_id_at(clock.now() - _longest_life())
-        failed = Delivery.objects.filter(state=State.FAILED, pk__gt=after).order_by("pk")
+        failed = Delivery.objects.failed().filter(pk__gt=after).order_by("pk")
         rows = list(failed.values_list("pk", "source_uuid", "kind", "finished_at")[:_ROWS_AT_ONCE])
         is_through = len(rows) < _ROWS_AT_ONCE
         self.last_id = None if is_through else rows[-1][0]
@@ -85,7 +87,9 @@ def _process_walk() -> _Walk:
 def _longest_life() -> timedelta:
     """How old a row may be when it fails, and a day more, in which the walk comes by."""
     waits = sum(settings.DELIVERY_RETRY_DELAYS, timedelta())
-    return settings.DELIVERY_EXPIRES_AFTER + 2 * waits + timedelta(days=1)
+    extra_attempts = max(0, MOST_ATTEMPTS - default_attempts())
+    extra_waits = extra_attempts * longest_last_wait(settings.DELIVERY_RETRY_DELAYS)
+    return settings.DELIVERY_EXPIRES_AFTER + 2 * waits + extra_waits + timedelta(days=1)
 
 
 def deactivate_failing() -> int:

@@ -18,6 +18,8 @@ from organizations.models import Command, Organization, User
 from scheduling.recurrence import Recurrence
 
 FOREVER = -1
+# The attempts that a schedule may ask for.
+MOST_ATTEMPTS = 20
 
 
 class TimezoneType(models.TextChoices):
@@ -128,7 +130,7 @@ class ScheduledExecution(models.Model):
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_max_attempts",
-                condition=Q(max_attempts=None) | Q(max_attempts__gte=1, max_attempts__lte=20),
+                condition=Q(max_attempts=None) | Q(max_attempts__gte=1, max_attempts__lte=MOST_ATTEMPTS),
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_user_zone",

@@ -163,7 +163,7 @@ def run_now(*, schedule: ScheduledExecution) -> None:
     if due.skip:
         raise InvalidInputError(f"It cannot run: {Reason(due.skip).label}.")
     now = clock.now()
-    insert_slots([Slot(due.id, now, origin_of(due.callback_url))], now=now, kind=Kind.MANUAL)
+    insert_slots([Slot(due.id, now, due.callback_url, origin_of(due.callback_url))], now=now, kind=Kind.MANUAL)
     broker.send_hint_on_commit(deliver_pending)
 
 

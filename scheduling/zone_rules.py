@@ -20,7 +20,7 @@ from django.db import transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.statements import count_of, rows_of
+from commands_platform.lib.statements import execute, rows_of
 from events import services as events
 from scheduling.due import ZONE
 from scheduling.models import DeactivationReason, ZoneRules, recurrence_of
@@ -197,7 +197,7 @@ def _move(found: Sequence[int], rules: ZoneRules) -> int:
     now = clock.now()
     moved = [(schedule, schedule.slot_after(now)) for schedule in locked if schedule.next_run_at > now]
     ids, next_runs = [schedule.id for schedule, _ in moved], [next_run for _, next_run in moved]
-    count_of(_MOVE, {"ids": ids, "next_run_at": next_runs, "now": now})
+    execute(_MOVE, {"ids": ids, "next_run_at": next_runs, "now": now})
     _tell_completed([schedule for schedule, next_run in moved if next_run is None], now)
     rules.changed += len(moved)
     return len(moved)

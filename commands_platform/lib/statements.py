@@ -18,8 +18,7 @@ def rows_of(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ..
         return rows
 
 
-def count_of(statement: str, parameters: Mapping[str, Any]) -> int:
-    """How many rows a statement wrote."""
+def execute(statement: str, parameters: Mapping[str, Any]) -> None:
+    """Runs a statement that returns nothing."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return int(cursor.rowcount)

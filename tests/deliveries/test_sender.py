@@ -245,27 +245,6 @@ def test_attempts_beyond_the_waits_are_made_at_the_last_wait(receiver: Receiver)
     assert all(timedelta(seconds=30) <= wait <= timedelta(seconds=38) for wait in waits[1:])
 
 
-@pytest.mark.parametrize(("max_attempts", "hours"), [(None, 24), (3, 24), (8, 24), (9, 36), (20, 168)])
-def test_a_delivery_with_more_attempts_is_given_up_later(max_attempts: int | None, hours: int) -> None:
-    """Every wait of ten hours, with its jitter, prolongs what a row may wait for an origin that does not answer."""
-    command, now = make_command(), clock.now()
-    row = ledger.NewRow(
-        organization_id=command.organization_id,
-        command_id=command.pk,
-        user_id=None,
-        kind=Kind.SCHEDULED,
-        source_uuid=uuid4(),
-        due_at=now,
-        url="http://x/",
-        body="{}",
-        max_attempts=max_attempts,
-    )
-
-    ledger.insert([row], now=now)
-
-    assert Delivery.objects.get().expires_at - now == timedelta(hours=hours)
-
-
 @pytest.mark.parametrize(("max_attempts", "hours"), [(3, 24), (8, 24), (9, 36), (20, 168)])
 def test_a_redelivery_is_given_up_as_late_as_the_first_delivery(max_attempts: int, hours: int) -> None:
     delivery = make_delivery(max_attempts=max_attempts)
@@ -746,7 +725,7 @@ def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
 
 def test_beside_a_crowded_origin_every_other_one_is_found(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """More origins than one look can see, and a backlog that is older than what is due for any of them."""
-    monkeypatch.setattr(sender_module, "_LANES", 2)
+    monkeypatch.setattr(sender_module, "_ORIGINS_AT_ONCE", 2)
     command = make_command()
     with Receiver() as slow:
         slow.always_answer(lambda _: Answer(delay=0.2))

@@ -178,7 +178,7 @@ def test_hundreds_of_failures_without_a_hook_cost_one_query(
     make_hook(alice.caller, "kudos.*")
     outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
 
-    # The recording's own savepoint, time and update; then a savepoint and the one query.
+    # The recording's own savepoint and update; then a savepoint and the one query.
     with django_assert_num_queries(6):
         ledger.record(outcomes)
 

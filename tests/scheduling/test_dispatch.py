@@ -411,11 +411,13 @@ def test_behind_a_long_queue_what_is_due_now_is_seen(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.django_db
-def test_attempts_beyond_the_usual_number_give_a_slot_more_time() -> None:
-    usual, many = make_due(), make_due(max_attempts=20)
+@pytest.mark.parametrize(("max_attempts", "hours"), [(None, 24), (3, 24), (8, 24), (9, 36), (20, 168)])
+def test_a_slot_with_more_attempts_is_given_up_later(max_attempts: int | None, hours: int) -> None:
+    """Every wait of ten hours, with its jitter, prolongs what a row may wait for an origin that does not answer."""
+    schedule = make_due(max_attempts=max_attempts)
 
     dispatch_at(NOON)
 
-    (first,), (second,) = rows_of(usual), rows_of(many)
-    assert first.max_attempts == 8
-    assert second.expires_at - first.expires_at == (20 - 8) * timedelta(hours=10) * 1.2
+    (row,) = rows_of(schedule)
+    assert row.max_attempts == (max_attempts or 8)
+    assert row.expires_at - NOON == timedelta(hours=hours)

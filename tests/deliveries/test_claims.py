@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from commands_platform.lib import clock
 from deliveries import ledger
-from deliveries.models import Delivery, Reason, State
+from deliveries.address_guard import AddressGuard
+from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
+from deliveries.origins import OriginSettings
+from deliveries.sender import Sender, SenderSettings, _Run
 from tests.factories import make_command, make_delivery
 
 pytestmark = pytest.mark.django_db
@@ -85,3 +88,48 @@ def test_only_what_has_just_become_due_can_be_asked_for() -> None:
     claims = ledger.claim_due(limit=10, lease=LEASE, of={QUIET: 10}, no_later_than=timedelta(seconds=5))
 
     assert [claim.id for claim in claims] == [fresh.pk]
+
+
+@pytest.mark.parametrize(
+    ("rows", "state"),
+    [
+        (Delivery.objects.pending(), "pending"),
+        (Delivery.objects.due(datetime(2026, 2, 25, tzinfo=UTC)), "pending"),
+        (Delivery.objects.failed(), "failed"),
+    ],
+    ids=["pending", "due", "failed"],
+)
+def test_a_state_stands_in_the_text_of_a_statement(rows: DeliveryQuerySet, state: str) -> None:
+    """As a parameter it would keep a plan that holds for any parameter from the small indexes of that state."""
+    statement, parameters = rows.query.sql_with_params()
+
+    assert f"= ('{state}')" in statement
+    assert state not in parameters
+
+
+def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
+    """What was surplus is given back; when the origin has room again there may be nothing left to begin."""
+    settings = OriginSettings(most=5, first=5, failures=10)
+    sender = Sender(
+        SenderSettings(
+            window=10,
+            timeout=timedelta(seconds=1),
+            lease=LEASE,
+            retry_delays=(timedelta(seconds=5),),
+            guard=AddressGuard(),
+            origins=settings,
+        )
+    )
+    run = _Run()
+    for _ in range(5):
+        sender._origins.begin(CROWDED)
+    sender._origins.end(CROWDED, is_answered=False)
+    make_due(CROWDED)
+
+    sender._take(run, ledger.claim_due(limit=5, lease=LEASE))
+    for _ in range(4):
+        sender._origins.end(CROWDED, is_answered=True)
+    sender._start(run)
+
+    assert (run.in_flight, run.waiting_count) == (0, 0)
+    assert Delivery.objects.due(clock.now()).count() == 1

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['origin', 'next_attempt_at'], name='deliveries_delivery_lanes'),
+            index=models.Index(condition=models.Q(('state', 'pending')), fields=['origin', 'next_attempt_at'], name='deliveries_delivery_by_origin'),
         ),
     ]
