@@ -162,6 +162,7 @@ def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
     if not database.get("NAME"):
         raise env.BadEnvironmentError("DATABASE_URL", "must name a database: postgresql://user:password@host/name")
+    database["ENGINE"] = "commands_platform.lib.postgresql"
     # A unix socket comes as ?host=/directory, which the URL reader keeps among the options.
     options = dict(database.get("OPTIONS", {}))
     database["HOST"] = options.pop("host", database.get("HOST", ""))
@@ -190,8 +191,6 @@ def _database() -> dict[str, Any]:
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
-        # Finds connections that a restarted server has left behind, before a request meets them.
-        database["CONN_HEALTH_CHECKS"] = True
     database["OPTIONS"] = options
     database["TEST"] = {"NAME": env.text("TEST_DATABASE_NAME", "test_commands_platform")}
     return database
