@@ -27,12 +27,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         if not key:
             return None
         try:
-            api_key = services.find_api_key(key)
+            context = services.find_caller(key=key, token=request.headers.get("X-EXCHANGE-TOKEN"))
         except InvalidApiKeyError as error:
             raise AuthenticationFailed(error.message, code=error.code) from error
-        token = request.headers.get("X-EXCHANGE-TOKEN")
-        subject = services.read_exchange_token(token=token, api_key=api_key) if token else None
-        return None, CallerContext(api_key=api_key, token=subject)
+        return None, context
 
     def authenticate_header(self, request: Request) -> str:
         return 'ApiKey realm="api"'

@@ -11,7 +11,7 @@ from django.db.models import Q
 from auth_tokens import tokens
 from auth_tokens.errors import CommandNotPublicError, InvalidApiKeyError, KeyWithoutCommandError, UnknownUserError
 from auth_tokens.keys import has_key_shape, hash_key, new_key
-from auth_tokens.models import ApiKey, CallerContext, TokenSubject
+from auth_tokens.models import ApiKey, CallerContext
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
@@ -20,16 +20,32 @@ from organizations.models import Command, Organization, User
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
-_KEY = JoinedQuery(
+# The key's own command, or else the one that the token names: whatever the token is, no other counts. An organization
+# comes again with the user only if it is another one, which a public command's users may be of.
+_CALLER = JoinedQuery(
     """
     SELECT {columns} FROM auth_tokens_apikey k
     JOIN organizations_organization o ON o.id = k.organization_id
-    LEFT JOIN organizations_command c ON c.id = k.command_id
-    WHERE k.secret_hash = %s
+    LEFT JOIN organizations_command c
+      ON c.id = COALESCE(k.command_id, %(command)s::bigint) AND c.organization_id = k.organization_id
+    LEFT JOIN organizations_user u ON u.id = %(user)s::bigint
+    LEFT JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.id <> k.organization_id
+    WHERE k.secret_hash = %(hash)s
     """,
+    # No request asks for these, and secrets are best left where they are.
+    without={
+        "created_at",
+        "secret_hash",
+        "signing_secret",
+        "previous_signing_secret",
+        "previous_secret_expires_at",
+        "signature",
+    },
     k=ApiKey,
     o=Organization,
     c=Command,
+    u=User,
+    uo=Organization,
 )
 
 
@@ -57,38 +73,42 @@ def create_api_key(
     return row, key
 
 
-def find_api_key(key: str) -> ApiKey:
-    """The valid row of a key, with its organization and command, in one query; else InvalidApiKeyError."""
+def find_caller(*, key: str, token: str | None = None) -> CallerContext:
+    """Who calls with this key and this token, in one query; a token that is not valid for the key counts as absent.
+
+    Raises InvalidApiKeyError.
+    """
     if not has_key_shape(key):
         raise InvalidApiKeyError
-    found = _KEY.first([hash_key(key)])
+    claim = tokens.read_claim(token) if token else None
+    named = {"command": claim.command_id, "user": claim.user_id} if claim else {"command": None, "user": None}
+    found = _CALLER.first({"hash": hash_key(key), **named})
     if found is None:
         raise InvalidApiKeyError
-    row: ApiKey = found[0]
-    row.organization, row.command = found[1:]
+    api_key, organization, command, user, users_organization = found
+    api_key.organization = organization
+    api_key.command = command if api_key.command_id is not None else None
+    if command is not None:
+        command.organization = organization
+    if user is not None:
+        user.organization = users_organization or organization
     now = datetime.now(UTC)
-    if not row.is_valid_at(now):
+    if not api_key.is_valid_at(now):
         raise InvalidApiKeyError
-    if row.last_used_at is None or now - row.last_used_at >= LAST_USED_RESOLUTION:
+    _note_use(api_key, now)
+    return CallerContext(api_key, tokens.find_subject(claim, command=command, user=user) if claim else None)
+
+
+def _note_use(api_key: ApiKey, now: datetime) -> None:
+    if api_key.last_used_at is None or now - api_key.last_used_at >= LAST_USED_RESOLUTION:
         # The condition keeps a herd of first requests from writing the same row one after the other.
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_RESOLUTION)
-        ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=now)
-    return row
+        ApiKey.objects.filter(stale, pk=api_key.pk).update(last_used_at=now)
 
 
 def revoke_api_key(*, api_key: ApiKey) -> None:
     """The key is refused from now on; it cannot be taken back."""
     ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=clock.now())
-
-
-def read_exchange_token(*, token: str, api_key: ApiKey) -> TokenSubject | None:
-    """What the token adds to a request of this key; None for a token that counts as absent."""
-    subject = tokens.read_token(token)
-    if subject is None:
-        return None
-    if api_key.command_id is not None:
-        return subject if subject.command.pk == api_key.command_id else None
-    return subject if subject.command.organization_id == api_key.organization_id else None
 
 
 def fetch_exchange_token(*, context: CallerContext, user_uuid: UUID) -> tuple[str, User]:

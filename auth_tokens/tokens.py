@@ -11,6 +11,7 @@ import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 import orjson
 from django.conf import settings
@@ -18,35 +19,19 @@ from django.core import signing
 from django.utils.encoding import force_bytes
 
 from auth_tokens.models import TokenSubject
-from commands_platform.lib.rows import JoinedQuery
-from organizations.models import Command, Organization, User
+from organizations.models import Command, User
 
 _SALT = "commands-platform.exchange-token"
 _MAX_LENGTH = 512
 
-_COMMAND = JoinedQuery(
-    """
-    SELECT {columns} FROM organizations_command c
-    JOIN organizations_organization co ON co.id = c.organization_id AND co.is_active
-    WHERE c.id = %s AND c.token_generation = %s AND c.is_active
-    """,
-    c=Command,
-    co=Organization,
-)
-_COMMAND_AND_USER = JoinedQuery(
-    """
-    SELECT {columns} FROM organizations_command c
-    JOIN organizations_organization co ON co.id = c.organization_id AND co.is_active
-    CROSS JOIN organizations_user u
-    JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.is_active
-    WHERE c.id = %s AND c.token_generation = %s AND c.is_active
-      AND u.id = %s AND u.token_generation = %s AND u.is_active
-    """,
-    c=Command,
-    co=Organization,
-    u=User,
-    uo=Organization,
-)
+
+class Claim(NamedTuple):
+    """What a token says. Whether that still holds, only the rows that it names can tell."""
+
+    command_id: int
+    command_generation: int
+    user_id: int | None
+    user_generation: int
 
 
 class _Signer(signing.TimestampSigner):
@@ -87,39 +72,36 @@ def make_token_of(command_id: int, command_generation: int, user_id: int | None,
     return _signer().sign_object([command_id, command_generation, user_id, user_generation, nonce], serializer=_Json)
 
 
-def read_token(token: str) -> TokenSubject | None:
-    """What the token speaks for, in one query; None if it is forged, expired, revoked or of somebody inactive."""
+def read_claim(token: str) -> Claim | None:
+    """What the token says; None if it is forged or expired."""
     if len(token) > _MAX_LENGTH or not token.isascii():
         return None
     try:
-        command_id, command_generation, user_id, user_generation, _nonce = _signer().unsign_object(
-            token, serializer=_Json, max_age=settings.EXCHANGE_TOKEN_LIFETIME
-        )
-    except (signing.BadSignature, ValueError):
+        *claim, _nonce = _signer().unsign_object(token, serializer=_Json, max_age=settings.EXCHANGE_TOKEN_LIFETIME)
+        return Claim(*claim)
+    except (signing.BadSignature, TypeError, ValueError):
         return None
-    if user_id is None:
-        return _read_command_token(command_id, command_generation)
-    return _read_user_token(command_id, command_generation, user_id, user_generation)
 
 
-def _read_command_token(command_id: int, generation: int) -> TokenSubject | None:
-    found = _COMMAND.first([command_id, generation])
-    if found is None:
+def find_subject(claim: Claim, *, command: Command | None, user: User | None) -> TokenSubject | None:
+    """What a token speaks for, given the rows that it names; None if it is revoked, or of somebody inactive."""
+    if (
+        command is None
+        or command.pk != claim.command_id
+        or command.token_generation != claim.command_generation
+        or not command.is_active
+        or not command.organization.is_active
+    ):
         return None
-    command, organization = found
-    command.organization = organization
-    return TokenSubject(command, None, organization)
-
-
-def _read_user_token(
-    command_id: int, command_generation: int, user_id: int, user_generation: int
-) -> TokenSubject | None:
-    found = _COMMAND_AND_USER.first([command_id, command_generation, user_id, user_generation])
-    if found is None:
+    if claim.user_id is None:
+        return TokenSubject(command, None, command.organization)
+    if (
+        user is None
+        or user.token_generation != claim.user_generation
+        or not user.is_active
+        or not user.organization.is_active
+        # A command that is no longer public loses the users of other organizations.
+        or (user.organization_id != command.organization_id and not command.is_public)
+    ):
         return None
-    command, command_organization, user, user_organization = found
-    command.organization, user.organization = command_organization, user_organization
-    # A command that is no longer public loses the users of other organizations.
-    if command.organization_id != user.organization_id and not command.is_public:
-        return None
-    return TokenSubject(command, user, user_organization)
+    return TokenSubject(command, user, user.organization)

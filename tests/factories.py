@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from auth_tokens import services as auth_services
 from auth_tokens import tokens
-from auth_tokens.models import ApiKey
+from auth_tokens.models import ApiKey, TokenSubject
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, State
@@ -53,6 +53,15 @@ def make_api_key(
 
 def make_token(command: Command, user: User | None = None) -> str:
     return tokens.make_token(command=command, user=user)
+
+
+def read_token(token: str) -> TokenSubject | None:
+    """What a token speaks for, as a request with a key of its command learns it."""
+    claim = tokens.read_claim(token)
+    if claim is None:
+        return None
+    _, key = make_api_key(command=Command.objects.get(pk=claim.command_id))
+    return auth_services.find_caller(key=key, token=token).token
 
 
 def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExecution:

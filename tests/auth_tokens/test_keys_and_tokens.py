@@ -12,13 +12,14 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_tokens import keys, services, tokens
+from auth_tokens import keys, services
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.models import ApiKey
 from commands_platform.lib.errors import InvalidInputError
+from organizations.models import Organization
 from organizations.services import revoke_tokens_of_command, revoke_tokens_of_user
 from tests.api import ApiClient, make_caller
-from tests.factories import make_api_key, make_command, make_organization, make_token, make_user
+from tests.factories import make_api_key, make_command, make_organization, make_token, make_user, read_token
 
 ME = "/v1/me/"
 
@@ -40,7 +41,7 @@ def test_a_mistyped_key_is_refused_without_a_query(db: None, django_assert_num_q
     wrong = key[:-10] + ("a" if key[-10] != "a" else "b") + key[-9:]
 
     with django_assert_num_queries(0), pytest.raises(InvalidApiKeyError):
-        services.find_api_key(wrong)
+        services.find_caller(key=wrong)
 
 
 @pytest.mark.django_db
@@ -59,10 +60,10 @@ def test_the_key_itself_is_not_stored() -> None:
 @pytest.mark.django_db
 def test_a_valid_key_costs_one_query(django_assert_num_queries: Any) -> None:
     _, key = make_api_key(command=make_command())
-    services.find_api_key(key)
+    services.find_caller(key=key)
 
     with django_assert_num_queries(1):
-        found = services.find_api_key(key)
+        found = services.find_caller(key=key).api_key
         assert found.organization.name
         assert found.command is not None
 
@@ -117,7 +118,7 @@ def test_the_last_use_is_written_at_most_once_a_minute() -> None:
 
     for seconds in (0, 30, 59, 61):
         with time_machine.travel(start + timedelta(seconds=seconds), tick=False):
-            services.find_api_key(key)
+            services.find_caller(key=key)
         row.refresh_from_db()
         seen.append(row.last_used_at)
 
@@ -138,7 +139,7 @@ def test_a_token_is_safe_in_a_url_and_fresh_each_time(alice: ApiClient) -> None:
 
 
 def test_a_token_tells_its_command_user_and_organization(alice: ApiClient) -> None:
-    subject = tokens.read_token(alice.caller.token)
+    subject = read_token(alice.caller.token)
 
     assert subject is not None
     assert (subject.command, subject.user) == (alice.caller.command, alice.caller.user)
@@ -149,9 +150,9 @@ def test_a_token_lives_thirty_days(alice: ApiClient) -> None:
     now = datetime.now(UTC)
 
     with time_machine.travel(now + timedelta(days=29, hours=23)):
-        assert tokens.read_token(alice.caller.token) is not None
+        assert read_token(alice.caller.token) is not None
     with time_machine.travel(now + timedelta(days=30, minutes=1)):
-        assert tokens.read_token(alice.caller.token) is None
+        assert read_token(alice.caller.token) is None
 
 
 def spoil_token(client: ApiClient, how: str) -> str:
@@ -194,13 +195,31 @@ def test_a_token_that_is_not_valid_counts_as_absent(alice: ApiClient, how: str) 
     assert response.json() == {"detail": "You should specify a valid exchange token", "code": "missing_token"}
 
 
+@pytest.mark.django_db
+def test_a_token_counts_as_absent_once_its_users_organization_is_inactive() -> None:
+    owner, guest = ApiClient(make_caller(is_public=True)), make_user()
+    token = make_token(owner.caller.command, guest)
+    assert owner.get(ME, token=token).json()["user"]["uuid"] == str(guest.uuid)
+
+    Organization.objects.filter(pk=guest.organization_id).update(is_active=False)
+
+    assert owner.get(ME, token=token).json()["user"] is None
+
+
+def test_a_key_and_its_token_cost_one_query(alice: ApiClient, django_assert_num_queries: Any) -> None:
+    alice.get(ME)
+
+    with django_assert_num_queries(1):
+        assert alice.get(ME).json()["user"]
+
+
 def test_a_key_without_a_command_takes_tokens_of_its_organizations_commands_only(
     alice: ApiClient, mallory: ApiClient
 ) -> None:
-    row, _ = make_api_key(alice.caller.organization)
+    _, key = make_api_key(alice.caller.organization)
 
-    assert services.read_exchange_token(token=alice.caller.token, api_key=row) is not None
-    assert services.read_exchange_token(token=mallory.caller.token, api_key=row) is None
+    assert services.find_caller(key=key, token=alice.caller.token).token is not None
+    assert services.find_caller(key=key, token=mallory.caller.token).token is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -210,7 +229,7 @@ def test_many_first_requests_at_once_are_all_answered() -> None:
 
     def use() -> None:
         try:
-            found.append(services.find_api_key(key))
+            found.append(services.find_caller(key=key).api_key)
         finally:
             connection.close()
 

@@ -14,7 +14,6 @@ import pytest
 from django.db import connection, transaction
 from standardwebhooks import Webhook
 
-from auth_tokens.tokens import read_token
 from commands_platform.lib import clock
 from deliveries import ledger
 from deliveries import sender as sender_module
@@ -24,7 +23,7 @@ from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings
 from deliveries.services import cancel_pending, redeliver
 from organizations.services import rotate_signing_secret
-from tests.factories import make_command, make_delivery, make_user
+from tests.factories import make_command, make_delivery, make_user, read_token
 from tests.locks import wait_for_waiters
 from tests.receiver import Answer, Receiver
 

@@ -10,11 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from auth_tokens import tokens
 from commands_platform.lib import clock
 from organizations.models import Command, Organization, User
 from tests.admin import act, command_data, confirm, make_operator, page, page_of
-from tests.factories import make_command, make_organization, make_token, make_user
+from tests.factories import make_command, make_organization, make_token, make_user, read_token
 
 
 @pytest.fixture
@@ -81,11 +80,11 @@ def test_saving_a_user_neither_revokes_tokens_nor_makes_them_good_again(operator
     token = make_token(make_command(user.organization), user)
 
     operator.post(page_of(user), _user_data(user, full_name="Ada King"))
-    assert tokens.read_token(token) is not None
+    assert read_token(token) is not None
 
     confirm(operator, user, "revoke_tokens")
     operator.post(page_of(user), _user_data(user, full_name="Ada Byron"))
-    assert tokens.read_token(token) is None
+    assert read_token(token) is None
 
 
 def test_saving_a_command_writes_what_was_changed_alone(operator: Client) -> None:
@@ -107,7 +106,7 @@ def test_the_tokens_of_several_users_are_revoked_at_once(operator: Client) -> No
 
     act(operator, "revoke_tokens_of_selected", *users[:2])
 
-    assert [tokens.read_token(token) is not None for token in given] == [False, False, True]
+    assert [read_token(token) is not None for token in given] == [False, False, True]
 
 
 def test_a_command_is_made_with_secrets_of_its_own(operator: Client) -> None:
@@ -231,4 +230,4 @@ def test_the_tokens_of_a_command_are_revoked(operator: Client) -> None:
 
     confirm(operator, command, "revoke_tokens")
 
-    assert tokens.read_token(token) is None
+    assert read_token(token) is None

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from auth_tokens.models import ApiKey
 from auth_tokens.scopes import ALL_SCOPES
-from auth_tokens.services import find_api_key
+from auth_tokens.services import find_caller
 from organizations.models import Command, Organization, User
 from tests.factories import make_command, make_organization, make_user
 
@@ -84,7 +84,7 @@ def test_nothing_has_to_be_said() -> None:
 def test_the_key_authenticates_with_every_scope_as_the_command() -> None:
     made = bootstrap_as_json()
 
-    found = find_api_key(made["api_key"])
+    found = find_caller(key=made["api_key"]).api_key
 
     assert found.command == Command.objects.get()
     assert found.organization == Organization.objects.get()
@@ -107,7 +107,7 @@ def test_a_second_run_finds_all_by_name_and_makes_another_key() -> None:
     second = bootstrap_as_json(*names)
 
     assert second["api_key"] != first["api_key"]
-    assert find_api_key(first["api_key"]) != find_api_key(second["api_key"])
+    assert find_caller(key=first["api_key"]).api_key != find_caller(key=second["api_key"]).api_key
     assert {**second, "api_key": None} == {**first, "api_key": None}
     assert [model.objects.count() for model in (Organization, Command, User, ApiKey)] == [1, 1, 1, 2]
 
@@ -151,7 +151,7 @@ def test_a_key_is_shown_only_once_it_is_committed() -> None:
     screen = Screen()
     call_command("bootstrap", "--json", stdout=screen)
 
-    assert find_api_key(json.loads(screen.getvalue())["api_key"])
+    assert find_caller(key=json.loads(screen.getvalue())["api_key"])
 
 
 def test_names_are_looked_for_in_the_organization_alone() -> None:
@@ -219,7 +219,7 @@ def test_people_are_shown_the_key_once_and_what_to_call_with_it() -> None:
     api_key, command = ApiKey.objects.get(), Command.objects.get()
     (line,) = (line for line in output.splitlines() if api_key.prefix in line)
     key = line.removeprefix("API key").split()[0]
-    assert find_api_key(key) == api_key
+    assert find_caller(key=key).api_key == api_key
     assert output.count(key) == 1
     assert "shown this once" in line
     for told in (str(command.uuid), command.signing_secret, command.signature, "http://127.0.0.1/callback"):
