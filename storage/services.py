@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from auth_tokens.models import CallerContext
 from commands_platform.lib import strict_json
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.statements import rows_of
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket, Item
 
@@ -237,10 +238,7 @@ def _write(
 
 
 def _rows(statement: str, bucket: Bucket, **values: object) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(*_bound(statement, bucket, values))
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+    return rows_of(*_bound(statement, bucket, values))
 
 
 def _execute(statement: str, bucket: Bucket, **values: object) -> int:
