@@ -11,6 +11,7 @@ from activity.models import ActivityRecord
 from activity.serializers import ActivityFilters, ActivityInput, ActivityOutput, activity_output
 from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.scopes import Scope
+from commands_platform.lib.inputs import read_input
 from commands_platform.lib.pagination import paginate
 
 _LOOKUPS = {
@@ -36,9 +37,8 @@ class ActivityList(PlatformView):
         `X-Total-Count` tells how many there are, and `Link` (RFC 8288) where the next and the previous page is.
         """
         token = required_token(request.context)
-        filters = ActivityFilters(data=request.query_params)
-        filters.is_valid(raise_exception=True)
-        chosen = {_LOOKUPS[name]: value for name, value in filters.validated_data.items()}
+        filters = read_input(ActivityFilters, request.query_params)
+        chosen = {_LOOKUPS[name]: value for name, value in filters.items()}
         records = ActivityRecord.objects.visible_to(token).filter(**chosen).select_related("user")
         page = paginate(request, records, serialize=lambda record: activity_output(record, token))
         links = [
@@ -51,7 +51,5 @@ class ActivityList(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Records something that was done, by the token's user or by another of the same organization."""
         token = required_token(request.context)
-        data = ActivityInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        record = services.record_activity(token=token, **data.validated_data)
+        record = services.record_activity(token=token, **read_input(ActivityInput, request.data))
         return Response(activity_output(record, token), status=status.HTTP_201_CREATED)

@@ -18,6 +18,7 @@ from auth_tokens.serializers import (
     UserOutput,
 )
 from commands_platform.lib.errors import NotFoundError
+from commands_platform.lib.inputs import read_input
 from commands_platform.lib.pagination import paginate
 from commands_platform.lib.routes import uuid_or_not_found
 from organizations.models import User
@@ -31,10 +32,9 @@ class FetchExchangeToken(PlatformView):
     @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
     def post(self, request: ApiRequest) -> Response:
         """A token with which the API key's command acts as a user."""
-        data = ExchangeTokenInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        token, user = services.fetch_exchange_token(context=request.context, user_uuid=data.validated_data["user_uuid"])
-        if not data.validated_data["include_user_context"]:
+        values = read_input(ExchangeTokenInput, request.data)
+        token, user = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
+        if not values["include_user_context"]:
             return Response({"token": token})
         return Response(
             {"token": token, "user": UserOutput(user).data, "organization": OrganizationOutput(user.organization).data}

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.scopes import Scope
+from commands_platform.lib.inputs import read_input
 from events import services
 from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
 
@@ -20,9 +21,7 @@ class EventSubscription(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
         token = required_token(request.context)
-        data = EventSubscriptionInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        hook = services.register_hook(token=token, **data.validated_data)
+        hook = services.register_hook(token=token, **read_input(EventSubscriptionInput, request.data))
         return Response({"hook_uuid": hook.pk})
 
     @extend_schema(responses={200: None})
@@ -41,9 +40,7 @@ class EventList(PlatformView):
 
         The answer is 202, since the callbacks are still to be made: `deliveries` is how many hooks it is for.
         """
-        data = EventInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        values = data.validated_data
+        values = read_input(EventInput, request.data)
         occurrence, deliveries = services.publish_event(
             context=request.context, name=values["event"], body=values["body"], object_id=values["object"]
         )

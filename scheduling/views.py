@@ -15,6 +15,7 @@ from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
+from commands_platform.lib.inputs import read_input
 from commands_platform.lib.instants import format_instant
 from commands_platform.lib.pagination import paginate, slice_bounds
 from commands_platform.lib.routes import uuid_or_not_found
@@ -58,9 +59,7 @@ class ScheduledExecutionList(PlatformView):
     @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreated})
     def post(self, request: ApiRequest) -> Response:
         """Schedules a call. It needs an exchange token, or `command_uuid`."""
-        data = ScheduledExecutionInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        values = dict(data.validated_data)
+        values = read_input(ScheduledExecutionInput, request.data)
         schedule = services.create_scheduled_execution(
             context=request.context,
             command_uuid=values.pop("command_uuid", None),
@@ -83,9 +82,8 @@ class ScheduledExecutionDetail(PlatformView):
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the fields that are given. What the old version has not sent yet is cancelled."""
         schedule = _find(request.context, uuid)
-        data = ScheduledExecutionChanges(data=request.data)
-        data.is_valid(raise_exception=True)
-        schedule = services.update_scheduled_execution(schedule=schedule, changes=data.validated_data)
+        changes = read_input(ScheduledExecutionChanges, request.data)
+        schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
         return Response(schedule_output(schedule))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
@@ -112,9 +110,7 @@ class SlotList(PlatformView):
         """The schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
         schedule = _find(request.context, uuid)
         limit, _ = slice_bounds(request)
-        filters = SlotFilters(data=request.query_params)
-        filters.is_valid(raise_exception=True)
-        rows = _slots_page(schedule, filters.validated_data, limit + 1)
+        rows = _slots_page(schedule, read_input(SlotFilters, request.query_params), limit + 1)
         following = request.build_absolute_uri(_with_cursor(request, rows[limit - 1])) if len(rows) > limit else None
         return Response({"next": following, "results": [slot_output(row) for row in rows[:limit]]})
 
@@ -145,9 +141,7 @@ class Redelivery(PlatformView):
     def post(self, request: ApiRequest, uuid: str) -> Response:
         """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
         schedule = _find(request.context, uuid)
-        data = RedeliveryInput(data=request.data)
-        data.is_valid(raise_exception=True)
-        values = data.validated_data
+        values = read_input(RedeliveryInput, request.data)
         count = services.redeliver_slots(
             schedule=schedule,
             due_from=values["from"],
