@@ -72,7 +72,6 @@ class _Party:
     owner: User | None
 
 
-@transaction.atomic
 def create_scheduled_execution(
     *,
     context: CallerContext,
