@@ -114,7 +114,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "commands_platform.lib.request_log.RequestLogMiddleware",
 ]
 
 ROOT_URLCONF = "commands_platform.urls" if SERVES_PAGES else "commands_platform.no_urls"
