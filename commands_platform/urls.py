@@ -11,7 +11,13 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from commands_platform import health
 from commands_platform.lib.routes import both
 
+# The first that fits is taken, so what is asked for most stands first.
 urlpatterns = [
+    path("v1/platform/", include("storage.urls")),
+    path("v1/platform/", include("activity.urls")),
+    path("v1/platform/", include("scheduling.urls")),
+    path("v1/platform/", include("events.urls")),
+    path("v1/", include("auth_tokens.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -19,11 +25,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     *both("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), "schema"),
     *both("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
-    path("v1/", include("auth_tokens.urls")),
-    path("v1/platform/", include("scheduling.urls")),
-    path("v1/platform/", include("storage.urls")),
-    path("v1/platform/", include("events.urls")),
-    path("v1/platform/", include("activity.urls")),
 ]
 
 handler400 = "commands_platform.lib.handlers.bad_request"
