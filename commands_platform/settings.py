@@ -80,7 +80,6 @@ _PAGES = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.postgres",
     "django_structlog",
     "rest_framework",
     "drf_spectacular",
