@@ -34,26 +34,32 @@ app = Celery("commands_platform", task_cls=HintTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    "dispatch": {"task": "scheduling.dispatch_due", "schedule": WholeSeconds(), "options": {"expires": 2}},
-    # Housekeeping comes in small portions, in the middle of a second: a tick finds its worker free.
+    # A little ahead: the dispatcher is awake, and has looked once, when the second begins.
+    "dispatch": {"task": "scheduling.dispatch_due", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 2}},
+    "dispatch-ahead": {
+        "task": "scheduling.dispatch_ahead",
+        "schedule": WholeSeconds(offset=-0.75),
+        "options": {"expires": 0.5},
+    },
+    # Housekeeping comes in small portions, between what is due and what will be: a tick finds its worker free.
     "expired-items": {
         "task": "storage.remove_expired",
-        "schedule": WholeSeconds(every=10, offset=0.3),
+        "schedule": WholeSeconds(every=10, offset=0.12),
         "options": {"expires": 5},
     },
     "retention": {
         "task": "scheduling.remove_finished",
-        "schedule": WholeSeconds(every=5, offset=0.6),
+        "schedule": WholeSeconds(every=5, offset=0.16),
         "options": {"expires": 3},
     },
     "failing": {
         "task": "scheduling.deactivate_failing",
-        "schedule": WholeSeconds(every=10, offset=7.3),
+        "schedule": WholeSeconds(every=10, offset=7.18),
         "options": {"expires": 5},
     },
     "zone-rules": {
         "task": "scheduling.follow_zone_rules",
-        "schedule": WholeSeconds(every=2, offset=0.4),
+        "schedule": WholeSeconds(every=2, offset=0.14),
         "options": {"expires": 1},
     },
 }

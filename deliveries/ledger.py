@@ -190,6 +190,13 @@ SELECT EXISTS (
 )
 """
 
+_COUNT_DUE_SOON = f"""
+SELECT count(*) FROM (
+    SELECT FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at > {_NOW} AND next_attempt_at <= {_NOW} + %(within)s LIMIT %(most)s
+) soon
+"""
+
 # A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
 _RECORD = f"""
 UPDATE deliveries_delivery d
@@ -335,6 +342,12 @@ def _command(
 def is_anything_due() -> bool:
     """Whether there is something to claim."""
     return bool(rows_of(_IS_DUE, {"now": clock.replaced()})[0][0])
+
+
+def count_due_soon(*, within: timedelta, most: int) -> int:
+    """How many will become due within so long, `most` at most."""
+    parameters = {"now": clock.replaced(), "within": within, "most": most}
+    return int(rows_of(_COUNT_DUE_SOON, parameters)[0][0])
 
 
 def waiting_origins(*, after: str = "", limit: int) -> list[str]:

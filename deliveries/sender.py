@@ -38,6 +38,9 @@ T = TypeVar("T")
 # While requests are under way, new work is looked for this often; it is one probe of a small index.
 _POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.5
+# Slots are due on whole seconds. Around one, from before until after it, a sender that is awake looks more often.
+_RUSH_POLL_SECONDS = 0.004
+_RUSH_BEFORE, _RUSH_AFTER = 0.02, 0.06
 _ORIGINS_AT_ONCE = 500
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
@@ -107,6 +110,8 @@ class Sender:
         """
         run = _Run()
         stop_at: float | None = None
+        # Woken just before or after a whole second: what is due at it may be still to come.
+        stay_until = time.monotonic() + _rush_left()
         try:
             while True:
                 if stop_at is None and should_stop():
@@ -120,9 +125,13 @@ class Sender:
                 self._perform(run)
                 self._record(run)
                 if run.in_flight:
-                    self._multi.select(min(self._wait(), _POLL_SECONDS))
-                elif stop_at is not None or not self._has_more(run):
+                    self._multi.select(min(self._wait(), _poll_seconds()))
+                elif stop_at is not None:
                     break
+                elif not self._has_more(run):
+                    if time.monotonic() >= stay_until:
+                        break
+                    time.sleep(_until_next_look())
         finally:
             try:
                 self._record(run, everything=True)
@@ -157,7 +166,8 @@ class Sender:
             run.walked_for += ended - now
             if not is_on_a_walk:
                 # A walk past many origins is made to its end, and not at once again.
-                run.next_poll_at = ended + min(max(_POLL_SECONDS, 5 * run.walked_for), _LONGEST_POLL_SECONDS)
+                pause = run.walked_for if _rush_left() else 5 * run.walked_for
+                run.next_poll_at = ended + min(max(_poll_seconds(), pause), _LONGEST_POLL_SECONDS)
                 run.walked_for = 0.0
             self._take(run, claims)
         if now >= run.next_crowded_poll_at or not run.in_flight:
@@ -461,6 +471,24 @@ class Sender:
     def _wait(self) -> float:
         milliseconds = self._multi.timeout()
         return _POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
+
+
+def _rush_left() -> float:
+    """The seconds until the rush around a whole second is over; 0 between two of them."""
+    return max(0.0, _RUSH_BEFORE + _RUSH_AFTER - (time.time() + _RUSH_BEFORE) % 1.0)
+
+
+def _until_next_look() -> float:
+    """How long to sleep in a rush: when the second begins, the next look comes at once."""
+    left = 1.0 - time.time() % 1.0
+    return left if left <= 2 * _RUSH_POLL_SECONDS else _RUSH_POLL_SECONDS
+
+
+def _poll_seconds() -> float:
+    """How long to wait before the next look for new work, while requests are under way."""
+    if _rush_left():
+        return _RUSH_POLL_SECONDS
+    return min(_POLL_SECONDS, 1.0 - (time.time() + _RUSH_BEFORE) % 1.0)
 
 
 def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:

@@ -2,12 +2,16 @@
 
 Any number may run at once. A batch's schedules are locked by `SKIP LOCKED`, and the ledger's unique slot makes a slot
 that is found twice, say after a clock stepped back, a slot that is written once.
+
+Of schedules that go on for ever, the slots of a whole second are written shortly before it, so that it begins with
+sending. No sender claims a row before its time, and whoever changes such a schedule withdraws the row first.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -28,7 +32,7 @@ from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
 from scheduling import zone_rules
-from scheduling.due import DueSchedule, Slot, claim_due, due_in_turns, insert_slots, skipped_row
+from scheduling.due import DueSchedule, Slot, claim_ahead, claim_due, due_in_turns, insert_slots, skipped_row
 from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
@@ -38,7 +42,12 @@ logger = structlog.get_logger(__name__)
 MOST_MISFIRES = 100
 
 _CLOCK_SKEW = timedelta(milliseconds=100)
-_FIRST_BATCH = 100
+# When slots may be written ahead of a whole second; it ends before the tick of that second.
+_AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
+_AHEAD_BATCH = 500
+# Deliveries for which one more sender is woken, and how many senders are.
+_DELIVERIES_PER_HINT, _MOST_HINTS = 100, 8
+_FIRST_BATCH = 50
 _HERD_OLDEST, _HERD_NEWEST = 4_000, 1_000
 # Of a herd whose payloads are large, a transaction takes as many as this.
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -75,8 +84,8 @@ class _Batch:
 def dispatch_due() -> int:
     """Dispatches everything that is due now; how many ledger rows it wrote. Senders are told after each batch."""
     written = _dispatch_batches()
-    if not written and _await_what_is_nearly_due():
-        written = _dispatch_batches()
+    if _await_what_is_nearly_due():
+        written += _dispatch_batches()
     if written:
         zone_rules.note_use()
     elif ledger.is_anything_due():
@@ -85,13 +94,25 @@ def dispatch_due() -> int:
     return written
 
 
+def dispatch_ahead() -> int:
+    """Writes slots of the whole second that is about to begin; how many."""
+    written, now = 0, clock.now()
+    second = now.replace(microsecond=0) + timedelta(seconds=1)
+    while _AHEAD_UNTIL < second - now <= _AHEAD_FROM:
+        rows = dispatch_batch_ahead(now, until=second, limit=_AHEAD_BATCH)
+        written += rows
+        # Where few of those that were found could be planned, the rest is left to its time.
+        if rows <= _AHEAD_BATCH // 2:
+            break
+        now = clock.now()
+    if written:
+        zone_rules.note_use()
+    return written
+
+
 def _dispatch_batches() -> int:
-    written, more = 0, True
-    # Small ones first: the senders have begun while the bulk of a herd is being written.
-    for limit in (_FIRST_BATCH, 2 * _FIRST_BATCH):
-        if more:
-            more, rows = _dispatch(limit=min(limit, settings.DISPATCH_BATCH))
-            written += rows
+    # A small one first: the senders have begun while the bulk of a herd is being written.
+    more, written = _dispatch(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
     while more:
         more = False
         # A receiver for which very many are due must not make those of the others wait until they are written.
@@ -104,11 +125,11 @@ def _dispatch_batches() -> int:
 
 
 def _growing(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    begin, size = 0, _FIRST_BATCH
+    begin, size = 0, 2 * _FIRST_BATCH
     while begin < len(ids):
-        size = min(size * 2, settings.DISPATCH_BATCH)
+        size = min(size, settings.DISPATCH_BATCH)
         yield ids[begin : begin + size]
-        begin += size
+        begin, size = begin + size, size * 2
 
 
 def _dispatch(*, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
@@ -119,13 +140,21 @@ def _dispatch(*, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, in
 
 
 def _await_what_is_nearly_due() -> bool:
-    """Waits for a slot that is due within a blink, if there is one: beat's clock may run ahead of the database's."""
-    now = clock.now()
+    """Waits for a schedule that is due within a blink, if there is one: beat ticks a little ahead.
+
+    Senders are woken meanwhile, as many as there is work for.
+    """
+    now, asked_at = clock.now(), time.monotonic()
+    deliveries = ledger.count_due_soon(within=_CLOCK_SKEW, most=_MOST_HINTS * _DELIVERIES_PER_HINT)
+    for _ in range(-(-deliveries // _DELIVERIES_PER_HINT)):
+        broker.send_hint(deliver_pending)
     soon = ScheduledExecution.objects.active().filter(next_run_at__gt=now, next_run_at__lte=now + _CLOCK_SKEW)
     next_run_at = soon.order_by("next_run_at").values_list("next_run_at", flat=True).first()
     if next_run_at is None:
         return False
-    time.sleep((next_run_at - now).total_seconds())
+    if not deliveries:
+        broker.send_hint(deliver_pending)
+    time.sleep(max(0.0, asked_at + (next_run_at - now).total_seconds() - time.monotonic()))
     return True
 
 
@@ -153,6 +182,24 @@ def dispatch_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = Non
     is_large = sum(schedule.payload_bytes for schedule in schedules) >= _BATCH_BYTES // 4
     full = is_large or len(schedules) == limit
     return full or batch.still_late, len(batch.slots) + len(batch.skipped)
+
+
+@transaction.atomic
+def dispatch_batch_ahead(now: datetime, *, until: datetime, limit: int) -> int:
+    """Writes up to `limit` slots that are due after `now` and by `until`; how many.
+
+    What anything but its time may still decide is left to it: slots that will be skipped, last ones, invalid schedules.
+    """
+    batch = _Batch()
+    for schedule in claim_ahead(now=now, until=until, limit=limit, most_bytes=_BATCH_BYTES):
+        with suppress(Exception):
+            following = _following(schedule, recurrence_of(schedule, zone=schedule.zone), schedule.next_run_at)
+            if following is not None and not schedule.skip:
+                plan = _Plan(_slots_to(schedule, [schedule.next_run_at]), [], following, schedule.repeats)
+                _apply(batch, schedule, plan, now)
+    insert_slots(batch.slots, now=now)
+    _advance(batch, now)
+    return len(batch.slots)
 
 
 class _Plan(NamedTuple):

@@ -61,6 +61,21 @@ ORDER BY s.next_run_at, s.id
 
 _CLAIM_OLDEST = _CLAIM.format(which="true")
 _CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)b::bigint[])")
+# Those of which all is known before their time: no run that may still be over by then, no end.
+_CLAIM_AHEAD = _CLAIM.format(which="next_run_at > %(after)s AND repeats = -1 AND NOT skip_overlapping")
+
+# A row that a sender has in hand is past its time by the database's clock, and stays.
+_WITHDRAW = """
+WITH withdrawn AS (
+    DELETE FROM deliveries_delivery
+    WHERE source_uuid = ANY(%(sources)b::uuid[]) AND due_at > %(now)s AND kind = 'scheduled' AND state = 'pending'
+      AND attempt_count = 0 AND lease IS NULL
+    RETURNING source_uuid, due_at
+)
+UPDATE scheduling_scheduledexecution s SET next_run_at = w.due_at
+FROM withdrawn w WHERE s.uuid = w.source_uuid
+RETURNING s.id, s.next_run_at
+"""
 
 # A receiver is told apart by the authority of its URL.
 _HERD = f"""
@@ -164,6 +179,24 @@ def claim_due(*, now: datetime, limit: int, most_bytes: int, ids: Sequence[int] 
     statement = _CLAIM_OLDEST if ids is None else _CLAIM_THESE
     parameters = {"now": now, "limit": limit, "bytes": most_bytes, "ids": ids}
     return [DueSchedule._make(row) for row in rows_of(statement, parameters)]
+
+
+def claim_ahead(*, now: datetime, until: datetime, limit: int, most_bytes: int) -> list[DueSchedule]:
+    """Schedules that will be due by `until` and are not yet, soonest first, locked; those that fit into `most_bytes`.
+
+    Only those whose slot can be planned before its time.
+    """
+    parameters = {"after": now, "now": until, "limit": limit, "bytes": most_bytes}
+    return [DueSchedule._make(row) for row in rows_of(_CLAIM_AHEAD, parameters)]
+
+
+def withdraw_ahead(sources: Sequence[UUID], *, now: datetime) -> dict[int, datetime]:
+    """Takes back the slots of these schedules that were written before their time, which is still to come.
+
+    The caller holds the schedules' locks. Returns the schedules that have one less, with the next run that they have
+    again.
+    """
+    return dict(rows_of(_WITHDRAW, {"sources": list(sources), "now": now}))
 
 
 def due_in_turns(*, now: datetime, oldest: int, newest: int) -> list[int]:

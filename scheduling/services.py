@@ -26,7 +26,7 @@ from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
 from scheduling import zone_rules
-from scheduling.due import Slot, due_view, insert_slots, skipped_row
+from scheduling.due import Slot, due_view, insert_slots, skipped_row, withdraw_ahead
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, missed, next_slot_within, parse_cron
@@ -232,7 +232,10 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 
 
 def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
-    """The row as it is now, with its lock: a dispatcher that has it is waited for. May raise NotFoundError."""
+    """The row as it is now, with its lock: a dispatcher that has it is waited for. May raise NotFoundError.
+
+    A slot of it that was written ahead of its time is withdrawn: what the caller does comes before it.
+    """
     locked = (
         ScheduledExecution.objects.select_for_update(of=("self",))
         .select_related("organization", "command__organization", "owner")
@@ -242,6 +245,9 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
     if locked is None:
         # Somebody has deleted it since it was found.
         raise NotFoundError
+    if locked.is_recurring:
+        withdrawn = withdraw_ahead([locked.uuid], now=clock.now())
+        locked.next_run_at = withdrawn.get(locked.pk, locked.next_run_at)
     return locked
 
 

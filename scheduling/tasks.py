@@ -13,6 +13,12 @@ def dispatch_due() -> None:
     dispatch.dispatch_due()
 
 
+@shared_task(name="scheduling.dispatch_ahead")
+def dispatch_ahead() -> None:
+    """Writes what will be due in a moment. A hint: what it leaves is dispatched when it is due."""
+    dispatch.dispatch_ahead()
+
+
 @shared_task(name="scheduling.remove_finished")
 def remove_finished() -> None:
     """Removes a portion of what the ledger need not keep. A hint: what one run leaves, the next one takes."""

@@ -22,7 +22,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.statements import execute, rows_of
 from events import services as events
-from scheduling.due import ZONE
+from scheduling.due import ZONE, withdraw_ahead
 from scheduling.models import DeactivationReason, ZoneRules, recurrence_of
 from scheduling.recurrence import next_slot_within
 
@@ -195,6 +195,9 @@ def _move(found: Sequence[int], rules: ZoneRules) -> int:
     rules.held += len(found) - len(locked)
     # Read once they are locked: a slot that was fired since they were looked at lies before it.
     now = clock.now()
+    # A slot that was written ahead, by the older rules, is computed anew too.
+    withdrawn = withdraw_ahead([schedule.uuid for schedule in locked], now=now)
+    locked = [each._replace(next_run_at=withdrawn.get(each.id, each.next_run_at)) for each in locked]
     moved = [(schedule, schedule.slot_after(now)) for schedule in locked if schedule.next_run_at > now]
     ids, next_runs = [schedule.id for schedule, _ in moved], [next_run for _, next_run in moved]
     execute(_MOVE, {"ids": ids, "next_run_at": next_runs, "now": now})

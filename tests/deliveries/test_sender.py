@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -396,6 +396,20 @@ def test_what_becomes_due_while_it_works_is_sent_in_the_same_run(sender: Sender,
 
     assert second
     assert still_waiting
+
+
+def test_a_sender_that_is_woken_just_before_a_second_sends_what_becomes_due_at_it(
+    sender: Sender, receiver: Receiver
+) -> None:
+    now = clock.now()
+    second = now.replace(microsecond=0) + timedelta(seconds=1 if now.microsecond < 900_000 else 2)
+    delivery = make_delivery(url=receiver.url, due_at=second, next_attempt_at=second)
+    time.sleep((second - timedelta(milliseconds=15) - now).total_seconds())
+
+    assert sender.drain() == 1
+
+    delivery.refresh_from_db()
+    assert datetime.fromisoformat(delivery.attempts[0]["started_at"]) >= second
 
 
 def run_and_close(sender: Sender) -> None:

@@ -241,7 +241,7 @@ def test_a_batch_costs_the_same_statements_for_one_schedule_and_for_many(django_
     for _ in range(50):
         make_due(command=command)
 
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(8):
         dispatch_at(NOON)
 
     assert Delivery.objects.count() == 50

@@ -1,0 +1,278 @@
+"""Slots that are written shortly before their time: which ones, and that nobody notices but by their being on time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from commands_platform.lib import broker, clock
+from deliveries import ledger
+from deliveries.models import Delivery, Reason, State
+from organizations.models import Organization
+from scheduling import dispatch, services, zone_rules
+from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.verification import Verification
+from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+BEFORE = NOON - timedelta(milliseconds=500)
+URL = "http://127.0.0.1:9/callback"
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[list[datetime]]:
+    """The clock of the server: its one element."""
+    now = [BEFORE]
+    with clock.replaced_by(lambda: now[0]):
+        yield now
+
+
+def make_minutely(**values: Any) -> ScheduledExecution:
+    """Due at noon, and each minute after it."""
+    command = values.pop("command", None) or make_command(callback_url=URL)
+    began = NOON - MINUTE
+    return make_schedule(
+        command,
+        **{
+            "execution_frequency": 60,
+            "anchor_at": began,
+            "effective_from": began,
+            "next_run_at": NOON,
+            "payload": {"version": 1},
+            **values,
+        },
+    )
+
+
+def written_ahead(**values: Any) -> ScheduledExecution:
+    schedule = make_minutely(**values)
+    assert dispatch.dispatch_ahead() == 1
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + MINUTE
+    return schedule
+
+
+def rows_of(schedule: ScheduledExecution) -> list[tuple[datetime, str, str]]:
+    return list(Delivery.objects.of_source(schedule.uuid).order_by("due_at").values_list("due_at", "state", "reason"))
+
+
+def payloads_of(schedule: ScheduledExecution) -> list[Any]:
+    rows = Delivery.objects.of_source(schedule.uuid).order_by("due_at")
+    return [orjson.loads(row.body)["payload"] for row in rows]
+
+
+def claim() -> list[ledger.Claim]:
+    return ledger.claim_due(limit=10, lease=MINUTE)
+
+
+def test_a_slot_is_written_before_its_time_and_claimed_at_it(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+    assert claim() == []
+    time[0] = NOON - timedelta(microseconds=1)
+    assert claim() == []
+    time[0] = NOON
+    assert dispatch.dispatch_due() == 0
+    (claimed,) = claim()
+    assert claimed.lateness == timedelta()
+
+
+@pytest.mark.parametrize("before", [timedelta(milliseconds=900), timedelta(milliseconds=40), timedelta()])
+def test_nothing_is_written_much_too_early_nor_when_the_tick_is_near(time: list[datetime], before: timedelta) -> None:
+    schedule = make_minutely()
+    time[0] = NOON - before
+
+    assert dispatch.dispatch_ahead() == 0
+    assert rows_of(schedule) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"repeats": 5},
+        {"execution_frequency": 0, "repeats": 1},
+        {"skip_overlapping": True},
+        {"is_active": False, "deactivation_reason": DeactivationReason.PAUSED},
+        {"ends_at": NOON},
+        {"next_run_at": NOON + timedelta(seconds=1)},
+        {"next_run_at": NOON - timedelta(seconds=1)},
+        {"execution_frequency": 0, "cron": "no expression"},
+    ],
+    ids=["counted", "one-off", "no overlap", "paused", "last slot", "later", "due already", "invalid"],
+)
+def test_a_slot_on_which_more_than_its_time_decides_waits_for_it(values: dict[str, Any]) -> None:
+    schedule = make_minutely(**values)
+    other = make_minutely()
+
+    assert dispatch.dispatch_ahead() == 1
+    assert (len(rows_of(schedule)), len(rows_of(other))) == (0, 1)
+
+
+def test_a_slot_that_would_be_skipped_now_waits_for_its_time(time: list[datetime]) -> None:
+    organization = make_organization(is_active=False)
+    schedule = make_minutely(command=make_command(organization, callback_url=URL))
+
+    assert dispatch.dispatch_ahead() == 0
+    Organization.objects.filter(pk=organization.pk).update(is_active=True)
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_a_herd_is_written_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 4)
+    command = make_command(callback_url=URL)
+    for _ in range(11):
+        make_minutely(command=command)
+
+    assert dispatch.dispatch_ahead() == 11
+    assert Delivery.objects.count() == 11
+
+
+def test_the_ledger_is_whole_before_and_after_the_slots_time(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    assert list(Verification(schedule).differences()) == []
+    time[0] = NOON + timedelta(seconds=1)
+    assert list(Verification(schedule).differences()) == []
+
+
+def test_a_change_before_its_time_is_in_the_callback(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+    assert payloads_of(schedule) == [{"version": 2}]
+
+
+def test_a_timing_that_ends_before_a_slots_time_has_no_such_slot(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"execution_frequency": 7})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == []
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + timedelta(seconds=7)
+
+
+def test_what_is_paused_before_its_time_is_accounted_for_when_it_is_resumed(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.pause(schedule=schedule)
+    assert rows_of(schedule) == []
+    time[0] = NOON + timedelta(seconds=30)
+    schedule.refresh_from_db()
+    services.resume(schedule=schedule)
+
+    assert rows_of(schedule) == [(NOON, State.SKIPPED, Reason.PAUSED)]
+
+
+def test_a_schedule_that_is_deleted_before_a_slots_time_leaves_no_row() -> None:
+    schedule = written_ahead()
+
+    services.delete_scheduled_execution(schedule=schedule)
+
+    assert rows_of(schedule) == []
+
+
+def test_an_extra_run_before_its_time_changes_nothing(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.run_now(schedule=schedule)
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(BEFORE, State.PENDING, ""), (NOON, State.PENDING, "")]
+
+
+def test_what_a_sender_has_in_hand_is_not_withdrawn(time: list[datetime]) -> None:
+    schedule = written_ahead()
+    time[0] = NOON
+    assert len(claim()) == 1
+    # The clock steps back.
+    time[0] = BEFORE
+
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, Reason.SCHEDULE_CHANGED)]
+
+
+def test_retries_and_later_slots_of_others_are_not_withdrawn() -> None:
+    schedule = written_ahead()
+    retried = make_delivery(
+        schedule.command,
+        source_uuid=schedule.uuid,
+        due_at=NOON - MINUTE,
+        next_attempt_at=NOON + MINUTE,
+        attempt_count=1,
+    )
+    other = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    retried.refresh_from_db()
+    assert (retried.state, retried.reason) == (State.PENDING, "")
+    assert rows_of(schedule) == [(NOON - MINUTE, State.PENDING, "")]
+    assert rows_of(other) == [(NOON, State.PENDING, "")]
+
+
+def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
+    user = make_user(timezone="UTC")
+    command = make_command(user.organization, callback_url=URL)
+    schedule = make_minutely(
+        command=command, owner=user, execution_frequency=0, cron="0 12 * * *", timezone_type="user_timezone"
+    )
+    assert dispatch.dispatch_ahead() == 1
+
+    user.timezone = "Asia/Tokyo"
+    user.save()
+
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == datetime(2026, 2, 26, 3, 0, tzinfo=UTC)
+    assert rows_of(schedule) == []
+
+
+def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(time: list[datetime], settings: Any) -> None:
+    schedule = written_ahead(execution_frequency=0, cron="* * * * *")
+
+    settings.TZDATA_VERSION = "2099a"
+    assert zone_rules.follow() == 1
+
+    schedule.refresh_from_db()
+    assert (schedule.next_run_at, rows_of(schedule)) == (NOON, [])
+    time[0] = NOON
+    dispatch.dispatch_due()
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
+    time: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints: list[str] = []
+    monkeypatch.setattr(broker, "send_hint", lambda task: hints.append(task.name))
+    monkeypatch.setattr(dispatch, "_DELIVERIES_PER_HINT", 2)
+    command = make_command(callback_url=URL)
+    for _ in range(5):
+        make_minutely(command=command)
+    dispatch.dispatch_ahead()
+    time[0] = NOON - timedelta(milliseconds=20)
+
+    dispatch.dispatch_due()
+
+    assert hints == ["deliveries.deliver_pending"] * 3
