@@ -1,18 +1,20 @@
-"""Ledger size: the rate of a burst with an empty ledger and with very many finished rows in it."""
+"""Ledger size: a burst, a steady load and a tick with an empty ledger, and with very many finished rows in it."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from psycopg import sql
 
 from benchmarks.burst import deliver, warm_up
+from benchmarks.steady import lag_of_steady_load
 from benchmarks.support.platform import Platform, Team, platform
 from benchmarks.support.receiver import Receiver
-from benchmarks.support.results import emit, progress, table
+from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import settle
 
 _AT_ONCE = 500_000
@@ -31,37 +33,58 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.quick:
         options.rows, options.n, options.rounds = min(options.rows, 20_000), min(options.n, 500), 1
-    with Receiver(keep="none") as receiver, platform(deliverers=options.deliverers) as running:
+        options.seconds = 3
+    with (
+        Receiver() as receiver,
+        platform(deliverers=options.deliverers, postgres_options={"shared_buffers": options.shared_buffers}) as running,
+    ):
         team = running.make_team(receiver.url)
         warm_up(running, team, receiver)
-        empty = _rates(running, team, receiver, options)
-        tick_of_empty = running.run_module("benchmarks.support.tick")
+        empty = _measure(running, team, receiver, options)
         fill_ledger(running, options.rows)
         settle(running)
         sizes = _sizes(running)
-        full = _rates(running, team, receiver, options)
-        tick_of_full = running.run_module("benchmarks.support.tick")
+        full = _measure(running, team, receiver, options)
     emit(
         "ledger_size",
         rows=options.rows,
         n=options.n,
         deliverers=options.deliverers,
-        rate_empty=empty,
-        rate_full=full,
-        ratio=round(median(full) / median(empty), 3),
-        tick_ms_empty=tick_of_empty["tick_ms_median"],
-        tick_ms_full=tick_of_full["tick_ms_median"],
+        shared_buffers=options.shared_buffers,
+        empty=asdict(empty),
+        full=asdict(full),
+        ratio=round(median(full.rates) / median(empty.rates), 3),
         sizes_mib=sizes,
     )
     table(
-        f"Bursts of {options.n:,}, deliveries/s",
-        [("empty", *empty), (f"{options.rows:,} finished rows", *full)],
-    )
-    table(
-        "A tick with nothing due, ms",
-        [("empty", tick_of_empty["tick_ms_median"]), ("full", tick_of_full["tick_ms_median"])],
+        f"With an empty ledger, and with {options.rows:,} finished rows in it",
+        [
+            ("", "empty", "full"),
+            *((f"burst of {options.n:,}, deliveries/s", *each) for each in zip(empty.rates, full.rates, strict=True)),
+            ("tick with nothing due, ms", empty.tick_ms, full.tick_ms),
+            *((f"lag of {options.rate} a second, {name}", empty.lag[name], full.lag[name]) for name in empty.lag),
+        ],
     )
     table("Size of the ledger, MiB", sorted(sizes.items()))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Bursts in deliveries a second, lags and a tick in milliseconds."""
+
+    rates: list[int]
+    tick_ms: float
+    lag: dict[str, float]
+
+
+def _measure(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> _Measured:
+    rates = _rates(running, team, receiver, options)
+    arrivals = lag_of_steady_load(running, team, receiver, rate=options.rate, seconds=options.seconds)
+    return _Measured(
+        rates=rates,
+        tick_ms=running.run_module("benchmarks.support.tick")["tick_ms_median"],
+        lag=milliseconds([arrival.lag for arrival in arrivals]),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--n", type=int, default=10_000, help="Schedules due at once.")
     parser.add_argument("--deliverers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=200, help="Schedules due in each second, for the lag.")
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument(
+        "--shared-buffers", default="1GB", help="PostgreSQL's, as for a ledger of this size; `make run` has 128MB."
+    )
     parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
     return parser
 
