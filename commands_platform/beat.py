@@ -50,7 +50,7 @@ class WholeSeconds(BaseSchedule):
 
 
 class WholeSecondScheduler(Scheduler):
-    """Beat's scheduler without a file, awake right after each whole second, with a heartbeat for `/readyz`."""
+    """Beat's scheduler without a file, awake at the moments of its schedule, with a heartbeat for `/readyz`."""
 
     _broker_is_away = False
 

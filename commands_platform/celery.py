@@ -34,8 +34,8 @@ app = Celery("commands_platform", task_cls=HintTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    # A little ahead: the dispatcher is awake, and has looked once, when the second begins.
-    "dispatch": {"task": "scheduling.dispatch_due", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 2}},
+    # A little ahead: when the second begins, the dispatcher and the senders are awake.
+    "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 2}},
     "dispatch-ahead": {
         "task": "scheduling.dispatch_ahead",
         "schedule": WholeSeconds(offset=-0.75),

@@ -91,6 +91,7 @@ class NewRow:
 
 
 _EVER = timedelta(days=100_000)
+_RECENT = timedelta(seconds=1)
 _ROWS_AT_ONCE = 1_000
 _BODIES_AT_ONCE = 4 * 1024 * 1024
 
@@ -183,18 +184,17 @@ SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
 """
 
 # The state stands in the text: a plan for any parameters could not use the index of what is pending.
-_IS_DUE = f"""
-SELECT EXISTS (
-    SELECT FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= {_NOW} AND (lease IS NULL OR leased_until <= {_NOW})
-)
+_FREE = f"""
+SELECT FROM deliveries_delivery
+WHERE state = 'pending' AND next_attempt_at <= COALESCE(%(until)s::timestamptz, {_NOW})
+  AND (lease IS NULL OR leased_until <= {_NOW})
 """
-
-_COUNT_DUE_SOON = f"""
-SELECT count(*) FROM (
-    SELECT FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at > {_NOW} AND next_attempt_at <= {_NOW} + %(within)s LIMIT %(most)s
-) soon
+_COUNT_FREE = f"""
+SELECT greatest(
+    (SELECT count(*) FROM ({_FREE} AND next_attempt_at > COALESCE(%(until)s::timestamptz, {_NOW}) - %(recent)s
+                           LIMIT %(most)s) recent),
+    (SELECT count(*) FROM ({_FREE} LIMIT 1) oldest)
+)
 """
 
 # A cancellation that came while the request was under way stands in `reason`: it forbids a retry, not a success.
@@ -339,15 +339,13 @@ def _command(
     return CommandFacts(id_, token_generation, secrets, signature)
 
 
-def is_anything_due() -> bool:
-    """Whether there is something to claim."""
-    return bool(rows_of(_IS_DUE, {"now": clock.replaced()})[0][0])
+def count_due(*, most: int, until: datetime | None = None) -> int:
+    """How many may be claimed of those that became due in the last second, `most` at most; 1 if only older ones may.
 
-
-def count_due_soon(*, within: timedelta, most: int) -> int:
-    """How many will become due within so long, `most` at most."""
-    parameters = {"now": clock.replaced(), "within": within, "most": most}
-    return int(rows_of(_COUNT_DUE_SOON, parameters)[0][0])
+    With `until`, a time that is still to come, those that will be due by then count too.
+    """
+    parameters = {"now": clock.replaced(), "until": until, "recent": _RECENT, "most": most}
+    return int(rows_of(_COUNT_FREE, parameters)[0][0])
 
 
 def waiting_origins(*, after: str = "", limit: int) -> list[str]:

@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+# A run begins with a small claim: its first requests leave at once, and it shows whether one receiver has the most.
+_FIRST_CLAIM = 40
 # While requests are under way, new work is looked for this often; it is one probe of a small index.
 _POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.5
@@ -82,6 +84,7 @@ class _Run:
     last_origin: str = ""
     next_crowded_poll_at: float = 0.0
     more_may_be_due: bool = True
+    has_begun: bool = False
     expiring: bool = False
     finished: int = 0
 
@@ -159,7 +162,10 @@ class Sender:
         waiting = run.waiting_count - sum(len(run.waiting.get(origin, ())) for origin in crowded)
         if waiting * 2 < self._config.window and (run.more_may_be_due or now >= run.next_poll_at):
             limit = len(self._idle) + self._config.window - waiting
+            if not run.has_begun:
+                limit = min(limit, _FIRST_CLAIM)
             claims = self._claim_beside(run, crowded, limit) if crowded else self._claim_due(limit)
+            run.has_begun = run.has_begun or bool(claims)
             is_on_a_walk = bool(run.last_origin)
             run.more_may_be_due = len(claims) == limit or is_on_a_walk
             ended = time.monotonic()

@@ -22,6 +22,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import DataError, transaction
+from django.db.models import Q
 
 from commands_platform.lib import broker, clock
 from commands_platform.lib.statements import execute
@@ -41,7 +42,8 @@ logger = structlog.get_logger(__name__)
 # What `fire_all` fires after an outage; the slots before them are recorded.
 MOST_MISFIRES = 100
 
-_CLOCK_SKEW = timedelta(milliseconds=100)
+# How long before its second a tick may come.
+_TICK_AHEAD, _TICK_LEAD = timedelta(milliseconds=250), timedelta(milliseconds=20)
 # When slots may be written ahead of a whole second; it ends before the tick of that second.
 _AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
 _AHEAD_BATCH = 500
@@ -81,29 +83,64 @@ class _Batch:
     still_late: bool = False
 
 
+def tick() -> int:
+    """Dispatches what is due when the next second begins; how many ledger rows it wrote.
+
+    Beat asks for it a little earlier. Until then the senders wake up, and what is late is dispatched. A tick that is
+    far from the next second, because it is late or because clocks differ, is one of the present second.
+    """
+    now, asked_at = clock.now(), time.monotonic()
+    second = _second_after(now)
+    if second - now > _TICK_AHEAD:
+        return dispatch_due()
+    _wake_senders(until=second)
+    written = _dispatch_batches()
+    time.sleep(max(0.0, asked_at + (second - now).total_seconds() - time.monotonic()))
+    return written + dispatch_due()
+
+
 def dispatch_due() -> int:
     """Dispatches everything that is due now; how many ledger rows it wrote. Senders are told after each batch."""
     written = _dispatch_batches()
-    if _await_what_is_nearly_due():
-        written += _dispatch_batches()
     if written:
         zone_rules.note_use()
-    elif ledger.is_anything_due():
-        # Retries, what a dead sender held, and whatever a lost hint left behind.
-        broker.send_hint(deliver_pending)
+    else:
+        # Written ahead, retries, what a dead sender held, and whatever a lost hint left behind.
+        _wake_senders()
     return written
+
+
+def time_to_next_slot() -> timedelta | None:
+    """How long it is until a slot that lies between two ticks; None where the next tick comes before any slot."""
+    now = clock.now()
+    # What has just become due may not have been yet when it was looked for.
+    between = Q(next_run_at__gt=now - _TICK_AHEAD, next_run_at__lt=_second_after(now) - _TICK_LEAD)
+    following = ScheduledExecution.objects.active().filter(between).order_by("next_run_at")
+    next_run_at = following.values_list("next_run_at", flat=True).first()
+    return None if next_run_at is None else max(timedelta(), next_run_at - now)
+
+
+def _wake_senders(*, until: datetime | None = None) -> None:
+    """As many as there is work for, now or soon."""
+    deliveries = ledger.count_due(until=until, most=_MOST_HINTS * _DELIVERIES_PER_HINT)
+    for _ in range(0, deliveries, _DELIVERIES_PER_HINT):
+        broker.send_hint(deliver_pending)
+
+
+def _second_after(now: datetime) -> datetime:
+    return now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def dispatch_ahead() -> int:
     """Writes slots of the whole second that is about to begin; how many."""
     written, now = 0, clock.now()
-    second = now.replace(microsecond=0) + timedelta(seconds=1)
+    second = _second_after(now)
     while _AHEAD_UNTIL < second - now <= _AHEAD_FROM:
         rows = dispatch_batch_ahead(now, until=second, limit=_AHEAD_BATCH)
-        written += rows
-        # Where few of those that were found could be planned, the rest is left to its time.
-        if rows <= _AHEAD_BATCH // 2:
+        # Where none of those that were found could be planned, the rest is left to its time too.
+        if not rows:
             break
+        written += rows
         now = clock.now()
     if written:
         zone_rules.note_use()
@@ -137,25 +174,6 @@ def _dispatch(*, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, in
     if rows:
         broker.send_hint(deliver_pending)
     return more, rows
-
-
-def _await_what_is_nearly_due() -> bool:
-    """Waits for a schedule that is due within a blink, if there is one: beat ticks a little ahead.
-
-    Senders are woken meanwhile, as many as there is work for.
-    """
-    now, asked_at = clock.now(), time.monotonic()
-    deliveries = ledger.count_due_soon(within=_CLOCK_SKEW, most=_MOST_HINTS * _DELIVERIES_PER_HINT)
-    for _ in range(-(-deliveries // _DELIVERIES_PER_HINT)):
-        broker.send_hint(deliver_pending)
-    soon = ScheduledExecution.objects.active().filter(next_run_at__gt=now, next_run_at__lte=now + _CLOCK_SKEW)
-    next_run_at = soon.order_by("next_run_at").values_list("next_run_at", flat=True).first()
-    if next_run_at is None:
-        return False
-    if not deliveries:
-        broker.send_hint(deliver_pending)
-    time.sleep(max(0.0, asked_at + (next_run_at - now).total_seconds() - time.monotonic()))
-    return True
 
 
 @transaction.atomic
@@ -192,6 +210,7 @@ def dispatch_batch_ahead(now: datetime, *, until: datetime, limit: int) -> int:
     """
     batch = _Batch()
     for schedule in claim_ahead(now=now, until=until, limit=limit, most_bytes=_BATCH_BYTES):
+        # What cannot be planned is met again at its time, and told then.
         with suppress(Exception):
             following = _following(schedule, recurrence_of(schedule, zone=schedule.zone), schedule.next_run_at)
             if following is not None and not schedule.skip:

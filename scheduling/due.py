@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
@@ -17,6 +17,9 @@ from commands_platform.lib.statements import execute, rows_of
 from deliveries.ledger import NewRow, default_attempts
 from deliveries.models import Kind, Reason
 from deliveries.retry_policy import longest_last_wait
+
+# No slot is written longer than this before its time.
+AHEAD = timedelta(seconds=1)
 
 _PARTIES = """
 JOIN organizations_organization o ON o.id = s.organization_id
@@ -62,18 +65,24 @@ ORDER BY s.next_run_at, s.id
 _CLAIM_OLDEST = _CLAIM.format(which="true")
 _CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)b::bigint[])")
 # Those of which all is known before their time: no run that may still be over by then, no end.
-_CLAIM_AHEAD = _CLAIM.format(which="next_run_at > %(after)s AND repeats = -1 AND NOT skip_overlapping")
+_CLAIM_AHEAD = _CLAIM.format(
+    which="next_run_at > %(after)s AND repeats = -1 AND NOT skip_overlapping AND (cron, execution_frequency) <> ('', 0)"
+)
 
-# A row that a sender has in hand is past its time by the database's clock, and stays.
+# A row that a sender has in hand is past its time by the database's clock, and stays. There may be several rows where
+# that clock has stepped back.
 _WITHDRAW = """
 WITH withdrawn AS (
-    DELETE FROM deliveries_delivery
-    WHERE source_uuid = ANY(%(sources)b::uuid[]) AND due_at > %(now)s AND kind = 'scheduled' AND state = 'pending'
-      AND attempt_count = 0 AND lease IS NULL
-    RETURNING source_uuid, due_at
+    DELETE FROM deliveries_delivery d USING scheduling_scheduledexecution s
+    WHERE s.uuid = ANY(%(sources)b::uuid[]) AND s.is_active AND s.repeats = -1 AND d.source_uuid = s.uuid
+      AND d.due_at > %(now)s AND d.kind = 'scheduled' AND d.state = 'pending' AND d.attempt_count = 0
+      AND d.lease IS NULL
+    RETURNING s.id, d.due_at
+), earliest AS (
+    SELECT id, min(due_at) AS due_at FROM withdrawn GROUP BY id
 )
-UPDATE scheduling_scheduledexecution s SET next_run_at = w.due_at
-FROM withdrawn w WHERE s.uuid = w.source_uuid
+UPDATE scheduling_scheduledexecution s SET next_run_at = earliest.due_at
+FROM earliest WHERE s.id = earliest.id
 RETURNING s.id, s.next_run_at
 """
 

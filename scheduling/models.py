@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from auth_tokens.models import CallerContext, TokenSubject
+from commands_platform.lib import clock
 from commands_platform.lib.json_column import JsonTextField
 from deliveries.models import Delivery, DeliveryQuerySet
 from organizations.models import Command, Organization, User
@@ -179,8 +180,8 @@ class ScheduledExecution(models.Model):
         return Delivery.objects.of_source(self.uuid).order_by("due_at")
 
     def last_delivery(self) -> Delivery | None:
-        """The ledger row of its latest slot."""
-        return Delivery.objects.of_source(self.uuid).order_by("-due_at").first()
+        """The ledger row of its latest slot; not one that was written before its time."""
+        return Delivery.objects.of_source(self.uuid).filter(due_at__lte=clock.now()).order_by("-due_at").first()
 
     @property
     def recurrence(self) -> Recurrence:

@@ -103,8 +103,9 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
 
     Its phase begins anew only where the timing changed; when it ends is no part of that. Raises InvalidInputError.
     """
-    now = clock.now()
     schedule = _locked(schedule)
+    now = clock.now()
+    _withdraw_ahead(schedule, now)
     before = {field: getattr(schedule, field) for field in _EDITABLE_FIELDS}
     passed = _passed_slots(schedule, now)
     if changes.get("callback_url") == schedule.command.callback_url and not schedule.callback_url:
@@ -136,6 +137,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
 def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
     """Removes the schedule and cancels what it has not sent; its ledger rows stay."""
     schedule, now = _locked(schedule), clock.now()
+    _withdraw_ahead(schedule, now)
     passed = _passed_slots(schedule, now)
     if passed:
         reason = Reason.SCHEDULE_DELETED if schedule.is_active else Reason.PAUSED
@@ -202,6 +204,7 @@ def recompute_next_runs(*, schedules: Q) -> int:
             if schedule is None or not schedule.cron or schedule.next_run_at is None:
                 continue
             now = clock.now()
+            _withdraw_ahead(schedule, now)
             if schedule.next_run_at <= now and schedule.is_active:
                 # Due already: the dispatcher fires it, and computes what follows in the new zone.
                 continue
@@ -232,10 +235,7 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 
 
 def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
-    """The row as it is now, with its lock: a dispatcher that has it is waited for. May raise NotFoundError.
-
-    A slot of it that was written ahead of its time is withdrawn: what the caller does comes before it.
-    """
+    """The row as it is now, with its lock: a dispatcher that has it is waited for. May raise NotFoundError."""
     locked = (
         ScheduledExecution.objects.select_for_update(of=("self",))
         .select_related("organization", "command__organization", "owner")
@@ -245,10 +245,16 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
     if locked is None:
         # Somebody has deleted it since it was found.
         raise NotFoundError
-    if locked.is_recurring:
-        withdrawn = withdraw_ahead([locked.uuid], now=clock.now())
-        locked.next_run_at = withdrawn.get(locked.pk, locked.next_run_at)
     return locked
+
+
+def _withdraw_ahead(schedule: ScheduledExecution, now: datetime) -> None:
+    """Takes back its slot that was written before its time, where that is still to come: a change comes before it."""
+    next_run_at = withdraw_ahead([schedule.uuid], now=now).get(schedule.pk)
+    if next_run_at is not None:
+        schedule.next_run_at = next_run_at
+        # Its time may come before this is committed, and then so does the tick.
+        broker.send_hint_on_commit(dispatch_due)
 
 
 def _locked_or_none(pk: int) -> ScheduledExecution | None:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from commands_platform.lib.alarm import Alarm
+from commands_platform.lib.broker import send_hint
 from scheduling import dispatch, failures, retention, zone_rules
+
+
+def _await_next_slot() -> None:
+    """A slot between two ticks has a hint of its own, at its time."""
+    left = dispatch.time_to_next_slot()
+    if left is not None:
+        _alarm.set(left)
+
+
+@shared_task(name="scheduling.tick")
+def tick() -> None:
+    """Dispatches what is due as the next second begins. Beat sends it a little earlier, each second."""
+    dispatch.tick()
+    _await_next_slot()
 
 
 @shared_task(name="scheduling.dispatch_due")
 def dispatch_due() -> None:
-    """Dispatches what is due. A hint: any number may run at once, and one too many finds nothing to do."""
+    """Dispatches what is due now. A hint: any number may run at once, and one too many finds nothing to do."""
     dispatch.dispatch_due()
+    _await_next_slot()
 
 
 @shared_task(name="scheduling.dispatch_ahead")
@@ -35,3 +52,6 @@ def deactivate_failing() -> None:
 def follow_zone_rules() -> None:
     """Computes some next runs anew where the rules of time zones are newer than they are. A hint, as above."""
     zone_rules.follow()
+
+
+_alarm = Alarm(lambda: send_hint(dispatch_due))

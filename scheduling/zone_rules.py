@@ -22,7 +22,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.statements import execute, rows_of
 from events import services as events
-from scheduling.due import ZONE, withdraw_ahead
+from scheduling.due import AHEAD, ZONE, withdraw_ahead
 from scheduling.models import DeactivationReason, ZoneRules, recurrence_of
 from scheduling.recurrence import next_slot_within
 
@@ -98,6 +98,13 @@ class _Schedule(NamedTuple):
         recurrence = recurrence_of(self, zone=self.zone)
         return next_slot_within(recurrence, after=instant, starts_at=self.starts_at, ends_at=self.ends_at)
 
+    def is_as_computed(self, now: datetime) -> bool:
+        """Whether its next run is the next slot, or the one after that, where the next is in the ledger already."""
+        following = self.slot_after(now)
+        if following is not None and following < self.next_run_at and following - now <= AHEAD:
+            following = self.slot_after(following)
+        return following == self.next_run_at
+
 
 def note_use() -> None:
     """Says that next runs were computed by the rules of this process, where newer ones are known.
@@ -171,7 +178,7 @@ def _look_at_next(rules: ZoneRules, now: datetime) -> int:
             continue
         rules.seen += 1
         try:
-            if schedule.slot_after(now) != schedule.next_run_at:
+            if not schedule.is_as_computed(now):
                 found.append(schedule.id)
         except InvalidInputError:
             # Its zone is gone, say. The dispatcher deactivates it when it is due.

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
+from django.db import connection, transaction
 
 from commands_platform.lib import broker, clock
 from deliveries import ledger
 from deliveries.models import Delivery, Reason, State
+from deliveries.services import cancel_pending
 from organizations.models import Organization
 from scheduling import dispatch, services, zone_rules
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.verification import Verification
 from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+from tests.locks import wait_for_waiters
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +71,22 @@ def rows_of(schedule: ScheduledExecution) -> list[tuple[datetime, str, str]]:
 def payloads_of(schedule: ScheduledExecution) -> list[Any]:
     rows = Delivery.objects.of_source(schedule.uuid).order_by("due_at")
     return [orjson.loads(row.body)["payload"] for row in rows]
+
+
+@contextmanager
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """A thread for `work`, not started yet, with a connection of its own; over when the context is."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    yield thread
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def claim() -> list[ledger.Claim]:
@@ -248,24 +269,101 @@ def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
     assert rows_of(schedule) == []
 
 
-def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(time: list[datetime], settings: Any) -> None:
+def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(settings: Any) -> None:
     schedule = written_ahead(execution_frequency=0, cron="* * * * *")
+    # As older rules would have had it.
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON + timedelta(hours=1))
 
     settings.TZDATA_VERSION = "2099a"
     assert zone_rules.follow() == 1
 
     schedule.refresh_from_db()
     assert (schedule.next_run_at, rows_of(schedule)) == (NOON, [])
-    time[0] = NOON
-    dispatch.dispatch_due()
+
+
+def test_newer_zone_rules_that_change_nothing_leave_it_where_it_is(settings: Any) -> None:
+    schedule = written_ahead(execution_frequency=0, cron="* * * * *")
+
+    settings.TZDATA_VERSION = "2099a"
+    assert zone_rules.follow() == 0
+
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
-def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
-    time: list[datetime], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_schedule_that_is_deactivated_before_a_slots_time_has_it_cancelled(time: list[datetime]) -> None:
+    schedule = written_ahead()
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(
+        is_active=False, deactivation_reason=DeactivationReason.FAILING
+    )
+    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
+
+    schedule.refresh_from_db()
+    services.resume(schedule=schedule)
+    time[0] = NOON + timedelta(seconds=1)
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.CANCELLED, Reason.SCHEDULE_DEACTIVATED)]
+
+
+def test_after_a_clock_has_stepped_back_every_slot_is_withdrawn_and_comes_again(time: list[datetime]) -> None:
+    schedule = make_minutely(execution_frequency=1)
+    for second in range(3):
+        time[0] = BEFORE + timedelta(seconds=second)
+        assert dispatch.dispatch_ahead() == 1
+    time[0] = BEFORE
+
+    schedule.refresh_from_db()
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    assert rows_of(schedule) == []
+    time[0] = NOON + timedelta(seconds=2)
+    dispatch.dispatch_due()
+
+    assert [due_at for due_at, _, _ in rows_of(schedule)] == [NOON + timedelta(seconds=second) for second in range(3)]
+    assert payloads_of(schedule) == [{"version": 2}] * 3
+
+
+@pytest.mark.parametrize("repeats", [5, 1])
+def test_what_was_written_in_its_time_stays_when_the_clock_steps_back(time: list[datetime], repeats: int) -> None:
+    schedule = make_minutely(repeats=repeats)
+    time[0] = NOON
+    dispatch.dispatch_due()
+    time[0] = BEFORE
+
+    schedule.refresh_from_db()
+    services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+    assert schedule.repeats == repeats - 1
+
+
+def test_seconds_are_written_ahead_one_by_one(time: list[datetime]) -> None:
+    schedule = make_minutely(execution_frequency=0, cron="* * * * * *", cron_seconds=True)
+    for second in range(3):
+        time[0] = BEFORE + timedelta(seconds=second)
+        assert (dispatch.dispatch_ahead(), dispatch.dispatch_ahead()) == (1, 0)
+
+    assert [due_at for due_at, _, _ in rows_of(schedule)] == [NOON + timedelta(seconds=second) for second in range(3)]
+
+
+def test_the_latest_delivery_is_none_that_is_still_to_come(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    assert schedule.last_delivery() is None
+    time[0] = NOON
+    assert schedule.last_delivery() is not None
+
+
+@pytest.fixture
+def hints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tasks that were asked for."""
     hints: list[str] = []
     monkeypatch.setattr(broker, "send_hint", lambda task: hints.append(task.name))
+    return hints
+
+
+def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
+    time: list[datetime], hints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dispatch, "_DELIVERIES_PER_HINT", 2)
     command = make_command(callback_url=URL)
     for _ in range(5):
@@ -273,6 +371,87 @@ def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
     dispatch.dispatch_ahead()
     time[0] = NOON - timedelta(milliseconds=20)
 
-    dispatch.dispatch_due()
+    dispatch.tick()
 
     assert hints == ["deliveries.deliver_pending"] * 3
+
+
+def test_a_tick_during_which_the_second_begins_looks_after_it_has_begun() -> None:
+    """By the clock of each look: before the second, before it, and after."""
+    schedule = make_minutely(repeats=2)
+    instants = iter([NOON - timedelta(milliseconds=2), NOON - timedelta(milliseconds=1)])
+
+    with clock.replaced_by(lambda: next(instants, NOON + timedelta(milliseconds=1))):
+        assert dispatch.tick() == 1
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_a_late_tick_wakes_as_many_senders_as_one_in_time(
+    time: list[datetime], hints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_DELIVERIES_PER_HINT", 2)
+    command = make_command(callback_url=URL)
+    for _ in range(5):
+        make_minutely(command=command)
+    dispatch.dispatch_ahead()
+    time[0] = NOON + timedelta(milliseconds=300)
+
+    dispatch.tick()
+
+    assert hints == ["deliveries.deliver_pending"] * 3
+
+
+def test_for_what_has_waited_longer_one_sender_is_woken(time: list[datetime], hints: list[str]) -> None:
+    for _ in range(3):
+        make_delivery(url=URL, now=NOON - MINUTE)
+    time[0] = NOON + timedelta(milliseconds=300)
+
+    dispatch.tick()
+
+    assert hints == ["deliveries.deliver_pending"]
+
+
+def test_a_change_shortly_before_its_time_has_the_dispatcher_look_again(
+    hints: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    schedule = written_ahead()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    assert hints == ["scheduling.dispatch_due"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_waits_for_the_dispatcher_that_writes_ahead_and_withdraws_what_it_wrote() -> None:
+    schedule = make_minutely()
+
+    def change() -> None:
+        services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+
+    with in_thread(change) as changing, transaction.atomic():
+        dispatch.dispatch_batch_ahead(BEFORE, until=NOON, limit=10)
+        changing.start()
+        wait_for_waiters(1)
+    schedule.refresh_from_db()
+
+    assert (rows_of(schedule), schedule.next_run_at, schedule.payload) == ([], NOON, {"version": 2})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_withdrawal_waits_for_a_claim_and_leaves_its_row(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    def change() -> None:
+        services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    with in_thread(change) as changing, transaction.atomic():
+        time[0] = NOON
+        assert len(claim()) == 1
+        time[0] = BEFORE
+        changing.start()
+        wait_for_waiters(1)
+    schedule.refresh_from_db()
+
+    assert (rows_of(schedule), schedule.next_run_at) == ([(NOON, State.PENDING, "")], NOON + MINUTE)

@@ -1,0 +1,68 @@
+"""The dispatcher's tasks: a slot between two ticks is not left to the next one."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from commands_platform.lib import clock
+from scheduling import dispatch, tasks
+from scheduling.models import DeactivationReason
+from tests.factories import make_command, make_schedule
+
+pytestmark = pytest.mark.django_db
+
+URL = "http://127.0.0.1:9/callback"
+
+
+@pytest.fixture
+def hinted(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the dispatcher is asked to look again."""
+    event = threading.Event()
+
+    def send_hint(task: Any) -> None:
+        if task.name == "scheduling.dispatch_due":
+            event.set()
+
+    monkeypatch.setattr(tasks, "send_hint", send_hint)
+    return event
+
+
+def slot_at(instant: datetime, **values: Any) -> None:
+    make_schedule(make_command(callback_url=URL), next_run_at=instant, anchor_at=instant, **values)
+
+
+def test_a_slot_between_two_ticks_has_a_hint_at_its_time(hinted: threading.Event) -> None:
+    now = clock.now().replace(microsecond=100_000)
+    slot_at(now + timedelta(milliseconds=150), execution_frequency=0)
+
+    with clock.replaced_by(lambda: now):
+        tasks.dispatch_due()
+
+    assert not hinted.is_set()
+    assert hinted.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [(-300, None), (-100, 0), (1, 1), (700, 700), (879, 879), (880, None), (900, None), (1100, None)],
+)
+def test_only_what_comes_before_the_next_tick_is_waited_for(milliseconds: int, expected: int | None) -> None:
+    now = clock.now().replace(microsecond=100_000)
+    slot_at(now + timedelta(milliseconds=milliseconds))
+
+    with clock.replaced_by(lambda: now):
+        left = dispatch.time_to_next_slot()
+
+    assert left == (None if expected is None else timedelta(milliseconds=expected))
+
+
+def test_what_is_paused_is_not_waited_for() -> None:
+    now = clock.now().replace(microsecond=100_000)
+    slot_at(now + timedelta(milliseconds=1), is_active=False, deactivation_reason=DeactivationReason.PAUSED)
+
+    with clock.replaced_by(lambda: now):
+        assert dispatch.time_to_next_slot() is None
