@@ -35,7 +35,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     # A little ahead: when the second begins, the dispatcher and the senders are awake.
-    "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 2}},
+    "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 10}},
     "dispatch-ahead": {
         "task": "scheduling.dispatch_ahead",
         "schedule": WholeSeconds(offset=-0.75),

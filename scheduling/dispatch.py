@@ -44,6 +44,8 @@ MOST_MISFIRES = 100
 
 # How long before its second a tick may come.
 _TICK_AHEAD, _TICK_LEAD = timedelta(milliseconds=250), timedelta(milliseconds=20)
+# What has just become due may not have been yet when it was looked for, or was held by somebody.
+_LOOK_BACK = timedelta(milliseconds=250)
 # When slots may be written ahead of a whole second; it ends before the tick of that second.
 _AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
 _AHEAD_BATCH = 500
@@ -92,8 +94,12 @@ def tick() -> int:
     now, asked_at = clock.now(), time.monotonic()
     second = _second_after(now)
     if second - now > _TICK_AHEAD:
-        return dispatch_due()
-    _wake_senders(until=second)
+        written = _dispatch_batches()
+        _wake_senders()
+        return written
+    is_anything_coming = ScheduledExecution.objects.active().filter(next_run_at__gt=now, next_run_at__lte=second)
+    if not _wake_senders(until=second) and is_anything_coming.exists():
+        broker.send_hint(deliver_pending)
     written = _dispatch_batches()
     time.sleep(max(0.0, asked_at + (second - now).total_seconds() - time.monotonic()))
     return written + dispatch_due()
@@ -102,29 +108,28 @@ def tick() -> int:
 def dispatch_due() -> int:
     """Dispatches everything that is due now; how many ledger rows it wrote. Senders are told after each batch."""
     written = _dispatch_batches()
-    if written:
-        zone_rules.note_use()
-    else:
-        # Written ahead, retries, what a dead sender held, and whatever a lost hint left behind.
-        _wake_senders()
+    if not written:
+        # For retries, what a dead sender held, whatever a lost hint left behind, and senders whose clocks differ.
+        _wake_senders(most=1)
     return written
 
 
 def time_to_next_slot() -> timedelta | None:
     """How long it is until a slot that lies between two ticks; None where the next tick comes before any slot."""
     now = clock.now()
-    # What has just become due may not have been yet when it was looked for.
-    between = Q(next_run_at__gt=now - _TICK_AHEAD, next_run_at__lt=_second_after(now) - _TICK_LEAD)
+    between = Q(next_run_at__gt=now - _LOOK_BACK, next_run_at__lt=_second_after(now) - _TICK_LEAD)
     following = ScheduledExecution.objects.active().filter(between).order_by("next_run_at")
     next_run_at = following.values_list("next_run_at", flat=True).first()
     return None if next_run_at is None else max(timedelta(), next_run_at - now)
 
 
-def _wake_senders(*, until: datetime | None = None) -> None:
-    """As many as there is work for, now or soon."""
-    deliveries = ledger.count_due(until=until, most=_MOST_HINTS * _DELIVERIES_PER_HINT)
-    for _ in range(0, deliveries, _DELIVERIES_PER_HINT):
+def _wake_senders(*, until: datetime | None = None, most: int = _MOST_HINTS) -> int:
+    """Sends hints to as many as there is work for, now or soon, `most` at most; how many."""
+    deliveries = ledger.count_due(until=until, most=most * _DELIVERIES_PER_HINT)
+    hints = range(0, deliveries, _DELIVERIES_PER_HINT)
+    for _ in hints:
         broker.send_hint(deliver_pending)
+    return len(hints)
 
 
 def _second_after(now: datetime) -> datetime:
@@ -132,15 +137,17 @@ def _second_after(now: datetime) -> datetime:
 
 
 def dispatch_ahead() -> int:
-    """Writes slots of the whole second that is about to begin; how many."""
+    """Writes slots of the whole second that is about to begin; how many ledger rows it wrote."""
     written, now = 0, clock.now()
     second = _second_after(now)
+    left: list[int] = []
     while _AHEAD_UNTIL < second - now <= _AHEAD_FROM:
-        rows = dispatch_batch_ahead(now, until=second, limit=_AHEAD_BATCH)
-        # Where none of those that were found could be planned, the rest is left to its time too.
-        if not rows:
+        rows, left_now = dispatch_batch_ahead(now, due_at=second, left=left, limit=_AHEAD_BATCH)
+        if not rows and not left_now:
             break
-        written += rows
+        left += left_now
+        # Nobody waits for a herd that is not even due.
+        written += rows + _dispatch_batches()
         now = clock.now()
     if written:
         zone_rules.note_use()
@@ -158,6 +165,8 @@ def _dispatch_batches() -> int:
             # Another dispatcher may have taken some of them: that none is left is known when none is found.
             more = more or rows > 0
             written += rows
+    if written:
+        zone_rules.note_use()
     return written
 
 
@@ -203,22 +212,27 @@ def dispatch_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = Non
 
 
 @transaction.atomic
-def dispatch_batch_ahead(now: datetime, *, until: datetime, limit: int) -> int:
-    """Writes up to `limit` slots that are due after `now` and by `until`; how many.
+def dispatch_batch_ahead(
+    now: datetime, *, due_at: datetime, limit: int, left: Sequence[int] = ()
+) -> tuple[int, list[int]]:
+    """Writes up to `limit` slots that will be due at `due_at`; how many, and the schedules that are left to the tick.
 
-    What anything but its time may still decide is left to it: slots that will be skipped, last ones, invalid schedules.
+    Left, and from then on not looked at, is what anything but its time may still decide on: slots that would be skipped
+    now, last ones, invalid schedules.
     """
-    batch = _Batch()
-    for schedule in claim_ahead(now=now, until=until, limit=limit, most_bytes=_BATCH_BYTES):
+    batch, left_now = _Batch(), []
+    for schedule in claim_ahead(due_at=due_at, left=list(left), limit=limit, most_bytes=_BATCH_BYTES):
+        following = None
         # What cannot be planned is met again at its time, and told then.
         with suppress(Exception):
-            following = _following(schedule, recurrence_of(schedule, zone=schedule.zone), schedule.next_run_at)
-            if following is not None and not schedule.skip:
-                plan = _Plan(_slots_to(schedule, [schedule.next_run_at]), [], following, schedule.repeats)
-                _apply(batch, schedule, plan, now)
+            following = _following(schedule, recurrence_of(schedule, zone=schedule.zone), due_at)
+        if following is None or schedule.skip:
+            left_now.append(schedule.id)
+        else:
+            _apply(batch, schedule, _Plan(_slots_to(schedule, [due_at]), [], following, schedule.repeats), now)
     insert_slots(batch.slots, now=now)
     _advance(batch, now)
-    return len(batch.slots)
+    return len(batch.slots), left_now
 
 
 class _Plan(NamedTuple):

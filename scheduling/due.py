@@ -66,7 +66,8 @@ _CLAIM_OLDEST = _CLAIM.format(which="true")
 _CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)b::bigint[])")
 # Those of which all is known before their time: no run that may still be over by then, no end.
 _CLAIM_AHEAD = _CLAIM.format(
-    which="next_run_at > %(after)s AND repeats = -1 AND NOT skip_overlapping AND (cron, execution_frequency) <> ('', 0)"
+    which="next_run_at = %(now)s AND repeats = -1 AND NOT skip_overlapping AND (cron, execution_frequency) <> ('', 0)"
+    " AND id <> ALL(%(left)b::bigint[])"
 )
 
 # A row that a sender has in hand is past its time by the database's clock, and stays. There may be several rows where
@@ -190,12 +191,12 @@ def claim_due(*, now: datetime, limit: int, most_bytes: int, ids: Sequence[int] 
     return [DueSchedule._make(row) for row in rows_of(statement, parameters)]
 
 
-def claim_ahead(*, now: datetime, until: datetime, limit: int, most_bytes: int) -> list[DueSchedule]:
-    """Schedules that will be due by `until` and are not yet, soonest first, locked; those that fit into `most_bytes`.
+def claim_ahead(*, due_at: datetime, left: Sequence[int], limit: int, most_bytes: int) -> list[DueSchedule]:
+    """Schedules that will be due at `due_at`, but for those that were `left`, locked; those that fit into `most_bytes`.
 
     Only those whose slot can be planned before its time.
     """
-    parameters = {"after": now, "now": until, "limit": limit, "bytes": most_bytes}
+    parameters = {"now": due_at, "left": left, "limit": limit, "bytes": most_bytes}
     return [DueSchedule._make(row) for row in rows_of(_CLAIM_AHEAD, parameters)]
 
 

@@ -26,7 +26,7 @@ from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
 from scheduling import zone_rules
-from scheduling.due import Slot, due_view, insert_slots, skipped_row, withdraw_ahead
+from scheduling.due import AHEAD, Slot, due_view, insert_slots, skipped_row, withdraw_ahead
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, missed, next_slot_within, parse_cron
@@ -88,12 +88,13 @@ def create_scheduled_execution(
     _apply(schedule, values)
     if schedule.repeats == 0:
         raise InvalidInputError(errors={"repeats": ["Must be -1 (for ever) or at least 1."]})
-    _start(schedule, clock.now())
+    now = clock.now()
+    _start(schedule, now)
     _refuse_without_run(schedule)
     if not schedule.is_active:
         schedule.deactivation_reason = DeactivationReason.PAUSED
     schedule.save(force_insert=True)
-    _wake_dispatcher(schedule)
+    _wake_dispatcher(schedule, now)
     return schedule
 
 
@@ -129,7 +130,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
     elif timing_changed or changed & _CONTENT_FIELDS:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
-    _wake_dispatcher(schedule)
+    _wake_dispatcher(schedule, now)
     return schedule
 
 
@@ -216,6 +217,7 @@ def recompute_next_runs(*, schedules: Q) -> int:
                 schedule.is_active = False
                 schedule.deactivation_reason = DeactivationReason.COMPLETED
             schedule.save(update_fields=["is_active", *_COMPUTED_FIELDS])
+            _wake_dispatcher(schedule, now)
             count += 1
     return count
 
@@ -253,8 +255,6 @@ def _withdraw_ahead(schedule: ScheduledExecution, now: datetime) -> None:
     next_run_at = withdraw_ahead([schedule.uuid], now=now).get(schedule.pk)
     if next_run_at is not None:
         schedule.next_run_at = next_run_at
-        # Its time may come before this is committed, and then so does the tick.
-        broker.send_hint_on_commit(dispatch_due)
 
 
 def _locked_or_none(pk: int) -> ScheduledExecution | None:
@@ -432,7 +432,7 @@ def _passed_slots(schedule: ScheduledExecution, now: datetime) -> _Passed | None
     return _Passed(first, passed.latest, passed.earlier_count + 1)
 
 
-def _wake_dispatcher(schedule: ScheduledExecution) -> None:
-    """What is due at once need not wait for the next tick."""
-    if schedule.is_active and not schedule.is_recurring:
+def _wake_dispatcher(schedule: ScheduledExecution, now: datetime) -> None:
+    """What is due at once, or in a moment, need not wait for a tick that may pass before this is committed."""
+    if schedule.is_active and schedule.next_run_at is not None and schedule.next_run_at <= now + AHEAD:
         broker.send_hint_on_commit(dispatch_due)

@@ -31,10 +31,10 @@ class Alarm:
                 if self._rings_at <= rings_at:
                     return
                 self._timer.cancel()
-            self._rings_at = rings_at
-            self._timer = threading.Timer(seconds, self._go_off)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(seconds, self._go_off)
+            timer.daemon = True
+            timer.start()
+            self._timer, self._rings_at = timer, rings_at
 
     def _go_off(self) -> None:
         with self._lock:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from commands_platform.lib import clock
 from deliveries import ledger
-from deliveries.address_guard import AddressGuard
+from deliveries.address_guard import AddressGuard, parse_networks
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
 from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings, _Run
 from tests.factories import make_command, make_delivery
+from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
 CROWDED, QUIET, OTHER = "http://crowded:80", "http://quiet:80", "http://other:80"
 LEASE = timedelta(seconds=60)
+CLAIM_DUE = ledger.claim_due
 
 
 def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
@@ -133,3 +136,45 @@ def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
 
     assert (run.in_flight, run.waiting_count) == (0, 0)
     assert Delivery.objects.due(clock.now()).count() == 1
+
+
+def test_senders_are_counted_for_what_became_due_in_the_last_second_and_nobody_has_in_hand() -> None:
+    now = clock.now()
+    make_due(QUIET, 4, now=now - timedelta(milliseconds=400))
+    make_due(OTHER, 2, now=now + timedelta(milliseconds=500))
+
+    with clock.replaced_by(lambda: now):
+        assert ledger.count_due(most=100) == 4
+        assert ledger.count_due(most=3) == 3
+        assert ledger.count_due(most=100, until=now + timedelta(milliseconds=500)) == 6
+        ledger.claim_due(limit=3, lease=timedelta(milliseconds=100))
+        assert ledger.count_due(most=100) == 1
+    with clock.replaced_by(lambda: now + timedelta(milliseconds=200)):
+        assert ledger.count_due(most=100) == 4
+
+
+def test_however_much_has_waited_for_longer_one_sender_is_enough_for_it() -> None:
+    now = clock.now()
+    make_due(QUIET, 3, now=now - timedelta(seconds=5))
+
+    with clock.replaced_by(lambda: now):
+        assert ledger.count_due(most=100) == 1
+        assert ledger.count_due(most=100, until=now + timedelta(milliseconds=500)) == 1
+        ledger.claim_due(limit=3, lease=LEASE)
+        assert ledger.count_due(most=100) == 0
+
+
+def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    def claim_due(**values: Any) -> list[ledger.Claim]:
+        limits.append(values["limit"])
+        return CLAIM_DUE(**values)
+
+    monkeypatch.setattr(ledger, "claim_due", claim_due)
+    make_due("http://127.0.0.1", 60, url=receiver.url)
+    guard = AddressGuard(allowed_networks=parse_networks("127.0.0.0/8"))
+    sender = Sender(SenderSettings(100, timedelta(seconds=5), LEASE, (), guard))
+
+    assert sender.drain() == 60
+    assert limits[0] < limits[1]

@@ -6,11 +6,17 @@ import threading
 import time
 from datetime import timedelta
 
+import pytest
+
 from commands_platform.lib.alarm import Alarm
 
 
 def milliseconds(number: int) -> timedelta:
     return timedelta(milliseconds=number)
+
+
+def no_more_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 class Bell:
@@ -39,7 +45,24 @@ def test_it_rings_once_at_the_earliest_of_its_times() -> None:
     bell.wait_for(1)
 
     assert bell.rang_at[0] - began >= 0.06
-    assert alarm._timer is None
+    # What it was set to later is over too: it is set to one time, the next one.
+    alarm.set(milliseconds(50))
+    bell.wait_for(2)
+    time.sleep(0.05)
+    assert len(bell.rang_at) == 2
+
+
+def test_a_thread_that_cannot_be_started_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell()
+    alarm = Alarm(bell.ring)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(RuntimeError):
+            alarm.set(milliseconds(0))
+
+    alarm.set(milliseconds(0))
+
+    bell.wait_for(1)
 
 
 def test_it_can_be_set_again_and_never_rings_in_a_row() -> None:

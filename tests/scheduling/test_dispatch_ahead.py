@@ -124,10 +124,9 @@ def test_nothing_is_written_much_too_early_nor_when_the_tick_is_near(time: list[
         {"is_active": False, "deactivation_reason": DeactivationReason.PAUSED},
         {"ends_at": NOON},
         {"next_run_at": NOON + timedelta(seconds=1)},
-        {"next_run_at": NOON - timedelta(seconds=1)},
         {"execution_frequency": 0, "cron": "no expression"},
     ],
-    ids=["counted", "one-off", "no overlap", "paused", "last slot", "later", "due already", "invalid"],
+    ids=["counted", "one-off", "no overlap", "paused", "last slot", "later", "invalid"],
 )
 def test_a_slot_on_which_more_than_its_time_decides_waits_for_it(values: dict[str, Any]) -> None:
     schedule = make_minutely(**values)
@@ -147,6 +146,36 @@ def test_a_slot_that_would_be_skipped_now_waits_for_its_time(time: list[datetime
     dispatch.dispatch_due()
 
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_slots_between_two_seconds_wait_for_their_time() -> None:
+    schedules = [make_minutely(next_run_at=NOON - timedelta(milliseconds=left)) for left in (300, 1)]
+
+    assert dispatch.dispatch_ahead() == 0
+    assert [rows_of(schedule) for schedule in schedules] == [[], []]
+
+
+def test_what_is_left_to_its_time_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 2)
+    inactive = make_command(make_organization(is_active=False), callback_url=URL)
+    for _ in range(5):
+        make_minutely(command=inactive)
+    schedule = make_minutely()
+
+    assert dispatch.dispatch_ahead() == 1
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_what_becomes_due_meanwhile_does_not_wait_for_a_herd(
+    time: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 1)
+    herd = [make_minutely() for _ in range(2)]
+    single = make_minutely(execution_frequency=0, repeats=1, next_run_at=BEFORE)
+
+    assert dispatch.dispatch_ahead() == 3
+    written = {row.source_uuid: row.pk for row in Delivery.objects.all()}
+    assert written[single.uuid] < max(written[schedule.uuid] for schedule in herd)
 
 
 def test_a_herd_is_written_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,6 +405,24 @@ def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
     assert hints == ["deliveries.deliver_pending"] * 3
 
 
+def test_a_sender_is_woken_before_what_only_the_tick_can_write(time: list[datetime], hints: list[str]) -> None:
+    make_minutely(repeats=2)
+    time[0] = NOON - timedelta(milliseconds=20)
+
+    dispatch.tick()
+
+    assert hints == ["deliveries.deliver_pending"]
+
+
+def test_a_tick_with_nothing_to_come_wakes_nobody(time: list[datetime], hints: list[str]) -> None:
+    make_minutely(next_run_at=NOON + MINUTE)
+    time[0] = NOON - timedelta(milliseconds=20)
+
+    assert dispatch.tick() == 0
+
+    assert hints == []
+
+
 def test_a_tick_during_which_the_second_begins_looks_after_it_has_begun() -> None:
     """By the clock of each look: before the second, before it, and after."""
     schedule = make_minutely(repeats=2)
@@ -431,7 +478,7 @@ def test_a_change_waits_for_the_dispatcher_that_writes_ahead_and_withdraws_what_
         services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
 
     with in_thread(change) as changing, transaction.atomic():
-        dispatch.dispatch_batch_ahead(BEFORE, until=NOON, limit=10)
+        dispatch.dispatch_batch_ahead(BEFORE, due_at=NOON, limit=10)
         changing.start()
         wait_for_waiters(1)
     schedule.refresh_from_db()
