@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.seconds = min(options.seconds, 1)
     environment = {"WEB_WORKERS": str(options.workers)}
+    if options.threads:
+        environment["WEB_THREADS"] = str(options.threads)
     with Receiver(keep="none") as receiver, platform(("web", "beat"), environment=environment) as running:
         team = running.make_team(receiver.url)
         running.wait_until_ready()
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
             operation=name,
             connections=options.connections,
             workers=options.workers,
+            threads=options.threads,
             rate=load.rate,
             p50_ms=load.p50_ms,
             p99_ms=load.p99_ms,
@@ -71,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks api", description=__doc__)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="Of each worker; unless given, as many as by default.")
     parser.add_argument("--seconds", type=float, default=8, help="For each operation.")
     parser.add_argument("--only", default="", metavar="TEXT", help="Operations whose name has it, and the yardsticks.")
     profiles.add_option(parser)
