@@ -117,6 +117,7 @@ class Sender:
         stay_until = time.monotonic() + _rush_left()
         try:
             while True:
+                stays = time.monotonic() < stay_until
                 if stop_at is None and should_stop():
                     stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
                 if stop_at is None:
@@ -132,9 +133,10 @@ class Sender:
                 elif stop_at is not None:
                     break
                 elif not self._has_more(run):
-                    if time.monotonic() >= stay_until:
+                    if not stays:
                         break
                     time.sleep(_until_next_look())
+                    run.next_poll_at = 0.0
         finally:
             try:
                 self._record(run, everything=True)
