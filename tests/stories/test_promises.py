@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -63,6 +63,39 @@ def test_a_paused_schedule_sends_nothing(team: Team, receiver: Receiver) -> None
     time.sleep(3)
 
     assert len(receiver.requests) == before
+
+
+def test_a_change_is_in_every_later_callback_however_shortly_it_comes_before(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    """Slots are written a little before their time; nobody is to notice."""
+    uuid = team.schedule(execution_frequency=1, payload={"version": 0})
+    receiver.wait_for(1)
+    changed_at = []
+
+    for version, moment in enumerate((0.3, 0.6, 0.8, 0.9), start=1):
+        time.sleep(1 - time.time() % 1 + moment)
+        team.put(f"/v1/platform/scheduling/{uuid}/", {"payload": {"version": version}})
+        changed_at.append(time.time())
+    receiver.wait_for(1, matching=lambda request: request.json["payload"] == {"version": 4})
+    team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
+
+    for due_at, request in zip(due_times(receiver), receiver.requests, strict=True):
+        changes_before = sum(instant < due_at.timestamp() for instant in changed_at)
+        assert request.json["payload"]["version"] >= changes_before
+    rows = platform.query("SELECT due_at FROM deliveries_delivery WHERE source_uuid = %s ORDER BY due_at", uuid)
+    assert [(later - earlier).total_seconds() for (earlier,), (later,) in pairwise(rows)] == [1] * (len(rows) - 1)
+
+
+def test_a_single_run_between_two_seconds_does_not_wait_for_the_next_one(team: Team, receiver: Receiver) -> None:
+    time.sleep(1 - time.time() % 1)
+    starts_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1.1)
+
+    team.schedule(starts_at=starts_at.isoformat())
+    (request,) = receiver.wait_for(1)
+
+    assert due_times(receiver) == [starts_at]
+    assert int(request.headers["webhook-timestamp"]) == int(starts_at.timestamp())
 
 
 def test_a_503_is_tried_again_with_the_same_webhook_id(team: Team, receiver: Receiver) -> None:
