@@ -481,9 +481,14 @@ class Sender:
         return _POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
 
 
+def _since_rush_began() -> float:
+    """The seconds since the latest rush around a whole second began; less than one."""
+    return (time.time() + _RUSH_BEFORE) % 1.0
+
+
 def _rush_left() -> float:
     """The seconds until the rush around a whole second is over; 0 between two of them."""
-    return max(0.0, _RUSH_BEFORE + _RUSH_AFTER - (time.time() + _RUSH_BEFORE) % 1.0)
+    return max(0.0, _RUSH_BEFORE + _RUSH_AFTER - _since_rush_began())
 
 
 def _until_next_look() -> float:
@@ -494,9 +499,7 @@ def _until_next_look() -> float:
 
 def _poll_seconds() -> float:
     """How long to wait before the next look for new work, while requests are under way."""
-    if _rush_left():
-        return _RUSH_POLL_SECONDS
-    return min(_POLL_SECONDS, 1.0 - (time.time() + _RUSH_BEFORE) % 1.0)
+    return _RUSH_POLL_SECONDS if _rush_left() else min(_POLL_SECONDS, 1.0 - _since_rush_began())
 
 
 def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:

@@ -42,7 +42,7 @@ logger = structlog.get_logger(__name__)
 # What `fire_all` fires after an outage; the slots before them are recorded.
 MOST_MISFIRES = 100
 
-# How long before its second a tick may come.
+# How long before its second a tick may come, and how long before it beat sends one.
 _TICK_AHEAD, _TICK_LEAD = timedelta(milliseconds=250), timedelta(milliseconds=20)
 # What has just become due may not have been yet when it was looked for, or was held by somebody.
 _LOOK_BACK = timedelta(milliseconds=250)
