@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from activity.models import ActivityRecord
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin
+from commands_platform.operators import html
+from commands_platform.operators.model_admin import LargeTableAdmin, ReadOnlyAdmin
 
 
 @admin.register(ActivityRecord)

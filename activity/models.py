@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from auth_tokens.models import TokenSubject
-from commands_platform.lib.json_column import JsonTextField
+from commands_platform.lib.json.column import JsonTextField
 from organizations.models import Command, Organization, User
 
 

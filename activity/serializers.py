@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from activity.models import ActivityRecord
 from auth_tokens.models import TokenSubject
-from commands_platform.lib.fields import (
+from commands_platform.lib.http.fields import (
     InstantField,
     JsonObjectField,
     NullIsAbsentSerializer,

@@ -11,8 +11,8 @@ from activity.models import ActivityRecord
 from activity.serializers import ActivityFilters, ActivityInput, ActivityOutput, activity_output
 from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.scopes import Scope
-from commands_platform.lib.inputs import read_input
-from commands_platform.lib.pagination import paginate
+from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.pagination import paginate
 
 _LOOKUPS = {
     "category": "category",

@@ -17,10 +17,10 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from auth_tokens import services
 from auth_tokens.models import ApiKey
 from auth_tokens.scopes import ALL_SCOPES, Scope
-from commands_platform.lib import admin_html as html
 from commands_platform.lib import clock
-from commands_platform.lib.admin import ShowsOnceAdmin, object_action
-from commands_platform.lib.shown_once import ShownOnce
+from commands_platform.operators import html
+from commands_platform.operators.model_admin import ShowsOnceAdmin, object_action
+from commands_platform.operators.shown_once import ShownOnce
 
 if TYPE_CHECKING:
     _DropdownFilter = admin.SimpleListFilter

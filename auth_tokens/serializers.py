@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from commands_platform.lib.fields import StrictBooleanField, UUIDField
+from commands_platform.lib.http.fields import StrictBooleanField, UUIDField
 from organizations.models import Organization, User
 
 

@@ -14,8 +14,8 @@ from auth_tokens.keys import has_key_shape, hash_key, new_key
 from auth_tokens.models import ApiKey, CallerContext
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
+from commands_platform.lib.database.rows import JoinedQuery
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.rows import JoinedQuery
 from organizations.models import Command, Organization, User
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)

@@ -26,7 +26,7 @@ _SALT = "commands-platform.exchange-token"
 _MAX_LENGTH = 512
 
 
-class Claim(NamedTuple):
+class TokenClaim(NamedTuple):
     """What a token says. Whether that still holds, only the rows that it names can tell."""
 
     command_id: int
@@ -73,7 +73,7 @@ def make_token_of(command_id: int, command_generation: int, user_id: int | None,
     return _signer().sign_object([command_id, command_generation, user_id, user_generation, nonce], serializer=_Json)
 
 
-def read_claim(token: str) -> Claim | None:
+def read_claim(token: str) -> TokenClaim | None:
     """What the token says; None if it is forged or expired."""
     if len(token) > _MAX_LENGTH or not token.isascii():
         return None
@@ -86,13 +86,13 @@ def read_claim(token: str) -> Claim | None:
 
 # Callers come again and again with the same token, and a signature that was good stays good.
 @lru_cache(maxsize=1000)
-def _verified(token: str) -> tuple[Claim, int]:
+def _verified(token: str) -> tuple[TokenClaim, int]:
     """What a token says, and the second since 1970 in which it was made. Raises BadSignature, TypeError, ValueError."""
     *claim, _nonce = _signer().unsign_object(token, serializer=_Json)
-    return Claim(*claim), signing.b62_decode(token.rsplit(":", 2)[1])
+    return TokenClaim(*claim), signing.b62_decode(token.rsplit(":", 2)[1])
 
 
-def find_subject(claim: Claim, *, command: Command | None, user: User | None) -> TokenSubject | None:
+def find_subject(claim: TokenClaim, *, command: Command | None, user: User | None) -> TokenSubject | None:
     """What a token speaks for, given the rows that it names; None if it is revoked, or of somebody inactive."""
     if (
         command is None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from auth_tokens.views import FetchExchangeToken, Me, OrganizationDetail, UserDetail, UserList
-from commands_platform.lib.routes import both
+from commands_platform.lib.http.routes import both
 
 urlpatterns = [
     *both("auth/fetch-command-exchange-token/", FetchExchangeToken.as_view(), "fetch-exchange-token"),

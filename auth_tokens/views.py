@@ -18,9 +18,9 @@ from auth_tokens.serializers import (
     UserOutput,
 )
 from commands_platform.lib.errors import NotFoundError
-from commands_platform.lib.inputs import read_input
-from commands_platform.lib.pagination import paginate
-from commands_platform.lib.routes import uuid_or_not_found
+from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.pagination import paginate
+from commands_platform.lib.http.routes import uuid_or_not_found
 from organizations.models import User
 
 

@@ -15,7 +15,7 @@ from benchmarks.support.loader import Load, Request, put_load
 from benchmarks.support.platform import BenchmarkError, Platform, Team, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, progress, table
-from commands_platform import embedded
+from commands_platform.local import servers as embedded
 
 _KEYS = 1000
 

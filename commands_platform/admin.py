@@ -17,8 +17,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
+from commands_platform.operators import html
+from commands_platform.operators.model_admin import LargeTableAdmin, PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error
 
 from commands_platform.beat import WholeSeconds
-from commands_platform.lib.database import is_away, log_away
+from commands_platform.lib.database.availability import is_away, log_away
 from commands_platform.lib.logs import logging_config
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")

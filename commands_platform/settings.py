@@ -14,11 +14,13 @@ from typing import Any
 
 import environ
 
-from commands_platform import __version__, admin_site, embedded, env
+from commands_platform import __version__, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
-from deliveries.address_guard import parse_networks
-from deliveries.forward_proxy import parse_proxy
+from commands_platform.local import servers as embedded
+from commands_platform.operators import site as admin_site
+from outbound.address_guard import parse_networks
+from outbound.forward_proxy import parse_proxy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = Path(env.text("COMMANDS_LOCAL_DIR", str(BASE_DIR / ".local")))
@@ -104,16 +106,16 @@ SERVES_PAGES = PROCESS_NAME not in _APPS_OF_PROCESS
 INSTALLED_APPS = [*_PAGES, *_PLATFORM] if SERVES_PAGES else _APPS_OF_PROCESS[PROCESS_NAME]
 
 MIDDLEWARE = [
-    "commands_platform.lib.middleware.RequestHygieneMiddleware",
+    "commands_platform.lib.http.middleware.RequestHygieneMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "commands_platform.lib.page_middleware.SessionMiddleware",
+    "commands_platform.lib.http.page_middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "commands_platform.lib.page_middleware.AuthenticationMiddleware",
-    "commands_platform.lib.page_middleware.MessageMiddleware",
+    "commands_platform.lib.http.page_middleware.AuthenticationMiddleware",
+    "commands_platform.lib.http.page_middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "commands_platform.lib.request_log.RequestLogMiddleware",
+    "commands_platform.lib.http.request_log.RequestLogMiddleware",
 ]
 
 ROOT_URLCONF = "commands_platform.urls" if SERVES_PAGES else "commands_platform.no_urls"
@@ -161,7 +163,7 @@ def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
     if not database.get("NAME"):
         raise env.BadEnvironmentError("DATABASE_URL", "must name a database: postgresql://user:password@host/name")
-    database["ENGINE"] = "commands_platform.lib.postgresql"
+    database["ENGINE"] = "commands_platform.lib.database.postgresql"
     # A unix socket comes as ?host=/directory, which the URL reader keeps among the options.
     options = dict(database.get("OPTIONS", {}))
     database["HOST"] = options.pop("host", database.get("HOST", ""))
@@ -202,11 +204,11 @@ DATABASES = {"default": _database()}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["auth_tokens.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["auth_tokens.authentication.HasRequiredScope"],
-    "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.negotiation.JSONOnlyNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.http.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.http.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.http.negotiation.JSONOnlyNegotiation",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "commands_platform.lib.exception_handler.exception_handler",
+    "EXCEPTION_HANDLER": "commands_platform.lib.http.exception_handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -218,7 +220,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
-    "PREPROCESSING_HOOKS": ["commands_platform.lib.routes.documented_endpoints"],
+    "PREPROCESSING_HOOKS": ["commands_platform.lib.http.routes.documented_endpoints"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -9,7 +9,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from commands_platform import health
-from commands_platform.lib.routes import both
+from commands_platform.lib.http.routes import both
 
 # The first that fits is taken, so what is asked for most stands first.
 urlpatterns = [
@@ -27,7 +27,7 @@ urlpatterns = [
     *both("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
 ]
 
-handler400 = "commands_platform.lib.handlers.bad_request"
-handler403 = "commands_platform.lib.handlers.permission_denied"
-handler404 = "commands_platform.lib.handlers.not_found"
-handler500 = "commands_platform.lib.handlers.server_error"
+handler400 = "commands_platform.lib.http.handlers.bad_request"
+handler403 = "commands_platform.lib.http.handlers.permission_denied"
+handler404 = "commands_platform.lib.http.handlers.not_found"
+handler500 = "commands_platform.lib.http.handlers.server_error"

@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
 
 _django = get_wsgi_application()
 
-from commands_platform.lib.middleware import refuse_unreadable_requests  # noqa: E402 (it needs Django set up)
+from commands_platform.lib.http.middleware import refuse_unreadable_requests  # noqa: E402 (it needs Django set up)
 
 application = refuse_unreadable_requests(_django)
 

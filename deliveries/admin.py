@@ -16,16 +16,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin, object_action
-from commands_platform.lib.admin_html import Tone
+from commands_platform.lib.database.identifiers import first_ledger_id_at
 from commands_platform.lib.errors import PlatformError
-from commands_platform.lib.identifiers import first_ledger_id_at
+from commands_platform.operators import html
+from commands_platform.operators.html import Tone
+from commands_platform.operators.model_admin import LargeTableAdmin, ReadOnlyAdmin, object_action
 from deliveries import services
-from deliveries.guard import address_guard
 from deliveries.models import Delivery, Kind, State
 from organizations import admin as organizations_admin
 from organizations.models import Command
+from outbound.guard import address_guard
 
 if TYPE_CHECKING:
     _DropdownFilter = admin.SimpleListFilter

@@ -9,8 +9,8 @@ import orjson
 
 from auth_tokens.tokens import make_token_of
 from commands_platform import __version__
-from deliveries.ledger import Claim
 from deliveries.models import Kind
+from deliveries.queue import Claim
 from deliveries.signing import signature_header
 
 USER_AGENT = f"CommandsPlatform/{__version__}"

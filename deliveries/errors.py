@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from commands_platform.lib.errors import InvalidInputError, PlatformError
-
-
-class InvalidCallbackUrlError(InvalidInputError):
-    """The callback URL is not valid."""
+from commands_platform.lib.errors import PlatformError
 
 
 class InvalidSigningSecretError(PlatformError):

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models import F, Func, Q
 
-from commands_platform.lib.identifiers import new_ledger_id
+from commands_platform.lib.database.identifiers import new_ledger_id
 from organizations.models import Command, Organization, User
 
 

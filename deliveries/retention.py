@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection
 
 from commands_platform.lib import clock
-from commands_platform.lib.identifiers import first_ledger_id_at
+from commands_platform.lib.database.identifiers import first_ledger_id_at
 
 _AGED = """
 WITH seen AS (

@@ -19,17 +19,17 @@ import structlog
 from django.conf import settings
 from django.db import Error, close_old_connections
 
-from commands_platform.lib.database import is_away, log_away
-from deliveries import ledger
-from deliveries.address_guard import AddressGuard
+from commands_platform.lib.database.availability import is_away, log_away
+from deliveries import queue
 from deliveries.callback import build_request
-from deliveries.forward_proxy import ForwardProxy
-from deliveries.guard import address_guard
-from deliveries.ledger import Claim, Outcome
 from deliveries.models import Reason, State
 from deliveries.origins import Origins, OriginSettings
+from deliveries.queue import Claim, Outcome
 from deliveries.retry_policy import is_retryable, retry_delay
 from deliveries.transfer import Result, Transfer
+from outbound.address_guard import AddressGuard
+from outbound.forward_proxy import ForwardProxy
+from outbound.guard import address_guard
 
 logger = structlog.get_logger(__name__)
 
@@ -185,7 +185,7 @@ class Sender:
 
     def _claim_beside(self, run: _Run, crowded: Sequence[str], limit: int) -> list[Claim]:
         """Claims for the others, some for each, however much is due for those that are crowded."""
-        look = partial(ledger.waiting_origins, after=run.last_origin, limit=_ORIGINS_AT_ONCE)
+        look = partial(queue.waiting_origins, after=run.last_origin, limit=_ORIGINS_AT_ONCE)
         run.last_origin = ""
         found: list[str] = _if_possible(look, otherwise=[])
         # One more than there is room for tells that there is more.
@@ -221,11 +221,11 @@ class Sender:
 
         Without the database there is nothing to claim, and what is in flight goes on.
         """
-        claim = partial(ledger.claim_due, lease=self._config.lease)
-        # One origin's queue is its own; all others share one.
-        queue = next(iter(of)) if of and len(of) == 1 else None
+        claim = partial(queue.claim, lease=self._config.lease)
+        # Each busy origin has a backlog of its own; all others share one.
+        backlog = next(iter(of)) if of and len(of) == 1 else None
         due_now: list[Claim] = []
-        if queue in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
+        if backlog in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
             due_now = _if_possible(partial(claim, limit=share, of=of, no_later_than=_BEHIND), otherwise=due_now)
             if of is not None:
                 taken = Counter(claim.origin for claim in due_now)
@@ -233,9 +233,9 @@ class Sender:
         left = limit - len(due_now)
         oldest = _if_possible(partial(claim, limit=left, of=of), otherwise=due_now[:0])
         if len(oldest) == left and oldest[-1].lateness > _BEHIND:
-            self._behind.add(queue)
+            self._behind.add(backlog)
         else:
-            self._behind.discard(queue)
+            self._behind.discard(backlog)
         return due_now + oldest
 
     def _take(self, run: _Run, claims: Sequence[Claim]) -> None:
@@ -247,17 +247,17 @@ class Sender:
             share = shares.get(claim.origin)
             if share is None:
                 room = self._origins.room(claim.origin)
-                queue = run.waiting.get(claim.origin) or deque()
-                share = shares[claim.origin] = (queue, room, max(room, self._ahead(claim.origin)))
-            queue, room, most = share
-            has_place = len(queue) < most
+                line = run.waiting.get(claim.origin) or deque()
+                share = shares[claim.origin] = (line, room, max(room, self._ahead(claim.origin)))
+            line, room, most = share
+            has_place = len(line) < most
             if has_place:
-                queue.append(claim)
-                run.waiting[claim.origin] = queue
+                line.append(claim)
+                run.waiting[claim.origin] = line
                 run.waiting_count += 1
             else:
                 surplus.append(claim)
-            if not has_place or len(queue) > room:
+            if not has_place or len(line) > room:
                 self._origins.crowd(claim.origin)
         _release(surplus)
 
@@ -271,7 +271,7 @@ class Sender:
                 _release(list(held))
             began = time.monotonic()
             if began >= self._next_expiry.get(origin, 0.0):
-                expire = partial(ledger.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
+                expire = partial(queue.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
                 expired = _if_possible(expire, otherwise=0)
                 run.expiring = run.expiring or expired == _EXPIRE_AT_ONCE
                 # A look walks over all that is due for it.
@@ -281,19 +281,19 @@ class Sender:
 
     def _start(self, run: _Run) -> None:
         """Begins what there is room for, one of each origin in turn."""
-        queues = run.waiting
-        while self._idle and queues:
+        lines = run.waiting
+        while self._idle and lines:
             began = False
-            for origin in list(queues):
-                queue = queues[origin]
+            for origin in list(lines):
+                line = lines[origin]
                 if not self._idle:
                     break
                 if not self._origins.room(origin):
                     continue
-                claim = queue.popleft()
+                claim = line.popleft()
                 run.waiting_count -= 1
-                if not queue:
-                    del queues[origin]
+                if not line:
+                    del lines[origin]
                 began = True
                 self._start_or_finish(run, claim)
             if not began:
@@ -463,7 +463,7 @@ class Sender:
             return
         outcomes, run.outcomes = run.outcomes, []
         # Trying beyond the lease is of no use: the rows are somebody else's by then.
-        _with_database(lambda: ledger.record(outcomes), patience=self._lease_seconds)
+        _with_database(lambda: queue.record(outcomes), patience=self._lease_seconds)
         run.finished += len(outcomes)
 
     def _give_back(self, run: _Run) -> None:
@@ -515,7 +515,7 @@ def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[st
 def _release(claims: Sequence[Claim]) -> None:
     """Gives claims back. Those that cannot be given back now are free when their lease ends."""
     if claims:
-        _if_possible(partial(ledger.release, claims), otherwise=None)
+        _if_possible(partial(queue.release, claims), otherwise=None)
 
 
 def _if_possible(work: Callable[[], T], *, otherwise: T) -> T:

@@ -18,11 +18,11 @@ import certifi
 import pycurl
 
 from commands_platform.lib.instants import format_instant
-from deliveries.address_guard import AddressGuard
 from deliveries.callback import USER_AGENT, CallbackRequest
-from deliveries.forward_proxy import ForwardProxy
-from deliveries.ledger import Claim
 from deliveries.masking import remove_secrets
+from deliveries.queue import Claim
+from outbound.address_guard import AddressGuard
+from outbound.forward_proxy import ForwardProxy
 
 RESPONSE_LIMIT = 4096
 

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from auth_tokens.models import TokenSubject
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import ReadOnlyAdmin
+from commands_platform.operators import html
+from commands_platform.operators.model_admin import ReadOnlyAdmin
 from events import services
 from events.models import Hook
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from commands_platform.lib.fields import BoundedListField, JsonObjectField, NullIsAbsentSerializer, StrictCharField
+from commands_platform.lib.http.fields import BoundedListField, JsonObjectField, NullIsAbsentSerializer, StrictCharField
 from events.matching import MAX_NAME_LENGTH
 from events.models import Hook
 

@@ -19,7 +19,6 @@ from commands_platform.lib import broker, clock
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.instants import format_instant
 from deliveries import ledger
-from deliveries.address_guard import origin_of
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind
 from deliveries.services import cancel_pending_of_hook
@@ -27,6 +26,7 @@ from deliveries.tasks import deliver_pending
 from events.matching import is_event_name, is_pattern
 from events.models import Hook
 from organizations.models import User
+from outbound.address_guard import origin_of
 
 logger = structlog.get_logger(__name__)
 

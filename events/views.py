@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.scopes import Scope
-from commands_platform.lib.inputs import read_input
+from commands_platform.lib.http.inputs import read_input
 from events import services
 from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
 

@@ -17,15 +17,15 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
 
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import (
+from commands_platform.lib.errors import PlatformError
+from commands_platform.operators import html
+from commands_platform.operators.model_admin import (
     ShowsOnceAdmin,
     UndeletableAdmin,
     WholeConstraintsForm,
     object_action,
 )
-from commands_platform.lib.errors import PlatformError
-from commands_platform.lib.shown_once import ShownOnce
+from commands_platform.operators.shown_once import ShownOnce
 from organizations import services
 from organizations.models import Command, Organization, User, validate_zone
 

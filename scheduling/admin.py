@@ -18,10 +18,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
 
-from commands_platform.lib import admin_html as html
-from commands_platform.lib.admin import LargeTableAdmin, ReadOnlyAdmin, object_action
-from commands_platform.lib.admin_html import Tone
 from commands_platform.lib.errors import PlatformError
+from commands_platform.operators import html
+from commands_platform.operators.html import Tone
+from commands_platform.operators.model_admin import LargeTableAdmin, ReadOnlyAdmin, object_action
 from deliveries.admin import header_names, state_badge
 from deliveries.models import Delivery
 from scheduling import services

@@ -25,13 +25,13 @@ from django.db import DataError, transaction
 from django.db.models import Q
 
 from commands_platform.lib import broker, clock
-from commands_platform.lib.statements import execute
-from deliveries import ledger
-from deliveries.address_guard import origin_of
+from commands_platform.lib.database.statements import execute
+from deliveries import ledger, queue
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
 from events import services as events
+from outbound.address_guard import origin_of
 from scheduling import zone_rules
 from scheduling.due import DueSchedule, Slot, claim_ahead, claim_due, due_in_turns, insert_slots, skipped_row
 from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, recurrence_of
@@ -125,7 +125,7 @@ def time_to_next_slot() -> timedelta | None:
 
 def _wake_senders(*, until: datetime | None = None, most: int = _MOST_HINTS) -> int:
     """Sends hints to as many as there is work for, now or soon, `most` at most; how many."""
-    deliveries = ledger.count_due(until=until, most=most * _DELIVERIES_PER_HINT)
+    deliveries = queue.count_due(until=until, most=most * _DELIVERIES_PER_HINT)
     hints = range(0, deliveries, _DELIVERIES_PER_HINT)
     for _ in hints:
         broker.send_hint(deliver_pending)

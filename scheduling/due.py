@@ -11,9 +11,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from commands_platform.lib.identifiers import new_ledger_id
+from commands_platform.lib.database.identifiers import new_ledger_id
+from commands_platform.lib.database.statements import execute, rows_of
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.statements import execute, rows_of
 from deliveries.ledger import NewRow, default_attempts
 from deliveries.models import Kind, Reason
 from deliveries.retry_policy import longest_last_wait

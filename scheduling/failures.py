@@ -20,8 +20,8 @@ from django.db import connection, transaction
 from django.db.models import Sum
 
 from commands_platform.lib import clock
+from commands_platform.lib.database.identifiers import first_ledger_id_at
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.identifiers import first_ledger_id_at
 from deliveries.ledger import default_attempts
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.retry_policy import longest_last_wait

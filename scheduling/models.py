@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from auth_tokens.models import CallerContext, TokenSubject
 from commands_platform.lib import clock
-from commands_platform.lib.json_column import JsonTextField
+from commands_platform.lib.json.column import JsonTextField
 from deliveries.models import Delivery, DeliveryQuerySet
 from organizations.models import Command, Organization, User
 from scheduling.recurrence import Recurrence

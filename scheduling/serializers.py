@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from commands_platform.lib.fields import (
+from commands_platform.lib.http.fields import (
     BoundedListField,
     InstantField,
     JsonObjectField,
@@ -17,8 +17,8 @@ from commands_platform.lib.fields import (
     StrictIntegerField,
     UUIDField,
 )
+from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.renderers import RawJson
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, State
 from deliveries.services import REDELIVERABLE_STATES

@@ -17,14 +17,14 @@ from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
-from deliveries.address_guard import origin_of
 from deliveries.custom_headers import check_headers
-from deliveries.guard import address_guard
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
 from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
+from outbound.address_guard import origin_of
+from outbound.guard import address_guard
 from scheduling import zone_rules
 from scheduling.due import AHEAD, Slot, due_view, insert_slots, skipped_row, withdraw_ahead
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError

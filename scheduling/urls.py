@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from commands_platform.lib.routes import both
+from commands_platform.lib.http.routes import both
 from scheduling.views import (
     Redelivery,
     ScheduledExecutionDetail,

@@ -15,10 +15,10 @@ from auth_tokens.api import ApiRequest, PlatformView, required_token
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
-from commands_platform.lib.inputs import read_input
+from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.pagination import paginate, slice_bounds
+from commands_platform.lib.http.routes import uuid_or_not_found
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.pagination import paginate, slice_bounds
-from commands_platform.lib.routes import uuid_or_not_found
 from deliveries.models import Delivery, Kind
 from scheduling import services
 from scheduling.models import ScheduledExecution, ScheduledExecutionQuerySet

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.db import transaction
 
 from commands_platform.lib import clock
+from commands_platform.lib.database.statements import execute, rows_of
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.statements import execute, rows_of
 from events import services as events
 from scheduling.due import AHEAD, ZONE, withdraw_ahead
 from scheduling.models import DeactivationReason, ZoneRules, recurrence_of

@@ -10,7 +10,7 @@ from django.contrib.postgres.functions import TransactionNow
 from django.db import models
 from django.db.models import Q
 
-from commands_platform.lib.json_column import JsonTextField
+from commands_platform.lib.json.column import JsonTextField
 from organizations.models import Command, Organization, User
 
 

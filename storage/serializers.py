@@ -11,7 +11,7 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers
 
-from commands_platform.lib.fields import (
+from commands_platform.lib.http.fields import (
     AnyJsonField,
     BoundedListField,
     JsonObjectField,

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from auth_tokens.models import CallerContext
-from commands_platform.lib import strict_json
+from commands_platform.lib.database.statements import rows_of
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.statements import rows_of
+from commands_platform.lib.json import strict_json
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket, Item
 

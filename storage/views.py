@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.parsers import StrictJSONParser
-from commands_platform.lib.renderers import RawJson
-from commands_platform.lib.strict_json import JsonValue, NestedTooDeeplyError
+from commands_platform.lib.http.parsers import StrictJSONParser
+from commands_platform.lib.http.renderers import RawJson
+from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyError
 from storage import services
 from storage.errors import VersionConflictError
 from storage.models import Bucket

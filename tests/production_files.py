@@ -29,9 +29,9 @@ NOT_FOR_COMPOSE = frozenset({"COMMANDS_EMBEDDED", "COMMANDS_LOCAL_DIR", "COMMAND
 # Production never runs these; what they import may come from the embedded extra.
 EMBEDDED_ONLY = frozenset(
     {
-        "commands_platform/embedded.py",
-        "commands_platform/leftovers.py",
-        "commands_platform/processes.py",
+        "commands_platform/local/leftovers.py",
+        "commands_platform/local/processes.py",
+        "commands_platform/local/servers.py",
         "commands_platform/management/commands/up.py",
     }
 )

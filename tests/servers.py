@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from commands_platform import embedded
+from commands_platform.local import servers as embedded
 
 _resources = ExitStack()
 

@@ -21,7 +21,8 @@ from typing import Any
 import psycopg
 from redis import Redis
 
-from commands_platform import embedded, launch
+from commands_platform.local import launch
+from commands_platform.local import servers as embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 

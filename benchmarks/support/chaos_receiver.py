@@ -20,7 +20,7 @@ from uuid import UUID
 
 import orjson
 
-from commands_platform import launch
+from commands_platform.local import launch
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _WRITE_EVERY_SECONDS = 0.2

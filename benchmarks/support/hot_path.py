@@ -54,9 +54,9 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
-    from deliveries import ledger
-    from deliveries.ledger import Claim, Outcome
+    from deliveries import queue
     from deliveries.models import State
+    from deliveries.queue import Claim, Outcome
     from scheduling.dispatch import dispatch_due
 
     with connection.cursor() as cursor:
@@ -66,7 +66,7 @@ def main() -> None:
     count = steps["dispatch"](dispatch_due)
     in_hand: list[list[Claim]] = []
     while True:
-        claims = steps["claim"](lambda: ledger.claim_due(limit=options.batch, lease=timedelta(seconds=60)))
+        claims = steps["claim"](lambda: queue.claim(limit=options.batch, lease=timedelta(seconds=60)))
         if claims:
             in_hand.append(claims)
         elif not in_hand:
@@ -76,7 +76,7 @@ def main() -> None:
                 Outcome(claim.id, claim.lease, State.DELIVERED, status=204, attempt=_ATTEMPT)
                 for claim in in_hand.pop(0)
             ]
-            steps["record"](partial(ledger.record, outcomes))
+            steps["record"](partial(queue.record, outcomes))
     print(json.dumps({name: step.costs(count) for name, step in steps.items()}))
 
 

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from commands_platform import embedded
+from commands_platform.local import servers as embedded
 from tests.stories.running import ROOT, RunningPlatform
 
 # The stories shorten these waits; what is measured runs with the defaults.

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deliveries.address_guard import MAX_URL_LENGTH, AddressGuard, origin_of, parse_networks
-from deliveries.errors import InvalidCallbackUrlError
+from outbound.address_guard import MAX_URL_LENGTH, AddressGuard, origin_of, parse_networks
+from outbound.errors import InvalidCallbackUrlError
 
 TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "ssrf_urls.json").read_text(encoding="utf-8"))
 PUBLIC_IN_TABLE = {"93.184.215.14"}

@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from commands_platform.lib import clock
-from commands_platform.lib.identifiers import first_ledger_id_at, new_ledger_id
+from commands_platform.lib.database.identifiers import first_ledger_id_at, new_ledger_id
 from deliveries.models import Delivery, Kind, Reason, State
 from tests.admin import act, confirm, make_attempt, make_operator, page, page_of
 from tests.factories import make_command, make_delivery, make_schedule

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from commands_platform.lib import clock
-from deliveries import ledger
-from deliveries.address_guard import AddressGuard, parse_networks
+from deliveries import queue
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
 from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings, _Run
+from outbound.address_guard import AddressGuard, parse_networks
 from tests.factories import make_command, make_delivery
 from tests.receiver import Receiver
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 CROWDED, QUIET, OTHER = "http://crowded:80", "http://quiet:80", "http://other:80"
 LEASE = timedelta(seconds=60)
-CLAIM_DUE = ledger.claim_due
+CLAIM_DUE = queue.claim
 
 
 def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
@@ -36,18 +36,18 @@ def test_every_origin_for_which_something_waits_is_found_once() -> None:
         "http://finished:80", state=State.FAILED, reason=Reason.REJECTED, next_attempt_at=None, finished_at=clock.now()
     )
 
-    assert ledger.waiting_origins(limit=10) == [CROWDED, OTHER, QUIET]
+    assert queue.waiting_origins(limit=10) == [CROWDED, OTHER, QUIET]
 
 
 def test_origins_are_walked_through_in_portions() -> None:
     for origin in (CROWDED, QUIET, OTHER):
         make_due(origin)
 
-    first = ledger.waiting_origins(limit=2)
-    rest = ledger.waiting_origins(after=first[-1], limit=2)
+    first = queue.waiting_origins(limit=2)
+    rest = queue.waiting_origins(after=first[-1], limit=2)
 
     assert (first, rest) == ([CROWDED, OTHER], [QUIET])
-    assert ledger.waiting_origins(after=rest[-1], limit=2) == []
+    assert queue.waiting_origins(after=rest[-1], limit=2) == []
 
 
 def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> None:
@@ -55,7 +55,7 @@ def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> No
     quiet = make_due(QUIET, 2)
     make_due(OTHER)
 
-    claims = ledger.claim_due(limit=10, lease=LEASE, of={CROWDED: 2, QUIET: 3})
+    claims = queue.claim(limit=10, lease=LEASE, of={CROWDED: 2, QUIET: 3})
 
     assert sorted(claim.origin for claim in claims) == [CROWDED, CROWDED, QUIET, QUIET]
     assert {claim.id for claim in claims if claim.origin == QUIET} == {row.pk for row in quiet}
@@ -66,7 +66,7 @@ def test_a_claim_for_some_origins_has_a_limit_in_all() -> None:
     make_due(CROWDED, 5)
     make_due(QUIET, 5)
 
-    assert len(ledger.claim_due(limit=3, lease=LEASE, of={CROWDED: 5, QUIET: 5})) == 3
+    assert len(queue.claim(limit=3, lease=LEASE, of={CROWDED: 5, QUIET: 5})) == 3
     assert Delivery.objects.exclude(lease=None).count() == 3
 
 
@@ -76,7 +76,7 @@ def test_a_claim_for_some_origins_takes_the_oldest_that_are_due() -> None:
         make_delivery(origin=QUIET, next_attempt_at=now + timedelta(seconds=seconds)) for seconds in (-30, -20, -10, 60)
     )
 
-    claims = ledger.claim_due(limit=10, lease=LEASE, of={QUIET: 2})
+    claims = queue.claim(limit=10, lease=LEASE, of={QUIET: 2})
 
     assert [claim.id for claim in claims] == [oldest.pk, middle.pk]
     later.refresh_from_db()
@@ -88,7 +88,7 @@ def test_only_what_has_just_become_due_can_be_asked_for() -> None:
     make_delivery(origin=QUIET, next_attempt_at=now - timedelta(seconds=30))
     fresh = make_delivery(origin=QUIET, next_attempt_at=now)
 
-    claims = ledger.claim_due(limit=10, lease=LEASE, of={QUIET: 10}, no_later_than=timedelta(seconds=5))
+    claims = queue.claim(limit=10, lease=LEASE, of={QUIET: 10}, no_later_than=timedelta(seconds=5))
 
     assert [claim.id for claim in claims] == [fresh.pk]
 
@@ -129,7 +129,7 @@ def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
     sender._origins.end(CROWDED, is_answered=False)
     make_due(CROWDED)
 
-    sender._take(run, ledger.claim_due(limit=5, lease=LEASE))
+    sender._take(run, queue.claim(limit=5, lease=LEASE))
     for _ in range(4):
         sender._origins.end(CROWDED, is_answered=True)
     sender._start(run)
@@ -144,13 +144,13 @@ def test_senders_are_counted_for_what_became_due_in_the_last_second_and_nobody_h
     make_due(OTHER, 2, now=now + timedelta(milliseconds=500))
 
     with clock.replaced_by(lambda: now):
-        assert ledger.count_due(most=100) == 4
-        assert ledger.count_due(most=3) == 3
-        assert ledger.count_due(most=100, until=now + timedelta(milliseconds=500)) == 6
-        ledger.claim_due(limit=3, lease=timedelta(milliseconds=100))
-        assert ledger.count_due(most=100) == 1
+        assert queue.count_due(most=100) == 4
+        assert queue.count_due(most=3) == 3
+        assert queue.count_due(most=100, until=now + timedelta(milliseconds=500)) == 6
+        queue.claim(limit=3, lease=timedelta(milliseconds=100))
+        assert queue.count_due(most=100) == 1
     with clock.replaced_by(lambda: now + timedelta(milliseconds=200)):
-        assert ledger.count_due(most=100) == 4
+        assert queue.count_due(most=100) == 4
 
 
 def test_however_much_has_waited_for_longer_one_sender_is_enough_for_it() -> None:
@@ -158,20 +158,20 @@ def test_however_much_has_waited_for_longer_one_sender_is_enough_for_it() -> Non
     make_due(QUIET, 3, now=now - timedelta(seconds=5))
 
     with clock.replaced_by(lambda: now):
-        assert ledger.count_due(most=100) == 1
-        assert ledger.count_due(most=100, until=now + timedelta(milliseconds=500)) == 1
-        ledger.claim_due(limit=3, lease=LEASE)
-        assert ledger.count_due(most=100) == 0
+        assert queue.count_due(most=100) == 1
+        assert queue.count_due(most=100, until=now + timedelta(milliseconds=500)) == 1
+        queue.claim(limit=3, lease=LEASE)
+        assert queue.count_due(most=100) == 0
 
 
 def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
 
-    def claim_due(**values: Any) -> list[ledger.Claim]:
+    def claim_due(**values: Any) -> list[queue.Claim]:
         limits.append(values["limit"])
         return CLAIM_DUE(**values)
 
-    monkeypatch.setattr(ledger, "claim_due", claim_due)
+    monkeypatch.setattr(queue, "claim", claim_due)
     make_due("http://127.0.0.1", 60, url=receiver.url)
     guard = AddressGuard(allowed_networks=parse_networks("127.0.0.0/8"))
     sender = Sender(SenderSettings(100, timedelta(seconds=5), LEASE, (), guard))

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from commands_platform.lib import clock
-from commands_platform.lib.identifiers import first_ledger_id_at
+from commands_platform.lib.database.identifiers import first_ledger_id_at
 from deliveries.models import Delivery, Reason, State
 from deliveries.retention import Sweep, remove_surplus
 from organizations.models import Command

@@ -15,14 +15,14 @@ from django.db import connection, transaction
 from standardwebhooks import Webhook
 
 from commands_platform.lib import clock
-from deliveries import ledger
+from deliveries import ledger, queue
 from deliveries import sender as sender_module
-from deliveries.address_guard import AddressGuard, origin_of, parse_networks
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings
 from deliveries.services import cancel_pending, redeliver
 from organizations.services import rotate_signing_secret
+from outbound.address_guard import AddressGuard, origin_of, parse_networks
 from tests.factories import make_command, make_delivery, make_user, read_token
 from tests.locks import wait_for_waiters
 from tests.receiver import Answer, Receiver
@@ -421,7 +421,7 @@ def run_and_close(sender: Sender) -> None:
 
 def test_a_claim_that_nobody_ended_is_sent_again_after_its_lease(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
-    ledger.claim_due(limit=10, lease=timedelta(seconds=60))
+    queue.claim(limit=10, lease=timedelta(seconds=60))
     sender.drain()
     assert receiver.requests == []
 
@@ -435,11 +435,11 @@ def test_a_claim_that_nobody_ended_is_sent_again_after_its_lease(sender: Sender,
 
 def test_an_outcome_whose_lease_is_lost_is_not_written() -> None:
     delivery = make_delivery()
-    (stale,) = ledger.claim_due(limit=1, lease=timedelta(seconds=0))
-    (ours,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    (stale,) = queue.claim(limit=1, lease=timedelta(seconds=0))
+    (ours,) = queue.claim(limit=1, lease=timedelta(seconds=60))
 
-    written = ledger.record([ledger.Outcome(stale.id, stale.lease, State.FAILED, Reason.REJECTED)])
-    ledger.record([ledger.Outcome(ours.id, ours.lease, State.DELIVERED, status=200)])
+    written = queue.record([queue.Outcome(stale.id, stale.lease, State.FAILED, Reason.REJECTED)])
+    queue.record([queue.Outcome(ours.id, ours.lease, State.DELIVERED, status=200)])
 
     delivery.refresh_from_db()
     assert written == 0
@@ -450,11 +450,11 @@ def test_two_claims_never_share_a_row() -> None:
     for _ in range(50):
         make_delivery()
     barrier = threading.Barrier(2)
-    claimed: list[list[ledger.Claim]] = []
+    claimed: list[list[queue.Claim]] = []
 
     def claim() -> None:
         barrier.wait()
-        claimed.append(ledger.claim_due(limit=30, lease=timedelta(seconds=60)))
+        claimed.append(queue.claim(limit=30, lease=timedelta(seconds=60)))
         connection.close()
 
     threads = [threading.Thread(target=claim) for _ in range(2)]
@@ -489,12 +489,12 @@ def test_a_cancelled_delivery_is_not_sent(sender: Sender, receiver: Receiver) ->
 )
 def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: State, state: State, reason: str) -> None:
     delivery = make_delivery()
-    (claim,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    (claim,) = queue.claim(limit=1, lease=timedelta(seconds=60))
     cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
 
     retry_in = timedelta(seconds=5) if answer == State.PENDING else None
     why = Reason.REJECTED if answer == State.FAILED else ""
-    ledger.record([ledger.Outcome(claim.id, claim.lease, answer, why, retry_in=retry_in)])
+    queue.record([queue.Outcome(claim.id, claim.lease, answer, why, retry_in=retry_in)])
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (state, reason)
@@ -502,7 +502,7 @@ def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: Sta
 
 def test_a_cancelled_delivery_whose_sender_died_is_ended_not_sent(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
-    ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    queue.claim(limit=1, lease=timedelta(seconds=60))
     cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
     due_again(delivery)
 
@@ -678,7 +678,7 @@ def test_what_was_due_for_too_long_for_an_origin_that_does_not_answer_has_failed
     old = make_delivery(url=receiver.url, origin=origin_of(receiver.url), now=clock.now() - timedelta(hours=25))
     new = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 
-    expired = ledger.expire(origin=origin_of(receiver.url), limit=10)
+    expired = queue.expire(origin=origin_of(receiver.url), limit=10)
 
     assert expired == 1
     for row in (old, new):
@@ -705,13 +705,13 @@ def test_extra_headers_and_a_timeout_of_its_own_go_with_a_delivery(receiver: Rec
 def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
     """A sender records a retry, and gives its lease back, at the very moment of the cancellation."""
     delivery = make_delivery()
-    (claim,) = ledger.claim_due(limit=1, lease=timedelta(seconds=60))
+    (claim,) = queue.claim(limit=1, lease=timedelta(seconds=60))
     recorded, go_on = threading.Event(), threading.Event()
 
     def record() -> None:
         try:
             with transaction.atomic():
-                ledger.record([ledger.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(seconds=5))])
+                queue.record([queue.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(seconds=5))])
                 recorded.set()
                 go_on.wait(10)
         finally:

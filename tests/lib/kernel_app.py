@@ -15,20 +15,20 @@ settings.configure(
     MAX_JSON_DEPTH=64,
     INSTALLED_APPS=["rest_framework"],
     MIDDLEWARE=[
-        "commands_platform.lib.middleware.RequestHygieneMiddleware",
+        "commands_platform.lib.http.middleware.RequestHygieneMiddleware",
         "django.middleware.common.CommonMiddleware",
     ],
     REST_FRAMEWORK={
-        "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.parsers.StrictJSONParser"],
-        "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.renderers.JSONRenderer"],
-        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.negotiation.JSONOnlyNegotiation",
-        "EXCEPTION_HANDLER": "commands_platform.lib.exception_handler.exception_handler",
+        "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.http.parsers.StrictJSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.http.renderers.JSONRenderer"],
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.http.negotiation.JSONOnlyNegotiation",
+        "EXCEPTION_HANDLER": "commands_platform.lib.http.exception_handler.exception_handler",
         "UNAUTHENTICATED_USER": None,
     },
 )
 _django = get_wsgi_application()
 
 # REST framework, which stands behind this import, wants Django to be set up.
-from commands_platform.lib.middleware import refuse_unreadable_requests  # noqa: E402
+from commands_platform.lib.http.middleware import refuse_unreadable_requests  # noqa: E402
 
 application = refuse_unreadable_requests(_django)

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from commands_platform.lib.pagination import slice_bounds
-from commands_platform.lib.renderers import RawJson
-from commands_platform.lib.routes import both, uuid_or_not_found
-from commands_platform.lib.strict_json import dumps
+from commands_platform.lib.http.pagination import slice_bounds
+from commands_platform.lib.http.renderers import RawJson
+from commands_platform.lib.http.routes import both, uuid_or_not_found
+from commands_platform.lib.json.strict_json import dumps
 
 
 class OpenView(APIView):
@@ -83,7 +83,7 @@ urlpatterns = [
     *(path(f"{prefix}{name}/", view) for prefix in ("v1/", "elsewhere/") for name, view in _plain.items()),
 ]
 
-handler400 = "commands_platform.lib.handlers.bad_request"
-handler403 = "commands_platform.lib.handlers.permission_denied"
-handler404 = "commands_platform.lib.handlers.not_found"
-handler500 = "commands_platform.lib.handlers.server_error"
+handler400 = "commands_platform.lib.http.handlers.bad_request"
+handler403 = "commands_platform.lib.http.handlers.permission_denied"
+handler404 = "commands_platform.lib.http.handlers.not_found"
+handler500 = "commands_platform.lib.http.handlers.server_error"

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import Error, IntegrityError, InternalError, connection
 
-from commands_platform.lib.database import is_away
+from commands_platform.lib.database.availability import is_away
 from tests.locks import pause_for_too_long
 
 

@@ -21,7 +21,7 @@ from commands_platform.lib.errors import (
     PermissionDeniedError,
     PlatformError,
 )
-from commands_platform.lib.strict_json import MalformedJsonError, PayloadTooLargeError
+from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
 from tests.lib.kernel_urls import OpenView
 
 

@@ -12,9 +12,9 @@ from django.db.migrations.writer import MigrationWriter
 from django.http import QueryDict
 from rest_framework import serializers
 
-from commands_platform.lib import fields
-from commands_platform.lib.json_column import JsonTextField
-from commands_platform.lib.strict_json import loads
+from commands_platform.lib.http import fields
+from commands_platform.lib.json.column import JsonTextField
+from commands_platform.lib.json.strict_json import loads
 from tests.lib.hostile import MEBIBYTE, ODD_BODIES
 
 
@@ -89,8 +89,8 @@ def test_where_null_is_allowed_none_is_the_databases_null() -> None:
 def test_a_migration_names_the_field_by_its_path() -> None:
     text, imports = MigrationWriter.serialize(JsonTextField(null=True, default=dict))
 
-    assert text == "commands_platform.lib.json_column.JsonTextField(default=dict, null=True)"
-    assert "import commands_platform.lib.json_column" in imports
+    assert text == "commands_platform.lib.json.column.JsonTextField(default=dict, null=True)"
+    assert "import commands_platform.lib.json.column" in imports
 
 
 def test_filters_compare_the_whole_text() -> None:

@@ -4,7 +4,7 @@ import pytest
 import structlog
 from django.test import Client
 
-from commands_platform.lib.handlers import is_api_path
+from commands_platform.lib.http.handlers import is_api_path
 
 pytestmark = [
     pytest.mark.urls("tests.lib.kernel_urls"),

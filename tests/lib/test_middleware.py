@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands_platform.lib.middleware import RequestHygieneMiddleware, refuse_unreadable_requests
+from commands_platform.lib.http.middleware import RequestHygieneMiddleware, refuse_unreadable_requests
 from tests.lib.hostile import (
     HOSTILE_BODIES,
     HOSTILE_CONTENT_TYPES,

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.pagination import MAX_OFFSET, paginate, slice_bounds
+from commands_platform.lib.http.pagination import MAX_OFFSET, paginate, slice_bounds
 from tests.lib.hostile import HOSTILE_QUERIES
 
 if TYPE_CHECKING:

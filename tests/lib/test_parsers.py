@@ -12,10 +12,10 @@ from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from commands_platform.lib.negotiation import JSONOnlyNegotiation
-from commands_platform.lib.parsers import StrictJSONParser
-from commands_platform.lib.renderers import JSONRenderer
-from commands_platform.lib.strict_json import MalformedJsonError, PayloadTooLargeError
+from commands_platform.lib.http.negotiation import JSONOnlyNegotiation
+from commands_platform.lib.http.parsers import StrictJSONParser
+from commands_platform.lib.http.renderers import JSONRenderer
+from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
 
 
 class CountingStream(BytesIO):

@@ -10,8 +10,8 @@ from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.response import Response
 
-from commands_platform.lib.renderers import NULL, JSONRenderer, RawJson
-from commands_platform.lib.strict_json import loads
+from commands_platform.lib.http.renderers import NULL, JSONRenderer, RawJson
+from commands_platform.lib.json.strict_json import loads
 from tests.lib.hostile import MEBIBYTE, ODD_BODIES
 
 

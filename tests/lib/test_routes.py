@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from commands_platform.lib.errors import NotFoundError
-from commands_platform.lib.routes import both, documented_endpoints, parse_uuid, uuid_or_not_found
+from commands_platform.lib.http.routes import both, documented_endpoints, parse_uuid, uuid_or_not_found
 from tests.lib.hostile import HOSTILE_PATH_SEGMENTS
 from tests.lib.kernel_urls import Echo
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands_platform.lib.strict_json import JsonValue, MalformedJsonError, PayloadTooLargeError, dumps, loads
+from commands_platform.lib.json.strict_json import JsonValue, MalformedJsonError, PayloadTooLargeError, dumps, loads
 from tests.lib.hostile import MALFORMED_BODIES, MEBIBYTE, ODD_BODIES, OVERSIZED_BODIES
 
 

@@ -20,7 +20,7 @@ from django.urls import reverse
 from activity.models import ActivityRecord
 from auth_tokens.models import ApiKey
 from commands_platform.lib import broker, clock
-from commands_platform.lib.admin import LargeTableAdmin
+from commands_platform.operators.model_admin import LargeTableAdmin
 from deliveries.models import Delivery, State
 from events.models import Hook
 from organizations.models import Command, Organization

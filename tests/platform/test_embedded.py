@@ -20,14 +20,15 @@ import psycopg
 import pytest
 from redis import Redis
 
-from commands_platform import embedded, launch, leftovers
-from commands_platform.embedded import EmbeddedServers
+from commands_platform.local import launch, leftovers
+from commands_platform.local import servers as embedded
+from commands_platform.local.servers import EmbeddedServers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 RUN_AND_WAIT = """
 import pathlib, sys, threading, time
-from commands_platform.embedded import EmbeddedServers
+from commands_platform.local.servers import EmbeddedServers
 servers = EmbeddedServers(pathlib.Path(sys.argv[1]), shared_buffers="16MB")
 if sys.argv[2] == "leave orphans":
     # The kernel watches the thread that forks: one that is not the main one gives no order to end the servers.

@@ -8,8 +8,8 @@ from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import Client
 
-from commands_platform import embedded
 from commands_platform.lib import broker
+from commands_platform.local import servers as embedded
 from tests.api import ApiResponse
 
 READY = {"status": "ready", "database": True, "broker": True, "beat": True}

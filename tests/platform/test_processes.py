@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from commands_platform.processes import ProcessGroup, StopRequests
+from commands_platform.local.processes import ProcessGroup, StopRequests
 
 
 class Scene:

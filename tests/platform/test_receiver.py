@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from commands_platform import embedded
+from commands_platform.local import servers as embedded
 from commands_platform.management.commands.receiver import describe
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,8 +17,9 @@ from typing import IO
 import psutil
 import pytest
 
-from commands_platform import embedded, launch, leftovers
-from commands_platform.processes import StopRequestedError, StopRequests
+from commands_platform.local import launch, leftovers
+from commands_platform.local import servers as embedded
+from commands_platform.local.processes import StopRequestedError, StopRequests
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError, connection, connections
 
-from commands_platform import embedded, settings
+from commands_platform import settings
+from commands_platform.local import servers as embedded
 from deliveries import sender
 from scheduling import tasks
 from tests.locks import pause_for_too_long

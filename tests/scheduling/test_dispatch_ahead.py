@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from commands_platform.lib import broker, clock
-from deliveries import ledger
+from deliveries import queue
 from deliveries.models import Delivery, Reason, State
 from deliveries.services import cancel_pending
 from organizations.models import Organization
@@ -89,8 +89,8 @@ def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
     assert not thread.is_alive()
 
 
-def claim() -> list[ledger.Claim]:
-    return ledger.claim_due(limit=10, lease=MINUTE)
+def claim() -> list[queue.Claim]:
+    return queue.claim(limit=10, lease=MINUTE)
 
 
 def test_a_slot_is_written_before_its_time_and_claimed_at_it(time: list[datetime]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 from redis import Redis
 
-from commands_platform import embedded
+from commands_platform.local import servers as embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,9 +12,9 @@ from django.db import IntegrityError, transaction
 from auth_tokens.services import create_api_key
 from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.zones import check_zone
-from deliveries.guard import address_guard
 from organizations.models import Command as PlatformCommand
 from organizations.models import Organization, User
+from outbound.guard import address_guard
 
 Row = TypeVar("Row", Organization, PlatformCommand, User)
 

@@ -25,9 +25,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from honcho.environ import parse_procfile
 
-from commands_platform import embedded, launch, leftovers
-from commands_platform.embedded import EmbeddedServers
-from commands_platform.processes import ProcessGroup, StopRequestedError, StopRequests
+from commands_platform.local import launch, leftovers
+from commands_platform.local import servers as embedded
+from commands_platform.local.processes import ProcessGroup, StopRequestedError, StopRequests
+from commands_platform.local.servers import EmbeddedServers
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 # Running as root is fine for trying things out, and there is no `collectstatic` to run before.

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.routes import parse_uuid
 from organizations.models import Organization
 from scheduling.models import DeactivationReason, ScheduledExecution, ScheduledExecutionQuerySet
 from scheduling.verification import Difference, Verification

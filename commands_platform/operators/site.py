@@ -45,7 +45,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": reverse_lazy("docs"),
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "commands_platform.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "commands_platform.operators.dashboard.dashboard",
     "STYLES": [_stylesheet],
     "BORDER_RADIUS": "6px",
     "COLORS": {
@@ -63,7 +63,7 @@ UNFOLD: dict[str, Any] = {
             "950": "oklch(25.7% .09 281.288)",
         },
     },
-    "COMMAND": {"search_callback": "commands_platform.dashboard.find_by_uuid"},
+    "COMMAND": {"search_callback": "commands_platform.operators.dashboard.find_by_uuid"},
     "SIDEBAR": {
         "navigation": [
             {"items": [{"title": "Dashboard", "icon": "monitoring", "link": reverse_lazy("admin:index")}]},

@@ -34,8 +34,8 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from commands_platform import launch
-from commands_platform.launch import Account
+from commands_platform.local import launch
+from commands_platform.local.launch import Account
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Ends every process of the server at once, as a crash would."""
-        from commands_platform import leftovers
+        from commands_platform.local import leftovers
 
         leftovers.end(leftovers.servers_in(self._data, "postgres"), first=signal.SIGKILL, patience=2)
         if self._process is not None:
@@ -235,7 +235,7 @@ class PostgresServer:
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
     def _end_leftovers(self) -> None:
-        from commands_platform import leftovers
+        from commands_platform.local import leftovers
 
         unfinished = self._unfinished_data()
         for directory, program in ((self._data, "postgres"), (unfinished, "initdb"), (unfinished, "postgres")):
@@ -384,7 +384,7 @@ class ValkeyServer:
             self._process.wait()
 
     def _end_leftovers(self) -> None:
-        from commands_platform import leftovers
+        from commands_platform.local import leftovers
 
         leftovers.end(leftovers.servers_in(self._directory, "valkey-server"), first=signal.SIGTERM, patience=3)
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import models
 from rest_framework import serializers
 
-from commands_platform.lib import routes
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.http import routes
 from commands_platform.lib.instants import format_instant
 from commands_platform.lib.text import has_control_characters, normalise
 

@@ -22,7 +22,7 @@ from typing import Self, TextIO
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
-from commands_platform import launch
+from commands_platform.local import launch
 
 # What is left of a child's output without a line's end, before it is shown anyway.
 _LONGEST_LINE = 64 * 1024

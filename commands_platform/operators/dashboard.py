@@ -16,10 +16,10 @@ from django.utils.safestring import SafeString
 from redis import RedisError
 from unfold.dataclasses import SearchResult
 
-from commands_platform.lib import admin_html as html
 from commands_platform.lib import broker
-from commands_platform.lib.identifiers import first_ledger_id_at
-from commands_platform.lib.routes import parse_uuid
+from commands_platform.lib.database.identifiers import first_ledger_id_at
+from commands_platform.lib.http.routes import parse_uuid
+from commands_platform.operators import html
 from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from commands_platform.lib import strict_json
+from commands_platform.lib.json import strict_json
 
 if TYPE_CHECKING:
     from django.db.models.lookups import Lookup, Transform

@@ -19,14 +19,14 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
-from commands_platform.lib.database import is_away, log_away
+from commands_platform.lib.database.availability import is_away, log_away
 from commands_platform.lib.errors import (
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
     PlatformError,
 )
-from commands_platform.lib.strict_json import MalformedJsonError, PayloadTooLargeError
+from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
 
 logger = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from commands_platform.lib.parsers import is_json_media_type
+from commands_platform.lib.http.parsers import is_json_media_type
 
 
 class JSONOnlyNegotiation(BaseContentNegotiation):

@@ -6,7 +6,7 @@ from functools import cache
 
 from django.conf import settings
 
-from deliveries.address_guard import AddressGuard
+from outbound.address_guard import AddressGuard
 
 
 @cache

@@ -10,8 +10,8 @@ from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
-from commands_platform.lib import strict_json
-from commands_platform.lib.strict_json import JsonValue, PayloadTooLargeError
+from commands_platform.lib.json import strict_json
+from commands_platform.lib.json.strict_json import JsonValue, PayloadTooLargeError
 
 
 class StrictJSONParser(BaseParser):

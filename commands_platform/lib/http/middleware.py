@@ -13,10 +13,10 @@ from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from commands_platform.lib import strict_json
-from commands_platform.lib.exception_handler import error_body
-from commands_platform.lib.handlers import internal_error, is_api_path, json_error
-from commands_platform.lib.strict_json import PayloadTooLargeError
+from commands_platform.lib.http.exception_handler import error_body
+from commands_platform.lib.http.handlers import internal_error, is_api_path, json_error
+from commands_platform.lib.json import strict_json
+from commands_platform.lib.json.strict_json import PayloadTooLargeError
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

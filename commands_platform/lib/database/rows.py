@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
-from commands_platform.lib.statements import rows_of
+from commands_platform.lib.database.statements import rows_of
 
 
 class JoinedQuery:

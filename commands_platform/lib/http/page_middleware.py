@@ -9,7 +9,7 @@ from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.utils.deprecation import MiddlewareMixin
 
-from commands_platform.lib.handlers import is_api_path
+from commands_platform.lib.http.handlers import is_api_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

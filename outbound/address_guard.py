@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
-from deliveries.errors import InvalidCallbackUrlError
+from outbound.errors import InvalidCallbackUrlError
 
 MAX_URL_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}

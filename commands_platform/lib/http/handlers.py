@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 
-from commands_platform.lib import strict_json
-from commands_platform.lib.exception_handler import error_body
+from commands_platform.lib.http.exception_handler import error_body
+from commands_platform.lib.json import strict_json
 
 API_PREFIX = "/v1/"
 

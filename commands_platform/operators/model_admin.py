@@ -29,11 +29,10 @@ from unfold.decorators import action as unfold_action
 from unfold.enums import ActionVariant
 from unfold.views import ChangeList as UnfoldChangeList
 
-from commands_platform.lib import admin_html as html
-from commands_platform.lib import shown_once
 from commands_platform.lib.errors import PlatformError
-from commands_platform.lib.routes import parse_uuid
-from commands_platform.lib.shown_once import ShownOnce
+from commands_platform.lib.http.routes import parse_uuid
+from commands_platform.operators import html, shown_once
+from commands_platform.operators.shown_once import ShownOnce
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList as _ChangeList
