@@ -1,16 +1,40 @@
-"""Statements of the hot path, whose rows come in PostgreSQL's binary formats: nothing is written out and read again."""
+"""Runs statements of the hot path. Rows come in PostgreSQL's binary formats, so nothing is written out as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar, cast
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from psycopg.pq import Format
+
+_Row = TypeVar("_Row", bound=NamedTuple)
+
+# How to make a row of each statement that has run, so that a statement's columns are looked at once.
+_makers: dict[tuple[type[Any], str], Callable[[tuple[Any, ...]], Any]] = {}
+
+
+class UnexpectedColumnsError(TypeError):
+    """A statement returns other columns than the fields of its row."""
+
+
+def rows_as(row_type: type[_Row], statement: str, parameters: Mapping[str, Any]) -> list[_Row]:
+    """Runs a statement and returns its rows as named tuples: each column becomes the field of its name.
+
+    The columns may come in any order. Raises UnexpectedColumnsError, at the statement's first run, if their names are
+    not the fields' names. The statement should be a constant, because its columns are remembered.
+    """
+    with connection.cursor() as cursor:
+        cursor.cursor.format = Format.BINARY
+        cursor.execute(statement, parameters)
+        make = _makers.get((row_type, statement)) or _learn(row_type, statement, cursor)
+        return list(map(make, cursor.fetchall()))
 
 
 def rows_of(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows that a statement returns. `%(name)b` sends a parameter in its binary format, an array's too."""
+    """Runs a statement and returns its rows. `%(name)b` sends a parameter in its binary format, an array's too."""
     with connection.cursor() as cursor:
         cursor.cursor.format = Format.BINARY
         cursor.execute(statement, parameters)
@@ -22,3 +46,19 @@ def execute(statement: str, parameters: Mapping[str, Any]) -> None:
     """Runs a statement that returns nothing."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
+
+
+def _learn(row_type: type[_Row], statement: str, cursor: CursorWrapper) -> Callable[[tuple[Any, ...]], _Row]:
+    columns = [column.name for column in cursor.description]
+    fields = row_type._fields
+    if sorted(columns) != sorted(fields):
+        unknown, missing = sorted(set(columns) - set(fields)), sorted(set(fields) - set(columns))
+        raise UnexpectedColumnsError(
+            f"The statement's columns do not fit {row_type.__name__}: unknown or repeated {unknown}, missing {missing}."
+        )
+    make = cast("Callable[[tuple[Any, ...]], _Row]", row_type._make)
+    if columns != list(fields):
+        in_order = itemgetter(*map(columns.index, fields))
+        make = lambda row: row_type._make(in_order(row))  # noqa: E731
+    _makers[row_type, statement] = make
+    return make
