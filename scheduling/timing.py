@@ -1,0 +1,101 @@
+"""When a schedule's timing begins, begins again, and goes on after a pause. Nothing here touches the database.
+
+The functions set the computed columns of a schedule that its caller has locked, or not saved yet: `anchor_at`,
+`effective_from`, `next_run_at` and `deactivation_reason`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.recurrence import missed, next_slot_within
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Slots that have passed without a dispatcher planning them."""
+
+    first: datetime
+    last: datetime
+    count: int
+
+
+def start(schedule: ScheduledExecution, now: datetime) -> None:
+    """Begins the timing at `now` and computes its first run, which is None if its window holds none.
+
+    With `starts_at`, a one-off runs at that instant, and a period has its first slot there.
+    """
+    schedule.effective_from = now
+    if schedule.cron:
+        schedule.anchor_at = now
+        schedule.next_run_at = _slot_after(schedule, now)
+    elif schedule.execution_frequency:
+        schedule.anchor_at = _phase(schedule, now)
+        schedule.next_run_at = _slot_after(schedule, now)
+    else:
+        schedule.anchor_at = max(now, schedule.starts_at or now)
+        is_over = schedule.ends_at is not None and schedule.anchor_at > schedule.ends_at
+        schedule.next_run_at = None if is_over else schedule.anchor_at
+
+
+def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
+    if schedule.starts_at is not None:
+        return schedule.starts_at - settings.FREQUENCY_UNIT * schedule.execution_frequency
+    # The next whole second, so that no run comes before its whole period is over.
+    return now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
+    """Returns the first slot after `now` in the schedule's window, by the zone rules of this process."""
+    return next_slot_within(schedule.recurrence, after=now, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
+
+
+def apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:
+    """Computes the next run after a change, and says why a schedule that was just stopped is inactive."""
+    resumed = schedule.is_active and not was_active
+    if schedule.next_run_at and schedule.ends_at and schedule.next_run_at > schedule.ends_at:
+        schedule.next_run_at = None
+    if timing_changed:
+        start(schedule, now)
+    elif resumed and schedule.next_run_at is None:
+        _restart(schedule, now)
+    elif resumed:
+        _skip_pause(schedule, now)
+    if schedule.is_active:
+        schedule.deactivation_reason = ""
+    elif was_active:
+        done = schedule.repeats == 0
+        schedule.deactivation_reason = DeactivationReason.COMPLETED if done else DeactivationReason.PAUSED
+
+
+def _restart(schedule: ScheduledExecution, now: datetime) -> None:
+    """Starts a completed schedule again: a one-off runs at once, the others run at their next slot in the old phase."""
+    schedule.effective_from = now
+    schedule.next_run_at = _slot_after(schedule, now)
+    if schedule.next_run_at is None:
+        start(schedule, now)
+
+
+def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
+    """Goes on after a pause, in the old phase. A one-off whose only run fell into the pause runs now."""
+    if not schedule.is_recurring:
+        if schedule.next_run_at is not None and schedule.next_run_at <= now:
+            start(schedule, now)
+        return
+    if schedule.deactivation_reason == DeactivationReason.FAILING:
+        # Failures before it was resumed no longer count.
+        schedule.effective_from = now
+    schedule.next_run_at = _slot_after(schedule, now)
+
+
+def passed_slots(schedule: ScheduledExecution, now: datetime) -> Passed | None:
+    """Returns the slots from its next run to `now`, which a pause or a change of timing leaves without a run."""
+    first = schedule.next_run_at
+    if first is None or first > now or not (schedule.is_recurring or schedule.is_active):
+        return None
+    passed = missed(schedule.recurrence, first=first, now=max(first, min(now, schedule.ends_at or now)))
+    return Passed(first, passed.latest, passed.earlier_count + 1)

@@ -1,0 +1,100 @@
+"""What a schedule may be: each check looks at one field of an unsaved schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import orjson
+from django.conf import settings
+
+from commands_platform.lib.errors import InvalidInputError
+from deliveries.custom_headers import check_headers
+from outbound.guard import address_guard
+from scheduling.models import ScheduledExecution, TimezoneType
+from scheduling.recurrence import check_zone, parse_cron
+
+MAX_PERIOD = timedelta(days=3653)
+MAX_PAYLOAD_BYTES = 256 * 1024
+_FIRST_YEAR = 1970
+
+
+def check_fields(schedule: ScheduledExecution) -> None:
+    """Checks every field and writes URLs, zones and headers in their one spelling.
+
+    Raises InvalidInputError with the message of every field that is wrong.
+    """
+    errors: dict[str, list[str]] = {}
+    for field, check in _CHECKS.items():
+        try:
+            check(schedule)
+        except InvalidInputError as error:
+            errors[field] = [error.message]
+    if errors:
+        raise InvalidInputError(errors=errors)
+
+
+def check_has_run(schedule: ScheduledExecution) -> None:
+    """Raises InvalidInputError for an active schedule that has no run left."""
+    if schedule.is_active and schedule.next_run_at is None:
+        raise InvalidInputError(errors={"ends_at": ["The schedule would never run: it has no slot before it ends."]})
+
+
+def _check_cron(schedule: ScheduledExecution) -> None:
+    if schedule.cron:
+        parse_cron(schedule.cron, seconds=schedule.cron_seconds)
+
+
+def _check_frequency(schedule: ScheduledExecution) -> None:
+    if settings.FREQUENCY_UNIT * schedule.execution_frequency > MAX_PERIOD:
+        raise InvalidInputError("The period may be ten years at most.")
+
+
+def _check_payload(schedule: ScheduledExecution) -> None:
+    if len(orjson.dumps(schedule.payload)) > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(f"The payload may have {MAX_PAYLOAD_BYTES} bytes of JSON at most.")
+
+
+def _check_callback_url(schedule: ScheduledExecution) -> None:
+    if schedule.callback_url:
+        schedule.callback_url = address_guard().check_url(schedule.callback_url)
+
+
+def _check_timezone_type(schedule: ScheduledExecution) -> None:
+    if schedule.timezone_type == TimezoneType.USER and schedule.owner is None:
+        raise InvalidInputError("user_timezone needs a schedule that is owned by a user.")
+
+
+def _check_timezone(schedule: ScheduledExecution) -> None:
+    if schedule.timezone_type == TimezoneType.CUSTOM and not schedule.timezone:
+        raise InvalidInputError("custom_timezone needs the name of a time zone.")
+    if schedule.timezone:
+        schedule.timezone = check_zone(schedule.timezone)
+
+
+def _check_window(schedule: ScheduledExecution) -> None:
+    if schedule.starts_at and schedule.ends_at and schedule.starts_at > schedule.ends_at:
+        raise InvalidInputError("ends_at must not be before starts_at.")
+
+
+def _check_start(schedule: ScheduledExecution) -> None:
+    # A period is anchored one period before its start, and the calendar has a beginning.
+    if schedule.starts_at and schedule.starts_at.year < _FIRST_YEAR:
+        raise InvalidInputError(f"starts_at must not be before {_FIRST_YEAR}.")
+
+
+def _check_headers(schedule: ScheduledExecution) -> None:
+    schedule.headers = check_headers(schedule.headers)
+
+
+_CHECKS: Mapping[str, Callable[[ScheduledExecution], None]] = {
+    "starts_at": _check_start,
+    "ends_at": _check_window,
+    "headers": _check_headers,
+    "cron": _check_cron,
+    "execution_frequency": _check_frequency,
+    "payload": _check_payload,
+    "callback_url": _check_callback_url,
+    "timezone_type": _check_timezone_type,
+    "timezone": _check_timezone,
+}
