@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from commands_platform.lib.zones import check_zone, load_zone
-from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY, CronExpression, parse_cron
+from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY, CronExpression
+from scheduling.cron_grammar import parse_cron
 
 __all__ = [
     "Missed",
