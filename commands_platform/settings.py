@@ -19,7 +19,7 @@ from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
 from commands_platform.local import servers as embedded
 from commands_platform.operators import site as admin_site
-from outbound.address_guard import parse_networks
+from outbound.addresses import parse_networks
 from outbound.forward_proxy import parse_proxy
 
 BASE_DIR = Path(__file__).resolve().parent.parent

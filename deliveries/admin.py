@@ -46,7 +46,7 @@ _PERIODS = {
     "month": ("Last 30 days", timedelta(days=30)),
 }
 
-_WHY_NOT = f"still pending, without anything to send, or tried {services.MOST_ATTEMPTS} times already"
+_WHY_NOT = f"still pending, without anything to send, or tried {services.MAX_KEPT_ATTEMPTS} times already"
 _OUTCOME = ("state_badge", "why_in_full", "due_in_full", "next_attempt", "given_up", "finished_in_full", "tries")
 _IDENTITY = (
     *("identifier", "kind_badge", "source", "command_link", "organization_link", "user_link"),

@@ -18,7 +18,7 @@ from deliveries.tasks import deliver_pending
 
 REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
 # The record of each attempt stays with its row, with up to 4 KiB of the answer.
-MOST_ATTEMPTS = 200
+MAX_KEPT_ATTEMPTS = 200
 
 
 @transaction.atomic
@@ -51,7 +51,7 @@ def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
 
 def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     """Those of them that can be sent once more: they are finished, and there is something to send."""
-    return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MOST_ATTEMPTS).exclude(url="")
+    return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MAX_KEPT_ATTEMPTS).exclude(url="")
 
 
 @transaction.atomic

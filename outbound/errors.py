@@ -1,9 +1,16 @@
-"""What can be wrong with a URL that callbacks are to be sent to."""
+"""What can be wrong with a callback URL."""
 
 from __future__ import annotations
+
+from typing import NoReturn
 
 from commands_platform.lib.errors import InvalidInputError
 
 
 class InvalidCallbackUrlError(InvalidInputError):
     """The callback URL is not valid."""
+
+
+def refuse(message: str) -> NoReturn:
+    """Raises InvalidCallbackUrlError with this message."""
+    raise InvalidCallbackUrlError(message)

@@ -27,7 +27,7 @@ from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.retry_policy import longest_last_wait
 from deliveries.services import cancel_pending
 from events import services as events
-from scheduling.models import MOST_ATTEMPTS, DeactivationReason, ScheduledExecution
+from scheduling.models import MAX_SCHEDULE_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
 
 logger = structlog.get_logger(__name__)
@@ -87,7 +87,7 @@ def _process_walk() -> _Walk:
 def _longest_life() -> timedelta:
     """How old a row may be when it fails, and a day more, in which the walk comes by."""
     waits = sum(settings.DELIVERY_RETRY_DELAYS, timedelta())
-    extra_attempts = max(0, MOST_ATTEMPTS - default_attempts())
+    extra_attempts = max(0, MAX_SCHEDULE_ATTEMPTS - default_attempts())
     extra_waits = extra_attempts * longest_last_wait(settings.DELIVERY_RETRY_DELAYS)
     return settings.DELIVERY_EXPIRES_AFTER + 2 * waits + extra_waits + timedelta(days=1)
 

@@ -20,7 +20,7 @@ from scheduling.recurrence import Recurrence
 
 FOREVER = -1
 # The attempts that a schedule may ask for.
-MOST_ATTEMPTS = 20
+MAX_SCHEDULE_ATTEMPTS = 20
 
 
 class TimezoneType(models.TextChoices):
@@ -131,7 +131,7 @@ class ScheduledExecution(models.Model):
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_max_attempts",
-                condition=Q(max_attempts=None) | Q(max_attempts__gte=1, max_attempts__lte=MOST_ATTEMPTS),
+                condition=Q(max_attempts=None) | Q(max_attempts__gte=1, max_attempts__lte=MAX_SCHEDULE_ATTEMPTS),
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_user_zone",

@@ -24,7 +24,7 @@ from deliveries.models import Delivery, State
 from deliveries.services import REDELIVERABLE_STATES
 from scheduling.models import (
     FOREVER,
-    MOST_ATTEMPTS,
+    MAX_SCHEDULE_ATTEMPTS,
     GapRule,
     MisfirePolicy,
     OverlapRule,
@@ -71,7 +71,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution]):
     misfire_grace = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
     skip_overlapping = StrictBooleanField(required=False)
     timeout = StrictIntegerField(min_value=1, max_value=30, required=False, allow_null=True)
-    max_attempts = StrictIntegerField(min_value=1, max_value=MOST_ATTEMPTS, required=False, allow_null=True)
+    max_attempts = StrictIntegerField(min_value=1, max_value=MAX_SCHEDULE_ATTEMPTS, required=False, allow_null=True)
     headers = JsonObjectField(required=False)
 
 

@@ -11,14 +11,15 @@ from commands_platform.lib import clock
 from deliveries import queue
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
 from deliveries.origins import OriginSettings
-from deliveries.sender import Sender, SenderSettings, _Run
-from outbound.address_guard import AddressGuard, parse_networks
+from deliveries.sender import Sender, SenderSettings
+from outbound.address_guard import AddressGuard
+from outbound.addresses import parse_networks
 from tests.factories import make_command, make_delivery
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
-CROWDED, QUIET, OTHER = "http://crowded:80", "http://quiet:80", "http://other:80"
+BUSY, QUIET, OTHER = "http://busy:80", "http://quiet:80", "http://other:80"
 LEASE = timedelta(seconds=60)
 CLAIM_DUE = queue.claim
 
@@ -29,44 +30,44 @@ def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
 
 
 def test_every_origin_for_which_something_waits_is_found_once() -> None:
-    make_due(CROWDED, 5)
+    make_due(BUSY, 5)
     make_due(QUIET, 2)
     make_due(OTHER, next_attempt_at=clock.now() + timedelta(hours=1))
     make_due(
         "http://finished:80", state=State.FAILED, reason=Reason.REJECTED, next_attempt_at=None, finished_at=clock.now()
     )
 
-    assert queue.waiting_origins(limit=10) == [CROWDED, OTHER, QUIET]
+    assert queue.waiting_origins(limit=10) == [BUSY, OTHER, QUIET]
 
 
 def test_origins_are_walked_through_in_portions() -> None:
-    for origin in (CROWDED, QUIET, OTHER):
+    for origin in (BUSY, QUIET, OTHER):
         make_due(origin)
 
     first = queue.waiting_origins(limit=2)
     rest = queue.waiting_origins(after=first[-1], limit=2)
 
-    assert (first, rest) == ([CROWDED, OTHER], [QUIET])
+    assert (first, rest) == ([BUSY, OTHER], [QUIET])
     assert queue.waiting_origins(after=rest[-1], limit=2) == []
 
 
 def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> None:
-    make_due(CROWDED, 5)
+    make_due(BUSY, 5)
     quiet = make_due(QUIET, 2)
     make_due(OTHER)
 
-    claims = queue.claim(limit=10, lease=LEASE, of={CROWDED: 2, QUIET: 3})
+    claims = queue.claim(limit=10, lease=LEASE, of={BUSY: 2, QUIET: 3})
 
-    assert sorted(claim.origin for claim in claims) == [CROWDED, CROWDED, QUIET, QUIET]
+    assert sorted(claim.origin for claim in claims) == [BUSY, BUSY, QUIET, QUIET]
     assert {claim.id for claim in claims if claim.origin == QUIET} == {row.pk for row in quiet}
     assert Delivery.objects.due(clock.now()).count() == 4
 
 
 def test_a_claim_for_some_origins_has_a_limit_in_all() -> None:
-    make_due(CROWDED, 5)
+    make_due(BUSY, 5)
     make_due(QUIET, 5)
 
-    assert len(queue.claim(limit=3, lease=LEASE, of={CROWDED: 5, QUIET: 5})) == 3
+    assert len(queue.claim(limit=3, lease=LEASE, of={BUSY: 5, QUIET: 5})) == 3
     assert Delivery.objects.exclude(lease=None).count() == 3
 
 
@@ -123,18 +124,18 @@ def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
             origins=settings,
         )
     )
-    run = _Run()
+    run = sender._begin_run()
     for _ in range(5):
-        sender._origins.begin(CROWDED)
-    sender._origins.end(CROWDED, is_answered=False)
-    make_due(CROWDED)
+        sender._origins.begin(BUSY)
+    sender._origins.end(BUSY, is_answered=False)
+    make_due(BUSY)
 
-    sender._take(run, queue.claim(limit=5, lease=LEASE))
+    run.intake.take(queue.claim(limit=5, lease=LEASE))
     for _ in range(4):
-        sender._origins.end(CROWDED, is_answered=True)
+        sender._origins.end(BUSY, is_answered=True)
     sender._start(run)
 
-    assert (run.in_flight, run.waiting_count) == (0, 0)
+    assert (run.in_flight, run.intake.waiting_count) == (0, 0)
     assert Delivery.objects.due(clock.now()).count() == 1
 
 

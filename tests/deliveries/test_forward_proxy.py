@@ -19,7 +19,8 @@ from deliveries.models import Delivery, Reason, State
 from deliveries.origins import OriginSettings
 from deliveries.sender import Sender, SenderSettings
 from deliveries.transfer import certificate_bundle
-from outbound.address_guard import AddressGuard, origin_of, parse_networks
+from outbound.address_guard import AddressGuard, origin_of
+from outbound.addresses import parse_networks
 from outbound.forward_proxy import ForwardProxy, parse_proxy
 from tests.factories import make_command, make_delivery
 from tests.production_files import ROOT

@@ -40,7 +40,7 @@ def test_a_new_origin_begins_with_a_small_share(origins: Origins) -> None:
     assert origins.room(HEALTHY) == 8
 
 
-def test_what_is_in_flight_takes_room(origins: Origins) -> None:
+def test_requests_in_flight_take_room(origins: Origins) -> None:
     for _ in range(8):
         origins.begin(HEALTHY)
 
@@ -55,7 +55,7 @@ def test_answers_make_the_share_grow_to_its_bound(origins: Origins) -> None:
     assert origins.room(HEALTHY) == 20
 
 
-def test_a_missing_answer_halves_it(origins: Origins) -> None:
+def test_a_missing_answer_halves_the_share(origins: Origins) -> None:
     send(origins, HANGING, False)
 
     assert origins.room(HANGING) == 4
@@ -68,12 +68,12 @@ def test_the_breaker_opens_on_failures_in_a_row_only(origins: Origins) -> None:
     assert origins.room(HANGING) == 0
 
 
-def test_an_open_breaker_is_one_origins_alone(origins: Origins) -> None:
+def test_an_open_breaker_concerns_one_origin_only(origins: Origins) -> None:
     send(origins, HANGING, False, False, False)
 
     assert origins.room(HEALTHY) == 8
-    assert origins.crowded() == [HANGING]
-    assert dict(origins.paused()) == {HANGING: 5.0}
+    assert origins.busy() == [HANGING]
+    assert origins.paused() == {HANGING: 5.0}
 
 
 def test_after_the_pause_one_request_at_a_time_is_let_through(origins: Origins, clock: Clock) -> None:
@@ -81,7 +81,7 @@ def test_after_the_pause_one_request_at_a_time_is_let_through(origins: Origins, 
 
     clock.now += 5
     assert origins.room(HANGING) == 1
-    assert not dict(origins.paused())
+    assert not origins.paused()
     origins.begin(HANGING)
     assert origins.room(HANGING) == 0
 
@@ -91,9 +91,9 @@ def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_bound(origins:
     pauses = []
 
     for _ in range(3):
-        clock.now += dict(origins.paused())[HANGING]
+        clock.now += origins.paused()[HANGING]
         assert send(origins, HANGING, False) == [False]
-        pauses.append(dict(origins.paused())[HANGING])
+        pauses.append(origins.paused()[HANGING])
 
     assert pauses == [10, 12, 12]
 
@@ -105,12 +105,12 @@ def test_an_answer_closes_it(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, True)
 
     assert origins.room(HANGING) >= 1
-    assert not dict(origins.paused())
+    assert not origins.paused()
     send(origins, HANGING, False, False)
-    assert not dict(origins.paused())
+    assert not origins.paused()
 
 
-def test_what_is_known_of_an_origin_is_forgotten_some_time_after_its_last_use(origins: Origins, clock: Clock) -> None:
+def test_an_origin_is_forgotten_some_time_after_its_last_use(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, False)
 
     clock.now += SETTINGS.remembered - 1
@@ -122,11 +122,11 @@ def test_what_is_known_of_an_origin_is_forgotten_some_time_after_its_last_use(or
     assert origins.room(HANGING) == 8
 
 
-def test_a_request_that_was_under_way_when_the_breaker_opened_is_no_probe(origins: Origins) -> None:
+def test_a_request_in_flight_when_the_breaker_opened_is_no_probe(origins: Origins) -> None:
     for _ in range(5):
         origins.begin(HANGING)
 
     opened = [origins.end(HANGING, is_answered=False) for _ in range(5)]
 
     assert opened == [False, False, True, False, False]
-    assert dict(origins.paused()) == {HANGING: 5.0}
+    assert origins.paused() == {HANGING: 5.0}

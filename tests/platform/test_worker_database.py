@@ -9,8 +9,8 @@ import pytest
 from django.db import ProgrammingError, connection, connections
 
 from commands_platform import settings
+from commands_platform.lib.database.availability import retry_while_away
 from commands_platform.local import servers as embedded
-from deliveries import sender
 from scheduling import tasks
 from tests.locks import pause_for_too_long
 
@@ -86,4 +86,4 @@ def test_a_sender_that_was_frozen_in_mid_transaction_writes_its_outcomes_over_a_
             cursor.execute("SELECT 7")
             return int(cursor.fetchone()[0])
 
-    assert sender._with_database(record, patience=0) == 7
+    assert retry_while_away(record, patience=0) == 7

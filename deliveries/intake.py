@@ -1,0 +1,215 @@
+"""Which delivery is sent next: claims what is due, keeps it by origin, and hands it out one origin after the other."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+
+from commands_platform.lib.database.availability import unless_away
+from deliveries import queue
+from deliveries.origins import Origins
+from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left
+from deliveries.queue import Claim
+
+# A run begins with a small claim: its first requests leave at once, and it shows whether one receiver has the most.
+_FIRST_CLAIM = 40
+_ORIGINS_AT_ONCE = 500
+# A sender that is further behind than this keeps a part of each claim for what is due now.
+_BEHIND = timedelta(seconds=2)
+_SHARE_DUE_NOW = 0.25
+_EXPIRE_AT_ONCE = 500
+_EXPIRE_SECONDS = 5.0
+
+
+class Intake:
+    """What one run of the sender has claimed and not begun yet."""
+
+    def __init__(self, origins: Origins, *, window: int, lease: timedelta) -> None:
+        self._origins = origins
+        self._window = window
+        self._lease = lease
+        self._waiting: dict[str, deque[Claim]] = {}
+        self.waiting_count = 0
+        self._next_poll_at = self._next_busy_poll_at = 0.0
+        # A walk past the origins that are not busy: where it has come to, and how long it has taken.
+        self._last_origin = ""
+        self._walked_for = 0.0
+        self._more_may_be_due = True
+        self._has_begun = False
+        self._is_expiring = False
+        # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
+        self._behind: set[str | None] = set()
+
+    def has_more(self) -> bool:
+        """Returns whether there may be something to send or to end right now."""
+        if self.waiting_count or self._more_may_be_due or self._is_expiring:
+            return True
+        return any(self._origins.room(origin) for origin in self._origins.busy())
+
+    def look_at_once(self) -> None:
+        """Makes the next `claim` look, however short ago the last look was."""
+        self._next_poll_at = 0.0
+
+    def claim(self, *, idle: int, in_flight: int) -> None:
+        """Claims what is due, at most a window ahead, so that no claim waits for long while its lease runs.
+
+        `idle` and `in_flight` count the sender's handles.
+        """
+        now = time.monotonic()
+        busy = self._origins.busy()
+        # Claims waiting for a busy origin must not stop us from looking for other work.
+        waiting = self.waiting_count - sum(len(self._waiting.get(origin, ())) for origin in busy)
+        if waiting * 2 < self._window and (self._more_may_be_due or now >= self._next_poll_at):
+            limit = idle + self._window - waiting
+            if not self._has_begun:
+                limit = min(limit, _FIRST_CLAIM)
+            claims = self._claim_beside(busy, limit) if busy else self._claim_due(limit)
+            self._has_begun = self._has_begun or bool(claims)
+            is_on_a_walk = bool(self._last_origin)
+            self._more_may_be_due = len(claims) == limit or is_on_a_walk
+            ended = time.monotonic()
+            self._walked_for += ended - now
+            if not is_on_a_walk:
+                # A walk past many origins goes on to its end, and then pauses.
+                pause = self._walked_for if rush_left() else 5 * self._walked_for
+                self._next_poll_at = ended + min(max(poll_seconds(), pause), MAX_POLL_SECONDS)
+                self._walked_for = 0.0
+            self.take(claims)
+        if now >= self._next_busy_poll_at or not in_flight:
+            self._next_busy_poll_at = now + POLL_SECONDS / 5
+            for origin in self._origins.busy():
+                self._claim_of(origin)
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Queues claims by origin, and gives back at once those beyond an origin's share."""
+        surplus = []
+        # For each origin: its claims, how many may begin, and how many may wait for that.
+        shares: dict[str, tuple[deque[Claim], int, int]] = {}
+        for claim in claims:
+            share = shares.get(claim.origin)
+            if share is None:
+                room = self._origins.room(claim.origin)
+                line = self._waiting.get(claim.origin) or deque()
+                share = shares[claim.origin] = (line, room, max(room, self._max_ahead(claim.origin)))
+            line, room, max_waiting = share
+            has_place = len(line) < max_waiting
+            if has_place:
+                line.append(claim)
+                self._waiting[claim.origin] = line
+                self.waiting_count += 1
+            else:
+                surplus.append(claim)
+            if not has_place or len(line) > room:
+                self._origins.mark_busy(claim.origin)
+        release(surplus)
+
+    def next_claims(self) -> Iterator[Claim]:
+        """Yields the claims that may begin now, one of each origin in turn.
+
+        The caller begins or ends each before it asks for the next.
+        """
+        while self._waiting:
+            has_begun = False
+            for origin in list(self._waiting):
+                if not self._origins.room(origin):
+                    continue
+                # An origin that had its turn goes to the end, so that each comes first once.
+                line = self._waiting.pop(origin)
+                claim = line.popleft()
+                self.waiting_count -= 1
+                if line:
+                    self._waiting[origin] = line
+                has_begun = True
+                yield claim
+            if not has_begun:
+                return
+
+    def leave_paused(self) -> None:
+        """Gives back the claims of origins whose breaker is open, and ends what has waited for those for too long."""
+        self._is_expiring = False
+        for origin in self._origins.paused():
+            held = self._waiting.pop(origin, None)
+            if held:
+                self.waiting_count -= len(held)
+                release(list(held))
+            began = time.monotonic()
+            if not self._origins.may_expire(origin, now=began):
+                continue
+            expire = partial(queue.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
+            has_more = unless_away(expire, otherwise=0) == _EXPIRE_AT_ONCE
+            self._is_expiring = self._is_expiring or has_more
+            # A look reads all that is due for the origin, so the time it took decides on the pause.
+            ended = time.monotonic()
+            pause = 0.0 if has_more else max(_EXPIRE_SECONDS, 50 * (ended - began))
+            self._origins.expire_not_before(origin, ended + pause)
+
+    def give_up(self) -> list[Claim]:
+        """Returns all claims that have not begun, and forgets them."""
+        claims = [claim for line in self._waiting.values() for claim in line]
+        self._waiting.clear()
+        self.waiting_count = 0
+        return claims
+
+    def _claim_beside(self, busy: Sequence[str], limit: int) -> list[Claim]:
+        """Claims some for each origin that is not busy, however much is due for those that are."""
+        look = partial(queue.waiting_origins, after=self._last_origin, limit=_ORIGINS_AT_ONCE)
+        self._last_origin = ""
+        found: list[str] = unless_away(look, otherwise=[])
+        # One more than there is room for tells that there is more.
+        of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in busy}
+        claims = self._claim_due(limit, of=of) if of else []
+        if len(claims) == limit:
+            self._last_origin = max(claim.origin for claim in claims)
+        elif len(found) == _ORIGINS_AT_ONCE:
+            self._last_origin = found[-1]
+        return claims
+
+    def _claim_of(self, origin: str) -> None:
+        """Claims for one busy origin: it has more due than it may have in flight."""
+        held = len(self._waiting.get(origin, ()))
+        room, ahead = self._origins.room(origin), self._max_ahead(origin)
+        if held * 4 > ahead or not (ahead or room):
+            return
+        limit = max(ahead, room) - held
+        claims = self._claim_due(limit, of={origin: limit})
+        if len(claims) < limit:
+            self._origins.unmark_busy(origin)
+        self.take(claims)
+
+    def _max_ahead(self, origin: str) -> int:
+        """Returns how many claims may wait for an origin: many where it answers, none where it is only being probed."""
+        if self._origins.is_in_doubt(origin):
+            return 0
+        # Two windows in all, so that claims wait here for a short time only.
+        return max(self._origins.room(origin), self._window * 2 // max(1, len(self._origins.busy())))
+
+    def _claim_due(self, limit: int, *, of: Mapping[str, int] | None = None) -> list[Claim]:
+        """Claims the oldest. Behind a backlog from an outage, a part of the places goes to what is due now.
+
+        Without the database there is nothing to claim, and what is in flight goes on.
+        """
+        claim = partial(queue.claim, lease=self._lease)
+        # Each busy origin has a backlog of its own; all others share one.
+        backlog = next(iter(of)) if of and len(of) == 1 else None
+        due_now: list[Claim] = []
+        if backlog in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
+            due_now = unless_away(partial(claim, limit=share, of=of, no_later_than=_BEHIND), otherwise=due_now)
+            if of is not None:
+                taken = Counter(claim.origin for claim in due_now)
+                of = {origin: count - taken[origin] for origin, count in of.items()}
+        left = limit - len(due_now)
+        oldest = unless_away(partial(claim, limit=left, of=of), otherwise=due_now[:0])
+        if len(oldest) == left and oldest[-1].lateness > _BEHIND:
+            self._behind.add(backlog)
+        else:
+            self._behind.discard(backlog)
+        return due_now + oldest
+
+
+def release(claims: Sequence[Claim]) -> None:
+    """Gives claims back. Those that cannot be given back now are free when their lease ends."""
+    if claims:
+        unless_away(partial(queue.release, claims), otherwise=None)

@@ -1,0 +1,49 @@
+"""What the answer to an attempt means: the delivery is done, is tried again later, or has failed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from deliveries.models import Reason, State
+from deliveries.retry_policy import is_retryable, retry_delay
+
+
+class Verdict(NamedTuple):
+    """The delivery's next state, why, and the wait before its next attempt where there is one."""
+
+    state: State
+    reason: str = ""
+    retry_in: timedelta | None = None
+
+
+def judge(
+    *,
+    status: int | None,
+    error: str | None,
+    retry_after: int,
+    attempt: int,
+    attempts_before: int,
+    max_attempts: int,
+    delays: Sequence[timedelta],
+) -> Verdict:
+    """Returns what becomes of a delivery whose attempt was answered with `status`, or ended with `error`.
+
+    Only 2xx is a success. `retry_after` is what the receiver asked for, in seconds, or 0.
+    """
+    if status is not None and 200 <= status < 300:
+        return Verdict(State.DELIVERED)
+    if error == "blocked_address":
+        return Verdict(State.FAILED, Reason.BLOCKED_ADDRESS)
+    if not is_retryable(status):
+        return Verdict(State.FAILED, Reason.REJECTED)
+    delay = retry_delay(
+        attempt - attempts_before,
+        status=status,
+        retry_after=timedelta(seconds=retry_after) if retry_after > 0 else None,
+        delays=delays,
+    )
+    if attempt >= max_attempts or delay is None:
+        return Verdict(State.FAILED, Reason.RETRIES_EXHAUSTED)
+    return Verdict(State.PENDING, retry_in=delay)
