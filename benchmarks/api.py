@@ -15,7 +15,7 @@ from benchmarks.support.loader import Load, Request, put_load
 from benchmarks.support.platform import BenchmarkError, Platform, Team, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, progress, table
-from commands_platform.local import servers as embedded
+from commands_platform.local.ports import free_port
 
 _KEYS = 1000
 
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _start_bare(running: Platform) -> int:
-    port = embedded.free_port()
+    port = free_port()
     command = running.web_command.replace(
         "commands_platform.wsgi:application", "benchmarks.support.bare_wsgi:application"
     )

@@ -17,7 +17,7 @@ import environ
 from commands_platform import __version__, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
-from commands_platform.local import servers as embedded
+from commands_platform.local.directory import ServerUrls, read_server_urls, secret_key
 from commands_platform.operators import site as admin_site
 from outbound.addresses import parse_networks
 from outbound.forward_proxy import parse_proxy
@@ -33,17 +33,17 @@ TZDATA_VERSION = zones.use_packaged_zones()
 _NEEDS_NO_SERVER = {"up", "receiver", "next_slots", "help", "version", "--help", "--version"}
 
 EMBEDDED = not os.environ.get("DATABASE_URL") or env.flag("COMMANDS_EMBEDDED", default=False)
-_running = embedded.read_connection(LOCAL_DIR) if EMBEDDED else None
-if EMBEDDED and _running is None and not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+_server_urls = read_server_urls(LOCAL_DIR) if EMBEDDED else None
+if EMBEDDED and _server_urls is None and not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     if len(sys.argv) > 1 and sys.argv[1] in _NEEDS_NO_SERVER:
-        _running = embedded.Connection(database_url="postgresql:///nowhere", redis_url="redis://127.0.0.1:1/0")
+        _server_urls = ServerUrls(database_url="postgresql:///nowhere", redis_url="redis://127.0.0.1:1/0")
     else:
         raise env.BadEnvironmentError("DATABASE_URL", "is not set, and nothing runs here: start `make run` first")
 
-DATABASE_URL = env.text("DATABASE_URL", _running.database_url if _running else None)
-REDIS_URL = env.text("REDIS_URL", _running.redis_url if _running else None)
+DATABASE_URL = env.text("DATABASE_URL", _server_urls.database_url if _server_urls else None)
+REDIS_URL = env.text("REDIS_URL", _server_urls.redis_url if _server_urls else None)
 if EMBEDDED and not os.environ.get("SECRET_KEY"):
-    os.environ["SECRET_KEY"] = embedded.secret_key(LOCAL_DIR)
+    os.environ["SECRET_KEY"] = secret_key(LOCAL_DIR)
 SECRET_KEY = env.text("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 

@@ -26,15 +26,8 @@ Check: TypeAlias = Callable[[Path], Iterator[str]]
 SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD")
 # What docker-compose.yml sets itself, and what only development needs.
 NOT_FOR_COMPOSE = frozenset({"COMMANDS_EMBEDDED", "COMMANDS_LOCAL_DIR", "COMMANDS_PROCESS_NAME", "TEST_DATABASE_NAME"})
-# Production never runs these; what they import may come from the embedded extra.
-EMBEDDED_ONLY = frozenset(
-    {
-        "commands_platform/local/leftovers.py",
-        "commands_platform/local/processes.py",
-        "commands_platform/local/servers.py",
-        "commands_platform/management/commands/up.py",
-    }
-)
+# Production never runs these. They may import what only the embedded extra brings.
+EMBEDDED_ONLY = ("commands_platform/local/", "commands_platform/management/commands/up.py")
 
 _INTERPOLATION = re.compile(r"\$\{(?P<name>\w+)(?:(?P<operator>:?[-?])(?P<rest>[^}]*))?\}")
 _VARIABLE_LINE = re.compile(r"(?P<comment>#?)(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)")
@@ -234,7 +227,7 @@ def requirements_cover_the_imports(root: Path) -> Iterator[str]:
     production, embedded = _pinned(root, "production"), _pinned(root, "embedded")
     own = set(first_party_packages(root))
     for path, tree in production_modules(root):
-        allowed = production | embedded if path in EMBEDDED_ONLY else production
+        allowed = production | embedded if path.startswith(EMBEDDED_ONLY) else production
         names = set(_imports(tree)) | (_dotted_names(tree) if path == "commands_platform/settings.py" else set())
         for name in sorted(names - own - sys.stdlib_module_names):
             if not allowed & _distributions_of(name):

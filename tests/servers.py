@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from commands_platform.local import servers as embedded
+from commands_platform.local.servers import temporary_servers
 
 _resources = ExitStack()
 
 
 def _start() -> None:
     directory = Path(tempfile.mkdtemp(prefix="commands-tests-"))
-    servers = _resources.enter_context(embedded.temporary_servers(directory))
+    servers = _resources.enter_context(temporary_servers(directory))
     os.environ.update(
         {
-            "DATABASE_URL": servers.connection.database_url,
-            "REDIS_URL": servers.connection.redis_url,
+            "DATABASE_URL": servers.urls.database_url,
+            "REDIS_URL": servers.urls.redis_url,
             "SECRET_KEY": "only-for-the-tests-" + "x" * 50,
             "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
             # Loopback may be called, and plain HTTP is served, as under `make run`.

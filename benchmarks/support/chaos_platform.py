@@ -22,7 +22,7 @@ import psycopg
 from redis import Redis
 
 from commands_platform.local import launch
-from commands_platform.local import servers as embedded
+from commands_platform.local.servers import EmbeddedServers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ ALTER DATABASE commands_platform SET search_path = chaos, pg_catalog, public;
 class ChaosPlatform:
     """Workers by the Procfile, told apart by kind and number: `deliverer.2`."""
 
-    def __init__(self, directory: Path, servers: embedded.EmbeddedServers, environment: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, servers: EmbeddedServers, environment: Mapping[str, str]) -> None:
         self.servers = servers
         self._directory = directory
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,8 +50,8 @@ class ChaosPlatform:
         self._environment = os.environ | {
             "COMMANDS_EMBEDDED": "true",
             "COMMANDS_LOCAL_DIR": str(directory),
-            "DATABASE_URL": servers.connection.database_url,
-            "REDIS_URL": servers.connection.redis_url,
+            "DATABASE_URL": servers.urls.database_url,
+            "REDIS_URL": servers.urls.redis_url,
             "REDIS_KEY_PREFIX": "chaos:",
             "DATABASE_POOL_SIZE": "4",
             "LOG_LEVEL": "WARNING",
@@ -119,7 +119,7 @@ class ChaosPlatform:
         self.query(_CLOCK)
 
     def query(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.servers.connection.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.servers.urls.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -134,7 +134,7 @@ class ChaosPlatform:
         self.query("UPDATE chaos.clock SET step = step + %s", [by])
 
     def flush_broker(self) -> None:
-        with Redis.from_url(self.servers.connection.redis_url) as client:
+        with Redis.from_url(self.servers.urls.redis_url) as client:
             client.flushall()
 
 
@@ -143,7 +143,7 @@ def chaos_platform(**environment: str) -> Iterator[ChaosPlatform]:
     """Durable servers, with nothing on them yet. All is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="commands-chaos-"))
     # Durable: a commit that a crash forgets would be a slot that is written twice.
-    servers = embedded.EmbeddedServers(directory, durable=True, shared_buffers="64MB")
+    servers = EmbeddedServers(directory, durable=True, shared_buffers="64MB")
     try:
         with servers:
             platform = ChaosPlatform(directory, servers, environment)

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from commands_platform.local import servers as embedded
+from commands_platform.local.servers import EmbeddedServers
 from tests.stories.running import ROOT, RunningPlatform
 
 # The stories shorten these waits; what is measured runs with the defaults.
@@ -49,9 +49,7 @@ class Team:
 class Platform(RunningPlatform):
     """Each process can be started, killed, started again and measured; `query` asks its database."""
 
-    def __init__(
-        self, directory: Path, servers: embedded.EmbeddedServers, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, servers: EmbeddedServers, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(directory, servers)
         for name in _SHORTENED:
             self.environment.pop(name, None)
@@ -119,7 +117,7 @@ class Platform(RunningPlatform):
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection of one's own to the database, in autocommit."""
-        return psycopg.connect(self.servers.connection.database_url, autocommit=True)
+        return psycopg.connect(self.servers.urls.database_url, autocommit=True)
 
     def execute(self, statement: Any, parameters: Any = None) -> int:
         """Runs one statement; how many rows it touched."""
@@ -183,7 +181,7 @@ def platform(
     """
     directory = Path(tempfile.mkdtemp(prefix="commands-benchmark-"))
     # The directory's own servers, as `make run` starts them: fsync and synchronous_commit on.
-    servers = embedded.EmbeddedServers(directory, durable=True)
+    servers = EmbeddedServers(directory, durable=True)
     numbers = {"deliverer": deliverers, "dispatcher": dispatchers}
     try:
         with servers:

@@ -1,4 +1,4 @@
-"""Finds and ends processes that a run left behind when it was killed. Recorded pids prove nothing: they are reused."""
+"""Finds and ends processes that a killed run left behind. It never trusts recorded pids, because pids are reused."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 import psutil
 
-# Every process that `manage.py up` starts carries it, with the local directory as the value.
+# Every process that `manage.py up` starts has this environment variable. Its value is the local directory.
 MARKER = "COMMANDS_STARTED_BY_UP"
 
 
 def servers_in(directory: Path, program: str) -> list[psutil.Process]:
-    """Processes called `program` that work in `directory`: both embedded servers change to their data directory."""
+    """Returns processes called `program` that work in `directory`: both servers change to their data directory."""
     wanted = os.path.realpath(directory)
     return [process for process in _others() if _is_called(process, program) and _works_in(process, wanted)]
 
 
 def children_of_up(local_directory: Path) -> list[psutil.Process]:
-    """Processes of any earlier run of `manage.py up` on this local directory, grandchildren included."""
+    """Returns processes of earlier runs of `manage.py up` on this local directory, grandchildren included."""
     wanted = os.path.realpath(local_directory)
     return [process for process in _others() if _environment_of(process).get(MARKER) == wanted]
 
 
 def end(processes: Sequence[psutil.Process], *, first: signal.Signals, patience: float) -> None:
-    """Sends `first` to those that no other of them started; after `patience` seconds, SIGKILL to all that are left."""
+    """Sends `first` to the topmost processes, and after `patience` seconds SIGKILL to those that still run."""
     pids = {process.pid for process in processes}
     for process in processes:
         if _parent_pid(process) not in pids:
@@ -37,23 +37,8 @@ def end(processes: Sequence[psutil.Process], *, first: signal.Signals, patience:
     _await_end(processes, 2.0)
 
 
-def listener(port: int) -> str | None:
-    """Who listens on a TCP port, in words, as far as this account may know."""
-    try:
-        for connection in psutil.net_connections(kind="tcp"):
-            if (
-                connection.status == psutil.CONN_LISTEN
-                and getattr(connection.laddr, "port", None) == port
-                and connection.pid
-            ):
-                return f"process {connection.pid}, {psutil.Process(connection.pid).name()}"
-    except psutil.Error:
-        return None
-    return None
-
-
 def _await_end(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that still run after so long. psutil's own waiting takes a zombie for alive."""
+    """Waits for the processes to end. Returns those that still run; psutil's own wait counts zombies among them."""
     deadline = time.monotonic() + seconds
     while (alive := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)

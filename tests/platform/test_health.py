@@ -9,7 +9,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from commands_platform.lib import broker
-from commands_platform.local import servers as embedded
+from commands_platform.local.ports import free_port
 from tests.api import ApiResponse
 
 READY = {"status": "ready", "database": True, "broker": True, "beat": True}
@@ -26,7 +26,7 @@ def beat() -> Iterator[None]:
 
 @pytest.fixture
 def broker_is_away(settings: Any) -> Iterator[None]:
-    settings.REDIS_URL = f"redis://:{SECRET}@127.0.0.1:{embedded.free_port()}/0"
+    settings.REDIS_URL = f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
     broker.client.cache_clear()
     yield
     broker.client.cache_clear()
@@ -37,7 +37,7 @@ def database_is_away(db: None) -> Iterator[None]:
     """What the default connection is until the end of the test leads to a port where nobody listens."""
     present = connections["default"]
     away = connection.copy()
-    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": embedded.free_port(), "PASSWORD": SECRET}
+    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port(), "PASSWORD": SECRET}
     connections["default"] = away
     yield
     connections["default"] = present

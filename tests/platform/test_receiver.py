@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from commands_platform.local import servers as embedded
+from commands_platform.local.directory import write_private
+from commands_platform.local.ports import free_port
 from commands_platform.management.commands.receiver import describe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -104,8 +105,8 @@ def test_a_long_payload_is_cut() -> None:
 
 
 def test_the_command_answers_204_and_knows_the_first_commands_secret(tmp_path: Path) -> None:
-    embedded.write_private(tmp_path / "bootstrap.json", json.dumps({"command": {"signing_secret": SECRET}}))
-    port = embedded.free_port()
+    write_private(tmp_path / "bootstrap.json", json.dumps({"command": {"signing_secret": SECRET}}))
+    port = free_port()
     body = make_callback()
     with subprocess.Popen(
         [sys.executable, "manage.py", "receiver", "--port", str(port)],

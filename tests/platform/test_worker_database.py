@@ -10,7 +10,7 @@ from django.db import ProgrammingError, connection, connections
 
 from commands_platform import settings
 from commands_platform.lib.database.availability import retry_while_away
-from commands_platform.local import servers as embedded
+from commands_platform.local.ports import free_port
 from scheduling import tasks
 from tests.locks import pause_for_too_long
 
@@ -50,7 +50,7 @@ def database_is_away(db: None) -> Iterator[None]:
     """What the default connection is until the end of the test leads to a port where nobody listens."""
     present = connections["default"]
     away = connection.copy()
-    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": embedded.free_port()}
+    away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port()}
     connections["default"] = away
     yield
     connections["default"] = present

@@ -20,7 +20,8 @@ from typing import Any
 import psycopg
 from redis import Redis
 
-from commands_platform.local import servers as embedded
+from commands_platform.local.ports import free_port
+from commands_platform.local.servers import EmbeddedServers, temporary_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,16 +39,16 @@ class Reply:
 class RunningPlatform:
     """Web, beat, dispatcher and deliverer, each of which can be started, killed and started again."""
 
-    def __init__(self, directory: Path, servers: embedded.EmbeddedServers) -> None:
+    def __init__(self, directory: Path, servers: EmbeddedServers) -> None:
         self.servers = servers
         self._log = directory / "platform.log"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.port = embedded.free_port()
+        self.port = free_port()
         self.environment = os.environ | {
             "COMMANDS_EMBEDDED": "true",
             "COMMANDS_LOCAL_DIR": str(directory),
-            "DATABASE_URL": servers.connection.database_url,
-            "REDIS_URL": servers.connection.redis_url,
+            "DATABASE_URL": servers.urls.database_url,
+            "REDIS_URL": servers.urls.redis_url,
             "REDIS_KEY_PREFIX": "story:",
             "PORT": str(self.port),
             "WEB_WORKERS": "1",
@@ -136,11 +137,11 @@ class RunningPlatform:
         return self._log.read_text(errors="replace")[-5000:]
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.servers.connection.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.servers.urls.database_url, autocommit=True) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def redis(self) -> Redis:
-        return Redis.from_url(self.servers.connection.redis_url)
+        return Redis.from_url(self.servers.urls.redis_url)
 
     def _is_ready(self) -> bool:
         try:
@@ -163,7 +164,7 @@ def running_platform() -> Iterator[RunningPlatform]:
     """A platform that is ready, and gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="commands-story-"))
     # Durable: with commits that a crash may forget, a slot could be written twice.
-    with embedded.temporary_servers(directory, durable=True) as servers:
+    with temporary_servers(directory, durable=True) as servers:
         platform = RunningPlatform(directory, servers)
         platform.manage("migrate", "--noinput", "--verbosity", "0")
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from commands_platform.local.processes import ProcessGroup, StopRequests
+from commands_platform.local.processes import ProcessGroup, StopRequestedError, StopRequests
 
 
 class Scene:
@@ -145,3 +146,21 @@ def test_a_reader_that_goes_away_is_a_request_to_stop() -> None:
 
     assert status == 0
     assert stop.are_there
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_that_asks_for_a_stop_is_one_request(signal_number: signal.Signals) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with StopRequests() as starting, pytest.raises(StopRequestedError):
+            signal.raise_signal(signal_number)
+        with StopRequests() as serving:
+            serving.stop_interrupting()
+            signal.raise_signal(signal_number)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    assert starting.are_there
+    assert serving.are_there
+    assert not serving.is_urgent

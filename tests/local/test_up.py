@@ -17,9 +17,9 @@ from typing import IO
 import psutil
 import pytest
 
-from commands_platform.local import launch, leftovers
-from commands_platform.local import servers as embedded
-from commands_platform.local.processes import StopRequestedError, StopRequests
+from commands_platform.local import leftovers
+from commands_platform.local.directory import read_server_urls
+from commands_platform.local.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -107,12 +107,12 @@ def schedule_three_callbacks(run: Run) -> None:
 
 
 def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: Callable[[int], Run]) -> None:
-    run = run_up(embedded.free_port())
+    run = run_up(free_port())
     run.read_until("Ctrl-C stops everything")
 
     schedule_three_callbacks(run)
     run.read_until("Schedule hello, due at")
-    second = run_up(embedded.free_port())
+    second = run_up(free_port())
     second_status = second.wait()
     began = time.monotonic()
     run.process.send_signal(signal.SIGTERM)
@@ -124,12 +124,12 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     assert status == 0
     assert time.monotonic() - began < 10
     assert remaining_processes(run.local) == []
-    assert embedded.read_connection(run.local) is None
+    assert read_server_urls(run.local) is None
     assert stat.S_IMODE((run.local / "bootstrap.json").stat().st_mode) == 0o600
 
 
 def test_a_stop_during_the_start_leaves_nothing_running(run_up: Callable[[int], Run]) -> None:
-    run = run_up(embedded.free_port())
+    run = run_up(free_port())
     run.read_until("Bringing the database up to date")
 
     began = time.monotonic()
@@ -140,29 +140,11 @@ def test_a_stop_during_the_start_leaves_nothing_running(run_up: Callable[[int], 
     assert time.monotonic() - began < 10
     assert "Traceback" not in run.output
     assert remaining_processes(run.local) == []
-    assert embedded.read_connection(run.local) is None
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_signal_that_asks_for_a_stop_is_one_request(signal_number: signal.Signals) -> None:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        with StopRequests() as starting, pytest.raises(StopRequestedError):
-            signal.raise_signal(signal_number)
-        with StopRequests() as serving:
-            serving.stop_interrupting()
-            signal.raise_signal(signal_number)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    assert starting.are_there
-    assert serving.are_there
-    assert not serving.is_urgent
+    assert read_server_urls(run.local) is None
 
 
 def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(run_up: Callable[[int], Run]) -> None:
-    first = run_up(embedded.free_port())
+    first = run_up(free_port())
     first.read_until("Ctrl-C stops everything")
     first.process.kill()
 
@@ -181,7 +163,7 @@ def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_res
 
 
 def test_a_taken_port_is_told_with_a_way_out(run_up: Callable[[int], Run]) -> None:
-    port = embedded.free_port()
+    port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         run = run_up(port)
         status = run.wait()
@@ -189,23 +171,3 @@ def test_a_taken_port_is_told_with_a_way_out(run_up: Callable[[int], Run]) -> No
     assert status == 1
     assert f"Port {port} is taken by process {os.getpid()}" in run.output
     assert "make run PORT=" in run.output
-
-
-def test_the_children_of_an_earlier_run_are_known_by_their_directory(tmp_path: Path) -> None:
-    marked = dict(os.environ) | {leftovers.MARKER: str(tmp_path)}
-    with (
-        launch.start(["sleep", "60"], death_signal=signal.SIGKILL, env=marked) as ours,
-        launch.start(["sleep", "60"], death_signal=signal.SIGKILL) as another,
-    ):
-        while "sleep" not in (psutil.Process(ours.pid).name(), psutil.Process(another.pid).name()):
-            time.sleep(0.01)
-        found = leftovers.children_of_up(tmp_path)
-        leftovers.end(found, first=signal.SIGTERM, patience=5)
-
-        ended = ours.wait(5)
-        untouched = another.poll() is None
-        another.kill()
-
-    assert [process.pid for process in found] == [ours.pid]
-    assert ended == -signal.SIGTERM
-    assert untouched

@@ -1,0 +1,101 @@
+"""The local directory: what `make run` keeps between runs, and where its servers listen.
+
+The settings read it, so it imports nothing that production lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from commands_platform.local.errors import LocalDirectoryError
+
+_URLS_FILE = "embedded.json"
+
+
+@dataclass(frozen=True)
+class ServerUrls:
+    """The addresses of PostgreSQL and Valkey."""
+
+    database_url: str
+    redis_url: str
+
+
+def read_server_urls(local_dir: Path) -> ServerUrls | None:
+    """Returns where the servers of a running `manage.py up` listen.
+
+    Returns None where none runs, or where another account runs it.
+    """
+    try:
+        return ServerUrls(**json.loads((local_dir / _URLS_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_server_urls(local_dir: Path, urls: ServerUrls) -> None:
+    write_private(local_dir / _URLS_FILE, json.dumps(asdict(urls)))
+
+
+def forget_server_urls(local_dir: Path) -> None:
+    (local_dir / _URLS_FILE).unlink(missing_ok=True)
+
+
+def secret_key(local_dir: Path) -> str:
+    """Returns the key that signs this directory's tokens: 64 random characters, made on first use."""
+    path = local_dir / "secret_key"
+    try:
+        if key := path.read_text().strip():
+            return key
+        path.unlink()
+    except FileNotFoundError:
+        prepare_directory(local_dir)
+    except PermissionError as error:
+        raise LocalDirectoryError(_belongs_to_another_account(local_dir)) from error
+    fresh = _write_beside(path, secrets.token_urlsafe(48))
+    # Several processes may get here at once. The first one wins: unlike rename, link refuses to replace a file.
+    with suppress(FileExistsError):
+        os.link(fresh, path)
+    fresh.unlink()
+    return path.read_text()
+
+
+def prepare_directory(directory: Path) -> None:
+    """Makes the directory, readable by this account only. Raises LocalDirectoryError if another account owns it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalDirectoryError(
+            f"{directory} cannot be made ({error.strerror}): set COMMANDS_LOCAL_DIR to a directory of your own"
+        ) from error
+    if directory.stat().st_uid != os.geteuid():
+        raise LocalDirectoryError(_belongs_to_another_account(directory))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes the file as a whole or not at all, readable by this account only."""
+    _write_beside(path, text).replace(path)
+
+
+def _write_beside(path: Path, text: str) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)
+
+
+def _belongs_to_another_account(directory: Path) -> str:
+    owner = directory.stat().st_uid
+    with suppress(KeyError):
+        return (
+            f"{directory} belongs to {pwd.getpwuid(owner).pw_name}: run this as that account, "
+            "or set COMMANDS_LOCAL_DIR to a directory of your own"
+        )
+    return f"{directory} belongs to user id {owner}: set COMMANDS_LOCAL_DIR to a directory of your own"
