@@ -11,7 +11,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from activity.models import ActivityRecord
 from commands_platform.operators import html
-from commands_platform.operators.model_admin import LargeTableAdmin, ReadOnlyAdmin
+from commands_platform.operators.large_tables import LargeTableAdmin
+from commands_platform.operators.model_admin import ReadOnlyAdmin
 
 
 @admin.register(ActivityRecord)

@@ -19,7 +19,8 @@ from auth_tokens.models import ApiKey
 from auth_tokens.scopes import ALL_SCOPES, Scope
 from commands_platform.lib import clock
 from commands_platform.operators import html
-from commands_platform.operators.model_admin import ShowsOnceAdmin, object_action
+from commands_platform.operators.actions import operator_action
+from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ApiKeyAdmin(ShowsOnceAdmin):
     related = ("organization", "command")
     autocomplete_fields = ("organization", "command")
     labels = {"expires_at": "Expires at (UTC)"}
-    actions = ("revoke_selected",)
+    actions = ("revoke",)
     actions_detail = ("revoke",)
     add_fieldsets = ((None, {"fields": ("name", "organization", "command", "scopes", "expires_at")}),)
     fieldsets = (
@@ -179,24 +180,14 @@ class ApiKeyAdmin(ShowsOnceAdmin):
     def revoked(self, key: ApiKey) -> SafeString:
         return html.when(key.revoked_at, never="–")
 
-    @object_action(
+    @operator_action(
         label="Revoke",
-        question="The key is refused from now on, and cannot be taken back.",
-        button="Revoke it",
+        question="The key stops working at once. You cannot undo this.",
         icon="block",
+        note="Revoked.",
+        done="Keys revoked.",
+        applies_to=lambda key: key.revoked_at is None,
         is_dangerous=True,
     )
-    def revoke(self, request: HttpRequest, key: ApiKey) -> str:
+    def revoke(self, key: ApiKey) -> None:
         services.revoke_api_key(api_key=key)
-        self.note(request, key, "Revoked the key.")
-        return "The key is revoked."
-
-    @admin.action(description="Revoke", permissions=["operate"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        self.for_each(
-            request,
-            queryset.filter(revoked_at=None),
-            lambda key: services.revoke_api_key(api_key=key),
-            done="keys were revoked.",
-            note="Revoked the key.",
-        )

@@ -74,6 +74,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 PROCESS_NAME = env.text("COMMANDS_PROCESS_NAME", "commands-platform")
 
 _PAGES = [
+    # Its templates come before unfold's.
+    "commands_platform.operators",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -124,7 +126,6 @@ WSGI_APPLICATION = "commands_platform.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "commands_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

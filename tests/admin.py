@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
 from django.db.models import Model
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from activity.models import ActivityRecord
@@ -17,6 +22,7 @@ from commands_platform.lib import clock
 from events.models import Hook
 from organizations import services as organization_services
 from organizations.models import Command
+from scheduling.models import ZoneRules
 from storage.models import Item
 from tests.factories import (
     make_api_key,
@@ -29,6 +35,13 @@ from tests.factories import (
 )
 
 _numbers = count(1)
+
+OURS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage")
+# What the dispatchers keep for themselves is no page.
+MODELS: list[type[Model]] = [
+    model for app in OURS for model in apps.get_app_config(app).get_models() if model is not ZoneRules
+]
+PAGES: list[type[Model]] = [*MODELS, User, Group, LogEntry]
 
 HEADER_SECRET = "Bearer receivers-own-secret-3141592653"
 
@@ -126,3 +139,30 @@ def act(client: Client, action: str, *rows: Model) -> Any:
 def command_data(command: Command, **changes: Any) -> dict[str, Any]:
     """What the form of a command's page sends."""
     return {"name": command.name, "callback_url": command.callback_url, "is_active": "on", **changes}
+
+
+def names_of(models: list[type[Model]]) -> list[str]:
+    return [model._meta.label for model in models]
+
+
+def html_of(client: Client, path: str) -> str:
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+def number_of_queries(client: Client, path: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert client.get(path).status_code == 200
+    return len(queries)
+
+
+def every_page(estate: Estate) -> Iterator[str]:
+    yield reverse("admin:index")
+    for model in PAGES:
+        yield page(model, "changelist")
+    for row in estate.rows:
+        yield page_of(row)
+        yield page_of(row, "history")

@@ -30,11 +30,11 @@ def _item(title: str, icon: str, model: str) -> dict[str, Any]:
 
 
 def _stylesheet(_request: HttpRequest) -> str:
-    return static("commands_platform/admin.css")
+    return static("operators/admin.css")
 
 
 def _icon(_request: HttpRequest) -> str:
-    return static("commands_platform/favicon.svg")
+    return static("operators/favicon.svg")
 
 
 UNFOLD: dict[str, Any] = {

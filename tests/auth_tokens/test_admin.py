@@ -184,7 +184,7 @@ def test_a_revoked_key_opens_nothing(operator: Client) -> None:
     confirm(operator, caller.api_key, "revoke")
 
     assert ApiClient(caller).get("/v1/me/").status_code == 401
-    assert LogEntry.objects.get().get_change_message() == "Revoked the key."
+    assert LogEntry.objects.get().get_change_message() == "Revoked."
 
 
 def test_looking_at_the_question_revokes_nothing(operator: Client) -> None:
@@ -206,9 +206,9 @@ def test_an_action_of_a_page_needs_a_csrf_token(operator: Client) -> None:
 def test_several_keys_are_revoked_at_once(operator: Client) -> None:
     rows = [make_api_key(make_organization())[0] for _ in range(3)]
 
-    response = act(operator, "revoke_selected", *rows[:2])
+    response = act(operator, "revoke", *rows[:2])
 
-    assert "2 keys were revoked." in response.content.decode()
+    assert "Keys revoked: 2." in response.content.decode()
     assert ApiKey.objects.get(revoked_at=None) == rows[2]
 
 

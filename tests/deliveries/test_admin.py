@@ -36,7 +36,7 @@ def test_a_failed_delivery_is_sent_again_from_its_page(operator: Client) -> None
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.PENDING, "")
-    assert LogEntry.objects.get().get_change_message() == "Sent it again."
+    assert LogEntry.objects.get().get_change_message() == "Sent again."
 
 
 def test_what_cannot_be_sent_again_says_so(operator: Client) -> None:
@@ -52,10 +52,10 @@ def test_of_several_deliveries_those_that_can_are_sent_again(operator: Client) -
     failed = [_failed(), _failed()]
     pending = make_delivery()
 
-    html = act(operator, "redeliver_selected", *failed, pending).content.decode()
+    html = act(operator, "redeliver", *failed, pending).content.decode()
 
-    assert "2 deliveries are sent again." in html
-    assert "1 cannot be sent again" in html
+    assert "Sent again: 2." in html
+    assert "It cannot be sent again" in html
     assert Delivery.objects.pending().count() == 3
 
 

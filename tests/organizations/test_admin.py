@@ -104,7 +104,7 @@ def test_the_tokens_of_several_users_are_revoked_at_once(operator: Client) -> No
     users = [make_user(command.organization) for _ in range(3)]
     given = [make_token(command, user) for user in users]
 
-    act(operator, "revoke_tokens_of_selected", *users[:2])
+    act(operator, "revoke_tokens", *users[:2])
 
     assert [read_token(token) is not None for token in given] == [False, False, True]
 
@@ -186,7 +186,7 @@ def test_the_secrets_of_a_command_are_shown_once_and_noted(operator: Client) -> 
         assert secret not in again.content.decode()
     assert "no-store" in first["Cache-Control"]
     entry = LogEntry.objects.get()
-    assert entry.get_change_message() == "Was shown the signing secret and the static signature."
+    assert entry.get_change_message() == "Looked at the secrets. The page showed the secrets once."
 
 
 def test_the_dialog_itself_holds_no_secret(operator: Client) -> None:
@@ -216,7 +216,7 @@ def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: C
 def test_several_commands_get_new_secrets_at_once_and_none_is_shown(operator: Client) -> None:
     commands = [make_command(), make_command()]
 
-    html = act(operator, "rotate_secrets_of_selected", *commands).content.decode()
+    html = act(operator, "rotate_secret", *commands).content.decode()
 
     for before in commands:
         after = Command.objects.get(pk=before.pk)

@@ -74,10 +74,10 @@ def test_of_several_schedules_those_that_can_are_run_and_each_other_one_says_why
     good, bad = _callable_schedule(name="good"), make_schedule(name="bad")
     gone = make_schedule(make_command(callback_url=URL, is_active=False), name="gone")
 
-    html = act(operator, "run_selected", good, bad, gone).content.decode()
+    html = act(operator, "run_now", good, bad, gone).content.decode()
 
     assert Delivery.objects.get().source_uuid == good.uuid
-    assert "1 schedules run now." in html
+    assert "Run started: 1." in html
     assert "bad: It cannot run: neither the schedule nor its command has a callback URL." in html
     assert "gone: It cannot run: the command is inactive." in html
 
@@ -87,7 +87,7 @@ def test_a_completed_schedule_cannot_be_resumed_and_says_why(operator: Client) -
         repeats=0, is_active=False, next_run_at=None, deactivation_reason=DeactivationReason.COMPLETED
     )
 
-    html = act(operator, "resume_selected", completed).content.decode()
+    html = act(operator, "resume", completed).content.decode()
 
     assert "No repeats are left" in html
 
@@ -95,7 +95,7 @@ def test_a_completed_schedule_cannot_be_resumed_and_says_why(operator: Client) -
 def test_several_schedules_are_paused_at_once(operator: Client) -> None:
     schedules = [_callable_schedule() for _ in range(3)]
 
-    act(operator, "pause_selected", *schedules[:2])
+    act(operator, "pause", *schedules[:2])
 
     assert ScheduledExecution.objects.active().get() == schedules[2]
 

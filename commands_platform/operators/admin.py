@@ -18,7 +18,8 @@ from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from commands_platform.operators import html
-from commands_platform.operators.model_admin import LargeTableAdmin, PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
+from commands_platform.operators.large_tables import LargeTableAdmin
+from commands_platform.operators.model_admin import PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]

@@ -1,0 +1,42 @@
+"""What the forms of the admin share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import ValidationError
+from django.db import models
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Any]
+else:
+    _ModelForm = forms.ModelForm
+
+
+class WholeConstraintsForm(_ModelForm):
+    """Also checks the constraints that involve a field which the page shows but does not let anyone change."""
+
+    shown_fields: ClassVar[frozenset[str]] = frozenset()
+
+    def _get_validation_exclusions(self) -> set[str]:
+        return set(super()._get_validation_exclusions()) - self.shown_fields  # type: ignore[misc]
+
+
+class PlatformAutocompleteSelect(AutocompleteSelect):
+    """Django's widget, which fails when a form comes back to it with a choice that is not a key."""
+
+    def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
+        model = self.field.remote_field.model
+        return super().optgroups(name, [key for key in value if not key or is_key_of(model, key)], attrs)
+
+
+def is_key_of(model: type[models.Model], text: str) -> bool:
+    """Returns whether the text can be a primary key of the model."""
+    try:
+        model._meta.pk.to_python(text)
+    except ValidationError:
+        return False
+    return True

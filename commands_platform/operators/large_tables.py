@@ -1,0 +1,98 @@
+"""Pages of tables with millions of rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.utils.functional import cached_property
+from psycopg.errors import QueryCanceled
+
+from commands_platform.lib.http.routes import parse_uuid
+from commands_platform.operators.model_admin import LONGEST_SEARCH, PlatformAdmin, PlatformChangeList
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+
+class BoundedPaginator(_Paginator):
+    """Pages of a table that is too large to be counted, or to be leafed through to its end."""
+
+    template_name = "admin/bounded_pagination.html"
+    most_pages = 100
+
+    @cached_property
+    def count(self) -> int:
+        """As many as may be leafed through; how many there are is not known."""
+        return self.per_page * self.most_pages
+
+
+class NewestFirstChangeList(PlatformChangeList):
+    """In the order of the primary key alone, whatever the query string asks for."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Equal numbers are told nowhere, and these are not numbers of rows.
+        self.full_result_count = self.result_count
+
+
+class LargeTableAdmin(PlatformAdmin):
+    """Pages of a table with millions of rows: newest first by the primary key, never counted, searched exactly.
+
+    What `search_exactly` and the filters make of it may still have no index; a list that takes too long is given up.
+    """
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    ordering = ("-pk",)
+    sortable_by = ()
+    # What is typed into the search box goes to `search_exactly`; without an entry here there would be no box.
+    search_fields = ("pk",)
+    longest_list_query_ms: ClassVar[int] = 5_000
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NewestFirstChangeList
+
+    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """The rows that a text which is no UUID stands for."""
+        return rows.none()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()[:LONGEST_SEARCH]
+        if not term:
+            return queryset, False
+        if self.uuid_fields and parse_uuid(term) is not None:
+            return super().get_search_results(request, queryset, term)
+        return self.search_exactly(queryset, term), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:  # type: ignore[override]
+        if request.method != "GET":
+            return super().changelist_view(request, extra_context)
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    # The rows are read before the response is rendered, so it is they that the limit is for.
+                    cursor.execute(
+                        "SELECT set_config('statement_timeout', %s, true)", [str(self.longest_list_query_ms)]
+                    )
+                return super().changelist_view(request, extra_context)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
+                raise
+        message = "That would have taken too long: choose a shorter period, or search by a UUID."
+        self.message_user(request, message, messages.WARNING)
+        return HttpResponseRedirect(request.path)

@@ -1,0 +1,68 @@
+"""The pages of the ledger. They are read-only, but a finished delivery can be sent again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+
+from commands_platform.lib.errors import PlatformError
+from commands_platform.operators.actions import operator_action
+from commands_platform.operators.large_tables import LargeTableAdmin
+from commands_platform.operators.model_admin import ReadOnlyAdmin
+from deliveries import services
+from deliveries.admin.columns import DeliveryColumns
+from deliveries.admin.details import attempt_rows, body_block
+from deliveries.admin.filters import PeriodFilter
+from deliveries.models import Delivery
+
+_OUTCOME = ("state_badge", "why_in_full", "due_in_full", "next_attempt", "given_up", "finished_in_full", "tries")
+_IDENTITY = (
+    *("identifier", "kind_badge", "source", "command_link", "organization_link", "user_link"),
+    *("url_in_full", "extras"),
+)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
+    """The ledger, read-only; what is finished can be sent once more."""
+
+    list_display = ("due", "outcome", "command_of", "receiver", "tries", "finished")
+    list_filter = (
+        PeriodFilter,
+        ("state", ChoicesDropdownFilter),
+        ("reason", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("organization", AutocompleteSelectFilter),
+        ("command", AutocompleteSelectFilter),
+    )
+    search_help_text = "UUID of a delivery, a schedule or an event"
+    uuid_fields = ("pk", "source_uuid")
+    related = ("organization", "command", "user")
+    actions = ("redeliver",)
+    actions_detail = ("redeliver",)
+    fieldsets = (("Outcome", {"fields": _OUTCOME}), ("What it is", {"fields": _IDENTITY}))
+    readonly_fields = (*_OUTCOME, *_IDENTITY)
+    change_form_after_template = "admin/deliveries/delivery/details.html"
+
+    def for_list(self, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return rows.defer("body", "headers", "attempts")
+
+    def details_of(self, delivery: Delivery) -> dict[str, Any]:
+        return {"attempts": attempt_rows(delivery), "body": body_block(delivery)}
+
+    @operator_action(
+        label="Redeliver",
+        question="The same body is sent to the same URL with the same webhook-id. All attempts start over.",
+        icon="replay",
+        note="Sent again.",
+        done="Sent again.",
+    )
+    def redeliver(self, delivery: Delivery) -> None:
+        if not services.redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
+            raise PlatformError(
+                "It cannot be sent again, because it is still pending, has nothing to send, or has had"
+                f" {services.MAX_KEPT_ATTEMPTS} attempts."
+            )

@@ -1,0 +1,136 @@
+"""The pages of commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from commands_platform.lib.errors import PlatformError
+from commands_platform.operators import html
+from commands_platform.operators.actions import operator_action
+from commands_platform.operators.forms import WholeConstraintsForm
+from commands_platform.operators.model_admin import ShowsOnceAdmin
+from commands_platform.operators.shown_once import ShownOnce
+from organizations import services
+from organizations.admin.columns import DirectoryAdmin, links_to_lists
+from organizations.models import Command
+from outbound.guard import address_guard
+
+
+class CommandForm(WholeConstraintsForm):
+    """Writes the callback URL as the address guard spells it."""
+
+    shown_fields = frozenset({"organization"})
+
+    class Meta:
+        widgets = {"callback_url": UnfoldAdminTextInputWidget(attrs={"class": "max-w-2xl"})}
+
+    def clean_callback_url(self) -> str:
+        url: str = self.cleaned_data["callback_url"].strip()
+        if not url:
+            return ""
+        try:
+            return address_guard().check_url(url)
+        except PlatformError as error:
+            raise ValidationError(error.message) from error
+
+
+@admin.register(Command)
+class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
+    form = CommandForm
+    list_display = ("name", "organization", "callback_origin", "reach", "state", "created")
+    list_filter = (
+        ("organization", AutocompleteSelectFilter),
+        ("is_public", BooleanRadioFilter),
+        ("is_active", BooleanRadioFilter),
+    )
+    search_fields = ("name", "organization__name")
+    search_help_text = "Name, organization, or UUID"
+    related = ("organization",)
+    autocomplete_fields = ("organization",)
+    actions = ("activate", "deactivate", "rotate_secret", "revoke_tokens")
+    actions_detail = ({"title": "Secrets", "icon": "key", "items": ("show_secrets", "rotate_secret", "revoke_tokens")},)
+    labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
+    readonly_fields = ("identifier", "created_in_full", "secrets", "belongings")
+    fieldsets = (
+        (None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),
+        ("About", {"fields": ("identifier", "secrets", "created_in_full", "belongings")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
+        # Its keys, schedules and tokens are those of the organization it was made for.
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "organization") if obj else fields
+
+    @admin.display(description="Callbacks go to")
+    def callback_origin(self, command: Command) -> SafeString:
+        return html.clipped(html.origin(command.callback_url))
+
+    @admin.display(description="Reach", ordering="is_public")
+    def reach(self, command: Command) -> SafeString:
+        return html.badge("public", "info") if command.is_public else html.badge("own organization")
+
+    @admin.display(description="Signing secret")
+    def secrets(self, command: Command) -> SafeString | str:
+        until = command.previous_secret_expires_at
+        if until is None or until <= timezone.now():
+            return "Set."
+        return format_html("Set; the one before signs beside it until {} UTC.", html.instant(until))
+
+    @admin.display(description="Related")
+    def belongings(self, command: Command) -> SafeString:
+        lists = (
+            ("API keys", "auth_tokens_apikey"),
+            ("scheduled executions", "scheduling_scheduledexecution"),
+            ("deliveries", "deliveries_delivery"),
+            ("hooks", "events_hook"),
+            ("items", "storage_item"),
+            ("activity", "activity_activityrecord"),
+        )
+        return links_to_lists(f"?command__id__exact={command.pk}", lists)
+
+    @operator_action(
+        label="Show secrets",
+        question="The next page shows the signing secret and the static signature once. Give them to the author of the"
+        " receiver. The command's history records that you saw them.",
+        icon="visibility",
+        note="Looked at the secrets.",
+        done="Secrets shown.",
+    )
+    def show_secrets(self, command: Command) -> ShownOnce:
+        return ShownOnce("A receiver checks this command's callbacks with these secrets.", _secrets_of(command))
+
+    @operator_action(
+        label="Rotate secret",
+        question="Callbacks are signed with a new secret from now on, and with the present one too for 24 hours."
+        " The next page shows the new secret once.",
+        icon="autorenew",
+        note="Rotated the signing secret.",
+        done="Signing secrets rotated.",
+    )
+    def rotate_secret(self, command: Command) -> ShownOnce:
+        rotated = services.rotate_signing_secret(command=command)
+        note = "This is the new signing secret. The previous one stays valid for 24 hours."
+        return ShownOnce(note, _secrets_of(rotated))
+
+    @operator_action(
+        label="Revoke tokens",
+        question="All exchange tokens of this command stop working. It can fetch new ones.",
+        icon="block",
+        note="Revoked the exchange tokens.",
+        done="Exchange tokens revoked.",
+    )
+    def revoke_tokens(self, command: Command) -> None:
+        services.revoke_tokens_of_command(command=command)
+
+
+def _secrets_of(command: Command) -> dict[str, str]:
+    return {"Signing secret": command.signing_secret, "X-DailyBot-Signature": command.signature}

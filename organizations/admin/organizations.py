@@ -1,0 +1,52 @@
+"""The pages of organizations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Field
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import BooleanRadioFilter
+
+from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
+from organizations.models import Organization
+
+
+@admin.register(Organization)
+class OrganizationAdmin(DirectoryAdmin):
+    list_display = ("name", "zone", "state", "created")
+    list_filter = (("is_active", BooleanRadioFilter),)
+    search_fields = ("name",)
+    search_help_text = "Name, or UUID"
+    labels = {"timezone": "Time zone", "is_active": "Active"}
+    actions = ("activate", "deactivate")
+    readonly_fields = ("identifier", "created_in_full", "belongings")
+    fieldsets = (
+        (None, {"fields": ("name", "timezone", "is_active")}),
+        ("About", {"fields": ("identifier", "created_in_full", "belongings")}),
+    )
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "timezone":
+            kwargs["widget"] = zone_widget()
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    @admin.display(description="Time zone", ordering="timezone")
+    def zone(self, organization: Organization) -> str:
+        return organization.timezone
+
+    @admin.display(description="Related")
+    def belongings(self, organization: Organization) -> SafeString:
+        lists = (
+            ("users", "organizations_user"),
+            ("commands", "organizations_command"),
+            ("API keys", "auth_tokens_apikey"),
+            ("scheduled executions", "scheduling_scheduledexecution"),
+            ("deliveries", "deliveries_delivery"),
+            ("hooks", "events_hook"),
+            ("items", "storage_item"),
+            ("activity", "activity_activityrecord"),
+        )
+        return links_to_lists(f"?organization__id__exact={organization.pk}", lists)

@@ -1,0 +1,97 @@
+"""The pages of users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Field
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+
+from commands_platform.operators import html
+from commands_platform.operators.actions import operator_action
+from commands_platform.operators.forms import WholeConstraintsForm
+from organizations import services
+from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
+from organizations.models import User
+
+
+class UserForm(WholeConstraintsForm):
+    """Says of an address that is taken which field is wrong; the constraint alone could not."""
+
+    shown_fields = frozenset({"organization"})
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        email = self.cleaned_data.get("email")
+        organization_id = getattr(self.cleaned_data.get("organization"), "pk", None) or self.instance.organization_id
+        if email and organization_id:
+            others = User.objects.filter(organization=organization_id, email__iexact=email).exclude(pk=self.instance.pk)
+            if others.exists():
+                self.add_error("email", "Another user of the organization has this address.")
+        return cleaned
+
+
+@admin.register(User)
+class UserAdmin(DirectoryAdmin):
+    """The platform's people, who log in to nothing."""
+
+    form = UserForm
+    list_display = ("full_name", "email", "organization", "role_badge", "zone", "state")
+    list_filter = (
+        ("organization", AutocompleteSelectFilter),
+        ("role", ChoicesDropdownFilter),
+        ("is_active", BooleanRadioFilter),
+    )
+    search_fields = ("full_name", "email", "organization__name")
+    search_help_text = "Name, e-mail, organization, or UUID"
+    labels = {"timezone": "Time zone", "is_active": "Active"}
+    related = ("organization",)
+    autocomplete_fields = ("organization",)
+    actions = ("activate", "deactivate", "revoke_tokens")
+    actions_detail = ("revoke_tokens",)
+    readonly_fields = ("identifier", "created_in_full", "belongings")
+    fieldsets = (
+        (None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),
+        ("About", {"fields": ("identifier", "created_in_full", "belongings")}),
+    )
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "timezone":
+            kwargs["widget"] = zone_widget(empty="The organization's")
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        # Schedules, hooks and items were made for the user in the organization of the time.
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "organization") if obj else fields
+
+    @admin.display(description="Role", ordering="role")
+    def role_badge(self, user: User) -> SafeString:
+        return html.badge(user.get_role_display(), "info" if user.role == User.Role.ADMIN else "neutral")
+
+    @admin.display(description="Time zone")
+    def zone(self, user: User) -> SafeString | str:
+        return user.timezone or html.subtle(user.organization.timezone)
+
+    @admin.display(description="Related")
+    def belongings(self, user: User) -> SafeString:
+        lists = (
+            ("scheduled executions", "scheduling_scheduledexecution"),
+            ("hooks", "events_hook"),
+            ("items", "storage_item"),
+            ("activity", "activity_activityrecord"),
+        )
+        return links_to_lists(f"?q={user.uuid}", lists)
+
+    @operator_action(
+        label="Revoke tokens",
+        question="All exchange tokens that act as this user stop working. Commands can fetch new ones.",
+        icon="block",
+        note="Revoked the exchange tokens.",
+        done="Exchange tokens revoked.",
+    )
+    def revoke_tokens(self, user: User) -> None:
+        services.revoke_tokens_of_user(user=user)

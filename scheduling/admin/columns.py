@@ -1,0 +1,147 @@
+"""Columns of the list of schedules, and fields of a schedule's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from commands_platform.operators import html
+from commands_platform.operators.html import Tone
+from deliveries.admin.columns import header_names, state_badge
+from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, TimezoneType
+
+_TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
+_MISFIRES = {
+    MisfirePolicy.FIRE_LATEST: "the latest is sent",
+    MisfirePolicy.SKIP: "none is sent",
+    MisfirePolicy.FIRE_ALL: "each is sent",
+}
+
+
+class ScheduleColumns:
+    """Shows a schedule. Values of headers may be a receiver's secrets, so only their names are shown."""
+
+    @admin.display(description="Name")
+    def name_of(self, schedule: ScheduledExecution) -> str:
+        return schedule.name or "(no name)"
+
+    @admin.display(description="State")
+    def state(self, schedule: ScheduledExecution) -> SafeString:
+        if schedule.is_active:
+            return html.badge("active", "success")
+        reason = schedule.deactivation_reason or DeactivationReason.PAUSED
+        return html.badge(reason, _TONES.get(reason, "danger"))
+
+    @admin.display(description="State")
+    def state_in_words(self, schedule: ScheduledExecution) -> SafeString:
+        reason = "" if schedule.is_active else schedule.get_deactivation_reason_display()
+        return format_html("{} {}", self.state(schedule), html.subtle(reason))
+
+    @admin.display(description="Runs")
+    def timing(self, schedule: ScheduledExecution) -> SafeString:
+        if schedule.cron:
+            return html.two_lines(html.clipped(schedule.cron), schedule.zone)
+        return format_html('<span class="whitespace-nowrap">{}</span>', _without_cron(schedule))
+
+    @admin.display(description="Runs")
+    def timing_in_words(self, schedule: ScheduledExecution) -> SafeString | str:
+        if not schedule.cron:
+            return _without_cron(schedule)
+        return format_html("{}{}", html.mono(schedule.cron), " (seconds first)" if schedule.cron_seconds else "")
+
+    @admin.display(description="Next run (UTC)")
+    def next_run(self, schedule: ScheduledExecution) -> SafeString:
+        return html.instant_and_distance(schedule.next_run_at) if schedule.is_active else html.NOTHING
+
+    @admin.display(description="Runs left")
+    def left(self, schedule: ScheduledExecution) -> SafeString | str:
+        if not schedule.is_recurring:
+            return html.subtle("–")
+        return html.subtle("no end") if schedule.repeats == FOREVER else str(schedule.repeats)
+
+    @admin.display(description="Command")
+    def command_of(self, schedule: ScheduledExecution) -> SafeString:
+        owner = f" · as {schedule.owner}" if schedule.owner else ""
+        return html.two_lines(schedule.command, f"{schedule.organization}{owner}")
+
+    @admin.display(description="Last slot")
+    def last_result(self, schedule: Any) -> SafeString:
+        return state_badge(schedule.last_state) if schedule.last_state else html.NOTHING
+
+    @admin.display(description="Command")
+    def command_link(self, schedule: ScheduledExecution) -> SafeString:
+        return html.link_to("organizations_command_change", schedule.command_id, text=schedule.command)
+
+    @admin.display(description="Organization")
+    def organization_link(self, schedule: ScheduledExecution) -> SafeString:
+        return html.link_to("organizations_organization_change", schedule.organization_id, text=schedule.organization)
+
+    @admin.display(description="Runs as")
+    def owner_link(self, schedule: ScheduledExecution) -> SafeString:
+        if schedule.owner is None:
+            return html.subtle("the command and the organization")
+        return html.link_to("organizations_user_change", schedule.owner_id, text=schedule.owner)
+
+    @admin.display(description="Time zone")
+    def zone_in_words(self, schedule: ScheduledExecution) -> str:
+        whose = {TimezoneType.ORGANIZATION: "the organization's", TimezoneType.USER: "the user's"}
+        return f"{schedule.zone} ({whose.get(TimezoneType(schedule.timezone_type), 'its own')})"
+
+    @admin.display(description="Not before, not after")
+    def window(self, schedule: ScheduledExecution) -> SafeString:
+        if schedule.starts_at is None and schedule.ends_at is None:
+            return html.subtle("no limits")
+        return format_html(
+            "from {} to {}", html.instant_in_full(schedule.starts_at), html.instant_in_full(schedule.ends_at)
+        )
+
+    @admin.display(description="Late slots")
+    def late_slots(self, schedule: ScheduledExecution) -> str:
+        missed = _MISFIRES[MisfirePolicy(schedule.misfire_policy)]
+        overlap = " A slot is skipped while the one before it is not finished." if schedule.skip_overlapping else ""
+        return f"Missed after {schedule.misfire_grace} s; of those that were missed, {missed}.{overlap}"
+
+    @admin.display(description="Next run")
+    def next_run_in_full(self, schedule: ScheduledExecution) -> SafeString:
+        return html.instant_in_full(schedule.next_run_at) if schedule.is_active else html.NOTHING
+
+    @admin.display(description="URL")
+    def url(self, schedule: ScheduledExecution) -> SafeString:
+        url = schedule.effective_callback_url
+        if not url:
+            return html.badge("none: its slots are skipped", "warning")
+        whose = "its own" if schedule.callback_url else "the command's"
+        return format_html("{} {}", html.mono(url), html.subtle(f"({whose})"))
+
+    @admin.display(description="Sent with")
+    def extras(self, schedule: ScheduledExecution) -> SafeString:
+        """The names of its own headers: their values may be a receiver's secrets."""
+        names = header_names(schedule.headers)
+        parts = [format_html("headers {}", html.badges(names))] if names else []
+        if schedule.timeout:
+            parts.append(format_html("a time limit of {} s", schedule.timeout))
+        if schedule.max_attempts:
+            parts.append(format_html("{} attempts at the most", schedule.max_attempts))
+        return format_html_join(", ", "{}", ((part,) for part in parts)) or html.subtle("nothing of its own")
+
+    @admin.display(description="Payload")
+    def payload_block(self, schedule: ScheduledExecution) -> SafeString:
+        return html.pretty_json(schedule.payload)
+
+    @admin.display(description="Created")
+    def created_in_full(self, schedule: ScheduledExecution) -> SafeString:
+        return html.instant_in_full(schedule.created_at)
+
+    @admin.display(description="Updated")
+    def updated_in_full(self, schedule: ScheduledExecution) -> SafeString:
+        return html.instant_in_full(schedule.updated_at)
+
+
+def _without_cron(schedule: ScheduledExecution) -> str:
+    if not schedule.execution_frequency:
+        return "once"
+    return f"every {html.exact_span(settings.FREQUENCY_UNIT * schedule.execution_frequency)}"

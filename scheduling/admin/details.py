@@ -1,0 +1,58 @@
+"""What a schedule's page shows below its fields: the next slots and the latest deliveries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from django.utils import timezone
+
+from commands_platform.lib.errors import PlatformError
+from commands_platform.operators import html
+from deliveries.admin.columns import state_badge
+from deliveries.models import Delivery
+from scheduling.models import FOREVER, ScheduledExecution
+from scheduling.recurrence import load_zone, slots
+
+_SLOTS_SHOWN = 5
+_DELIVERIES_SHOWN = 10
+
+
+def next_slot_rows(schedule: ScheduledExecution) -> dict[str, Any]:
+    """The next slots, by the wall clock of the schedule's zone and in UTC; or why there are none to be shown."""
+    now = timezone.now()
+    most = _SLOTS_SHOWN if schedule.repeats == FOREVER else min(_SLOTS_SHOWN, schedule.repeats)
+    try:
+        zone = load_zone(schedule.zone)
+        after = now if schedule.starts_at is None else max(now, schedule.starts_at - timedelta(microseconds=1))
+        upcoming = list(islice(slots(schedule.recurrence, after=after, until=schedule.ends_at), most))
+    except PlatformError as error:
+        return {"rows": [], "note": error.message}
+    rows = [
+        {
+            "local": slot.astimezone(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"),
+            "instant": html.instant(slot),
+            "distance": html.distance(slot, now=now),
+        }
+        for slot in upcoming
+    ]
+    note = "" if schedule.is_active else "It is not active: these are the slots it would have."
+    return {"rows": rows, "note": note if rows else "", "zone": schedule.zone}
+
+
+def delivery_rows(schedule: ScheduledExecution) -> list[dict[str, Any]]:
+    latest = Delivery.objects.of_source(schedule.uuid).order_by("-due_at").defer("body", "attempts")
+    return [
+        {
+            "link": html.link_to("deliveries_delivery_change", delivery.pk, text=html.instant(delivery.due_at)),
+            "distance": html.distance(delivery.due_at),
+            "state": state_badge(delivery.state),
+            "why": delivery.get_reason_display(),
+            "slot_count": delivery.slot_count,
+            "kind": delivery.get_kind_display(),
+            "attempts": delivery.attempt_count,
+            "status": delivery.last_status,
+        }
+        for delivery in latest[:_DELIVERIES_SHOWN]
+    ]

@@ -1,0 +1,120 @@
+"""The pages of schedules. The API creates and changes schedules; here they are viewed, run, paused and deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+
+from commands_platform.operators.actions import operator_action
+from commands_platform.operators.large_tables import LargeTableAdmin
+from commands_platform.operators.model_admin import ReadOnlyAdmin
+from deliveries.models import Delivery
+from scheduling import services
+from scheduling.admin.columns import ScheduleColumns
+from scheduling.admin.details import delivery_rows, next_slot_rows
+from scheduling.models import ScheduledExecution
+
+_IDENTITY = (
+    *("name_of", "state_in_words", "description", "identifier"),
+    *("command_link", "organization_link", "owner_link"),
+)
+_TIMING = ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")
+_CALLBACK = ("url", "extras", "payload_block")
+_DATES = ("created_in_full", "updated_in_full")
+
+
+@admin.register(ScheduledExecution)
+class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
+    may_be_deleted = True
+    list_display = ("name_of", "state", "timing", "next_run", "left", "command_of", "last_result")
+    list_filter = (
+        ("is_active", BooleanRadioFilter),
+        ("deactivation_reason", ChoicesDropdownFilter),
+        ("organization", AutocompleteSelectFilter),
+        ("command", AutocompleteSelectFilter),
+    )
+    search_help_text = "A name, exactly, or the UUID of a schedule or user"
+    uuid_fields = ("uuid", "owner__uuid")
+    related = ("organization", "command", "owner")
+    actions = ("run_now", "pause", "resume")
+    actions_detail = ("run_now", "pause", "resume")
+    fieldsets = (
+        (None, {"fields": _IDENTITY}),
+        ("Timing", {"fields": _TIMING}),
+        ("Callback", {"fields": _CALLBACK}),
+        ("About", {"fields": _DATES}),
+    )
+    readonly_fields = tuple(field for field in (*_IDENTITY, *_TIMING, *_CALLBACK, *_DATES) if field != "description")
+    change_form_after_template = "admin/scheduling/scheduledexecution/details.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        by_uuid = path(
+            "by-uuid/<uuid:uuid>/",
+            self.admin_site.admin_view(self.by_uuid),
+            name="scheduling_scheduledexecution_by_uuid",
+        )
+        return [by_uuid, *super().get_urls()]
+
+    def by_uuid(self, request: HttpRequest, uuid: UUID) -> HttpResponse:
+        """The way to a schedule's page for who knows its UUID alone, as the ledger does."""
+        schedule = ScheduledExecution.objects.filter(uuid=uuid).only("pk").first()
+        if schedule is not None:
+            return HttpResponseRedirect(self.change_url(schedule))
+        self.message_user(request, "The schedule has been deleted; these are its deliveries.", messages.INFO)
+        return HttpResponseRedirect(f"{reverse('admin:deliveries_delivery_changelist')}?q={uuid}")
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        latest = Delivery.objects.filter(source_uuid=OuterRef("uuid")).order_by("-due_at").values("state")[:1]
+        listed: QuerySet[Any] = rows.defer("payload", "headers").annotate(last_state=Subquery(latest))
+        return listed
+
+    def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return rows.filter(name=text)
+
+    def delete_model(self, request: HttpRequest, obj: ScheduledExecution) -> None:
+        services.delete_scheduled_execution(schedule=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ScheduledExecution]) -> None:
+        for schedule in queryset:
+            self.delete_model(request, schedule)
+
+    def details_of(self, schedule: ScheduledExecution) -> dict[str, Any]:
+        return {"next_slots": next_slot_rows(schedule), "deliveries": delivery_rows(schedule)}
+
+    @operator_action(
+        label="Run now",
+        question="The schedule runs once more, at once. Its repeats and its next run stay as they are.",
+        icon="play_arrow",
+        note="Run once.",
+        done="Run started.",
+    )
+    def run_now(self, schedule: ScheduledExecution) -> None:
+        services.run_now(schedule=schedule)
+
+    @operator_action(
+        label="Pause",
+        question="The schedule stops until you resume it. Deliveries that have not been sent are cancelled.",
+        icon="pause",
+        note="Paused.",
+        done="Paused.",
+        applies_to=lambda schedule: schedule.is_active,
+    )
+    def pause(self, schedule: ScheduledExecution) -> None:
+        services.pause(schedule=schedule)
+
+    @operator_action(
+        label="Resume",
+        question="The schedule continues from now on. Runs that were due during the pause are recorded as skipped.",
+        icon="resume",
+        note="Resumed.",
+        done="Resumed.",
+        applies_to=lambda schedule: not schedule.is_active,
+    )
+    def resume(self, schedule: ScheduledExecution) -> None:
+        services.resume(schedule=schedule)

@@ -1,0 +1,139 @@
+"""Who may see and do what in the admin, and what no page ever shows."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from activity.models import ActivityRecord
+from auth_tokens.models import ApiKey
+from deliveries.models import Delivery
+from events.models import Hook
+from organizations.models import Command, Organization
+from organizations.models import User as PlatformUser
+from scheduling.models import ScheduledExecution
+from storage.models import Item
+from tests.admin import PAGES, Estate, act, every_page, html_of, make_estate, make_operator, page, page_of
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return make_operator(is_superuser=True)
+
+
+@pytest.fixture
+def estate(db: None) -> Estate:
+    return make_estate()
+
+
+def test_no_page_shows_a_secret(operator: Client, estate: Estate) -> None:
+    for path in every_page(estate):
+        html = html_of(operator, path)
+        for secret in estate.secrets:
+            assert secret not in html, (path, secret)
+
+
+def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: Client, estate: Estate) -> None:
+    delivery = next(row for row in estate.rows if isinstance(row, Delivery))
+
+    html = html_of(operator, page_of(delivery))
+
+    assert "{&quot;exchange_token&quot;:&quot;[removed]&quot;" in html
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "signing_secret__startswith=whsec_",
+        "signature__gte=0",
+        "previous_signing_secret__contains=a",
+        "organization__api_keys__secret_hash__gte=a",
+        "api_keys__prefix__startswith=a",
+        "token_generation=0",
+    ],
+)
+def test_a_secret_cannot_be_guessed_at_by_filters(operator: Client, estate: Estate, query: str) -> None:
+    assert operator.get(f"{page(Command, 'changelist')}?{query}").status_code == 400
+
+
+def test_a_secret_cannot_be_guessed_at_through_another_models_filters(operator: Client, estate: Estate) -> None:
+    path = page(Delivery, "changelist")
+
+    assert operator.get(f"{path}?command__signing_secret__startswith=whsec_").status_code == 400
+    assert operator.get(f"{path}?body__contains=a").status_code == 400
+
+
+def test_anonymous_people_are_sent_to_the_login(client: Client, estate: Estate) -> None:
+    for path in every_page(estate):
+        response = client.get(path)
+        assert response.status_code == 302, path
+        assert response["Location"].startswith("/admin/login/?next="), path
+
+
+def test_a_login_leads_to_the_first_page(client: Client, db: None) -> None:
+    User.objects.create_superuser("root", password="correct horse battery staple")
+
+    response = client.post("/admin/login/", {"username": "root", "password": "correct horse battery staple"})
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+def test_an_operator_without_permissions_sees_no_list(estate: Estate) -> None:
+    stranger = make_operator()
+
+    assert stranger.get(reverse("admin:index")).status_code == 200
+    for model in PAGES:
+        assert stranger.get(page(model, "changelist")).status_code == 403
+
+
+def test_an_operator_who_may_only_look_is_offered_no_action(estate: Estate) -> None:
+    watcher = make_operator("deliveries.view_delivery", "organizations.view_command")
+    command = next(row for row in estate.rows if isinstance(row, Command))
+    delivery = next(row for row in estate.rows if isinstance(row, Delivery))
+
+    assert "Redeliver" not in html_of(watcher, page_of(delivery))
+    assert "Show secrets" not in html_of(watcher, page_of(command))
+    for path in (page_of(delivery, "redeliver"), page_of(command, "show_secrets"), page_of(command, "rotate_secret")):
+        assert watcher.post(path, {"_form_submitted": "on"}).status_code == 403
+
+
+def test_operators_who_are_no_superusers_cannot_change_logins(estate: Estate) -> None:
+    climber = make_operator("auth.change_user", "auth.view_user", "auth.change_group")
+
+    assert climber.get(page(User, "changelist")).status_code == 403
+    assert climber.post(page_of(User.objects.get(username__startswith="operator"))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "model", [Organization, PlatformUser, Command, ApiKey, Delivery, ActivityRecord, User, LogEntry]
+)
+def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, estate: Estate, model: type[Model]) -> None:
+    row = next((row for row in estate.rows if isinstance(row, model)), None)
+    if row is None:
+        act(operator, "deactivate", *[each for each in estate.rows if isinstance(each, Command)])
+        row = LogEntry.objects.latest("pk")
+
+    assert operator.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403
+    assert type(row)._default_manager.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("model", [Delivery, ActivityRecord, ScheduledExecution, Hook, Item, LogEntry])
+def test_what_the_platform_writes_itself_cannot_be_added(operator: Client, model: type[Model]) -> None:
+    assert operator.get(page(model, "add")).status_code == 403
+
+
+def test_a_uuid_is_found_whatever_it_belongs_to(operator: Client, estate: Estate) -> None:
+    for row in estate.rows:
+        uuid = row.pk if isinstance(row, Delivery) else getattr(row, "uuid", None)
+        if uuid is not None:
+            assert page_of(row) in html_of(operator, f"{reverse('admin:search')}?extended=1&s={uuid}")
+
+
+def test_a_uuid_is_not_found_by_who_may_not_see_what_it_belongs_to(estate: Estate) -> None:
+    schedule = next(row for row in estate.rows if isinstance(row, ScheduledExecution))
+
+    assert page_of(schedule) not in html_of(make_operator(), f"{reverse('admin:search')}?extended=1&s={schedule.uuid}")

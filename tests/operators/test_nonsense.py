@@ -1,0 +1,103 @@
+"""What the admin does with input that makes no sense."""
+
+from __future__ import annotations
+
+import pytest
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from auth_tokens.models import ApiKey
+from deliveries.models import Delivery
+from organizations.models import Command
+from scheduling.models import ScheduledExecution
+from tests.admin import PAGES, Estate, make_estate, make_operator, page
+
+HOSTILE_TEXTS = [
+    "'; DROP TABLE deliveries_delivery; --",
+    '"unbalanced',
+    "\\%_'",
+    "a" * 10_000,
+    "a " * 5_000,
+    "00000000-0000-0000-0000-00000000000g",
+    "{00000000-0000-0000-0000-000000000000}",
+    "2d0a9b9f-d9a2-48b4-b85c-20988c874f96",
+    "9" * 30,
+    "-1²",
+    "\u202e\u200b😀",
+    "<script>alert(1)</script>",
+]
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return make_operator(is_superuser=True)
+
+
+@pytest.fixture
+def estate(db: None) -> Estate:
+    return make_estate()
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+def test_searching_for_nonsense_is_answered(operator: Client, estate: Estate, text: str) -> None:
+    for model in PAGES:
+        response = operator.get(page(model, "changelist"), {"q": text})
+        assert response.status_code == 200, model
+        assert "<script>alert(1)" not in response.content.decode()
+    assert operator.get(reverse("admin:search"), {"s": text, "extended": "1"}).status_code == 200
+
+
+@pytest.mark.parametrize("raw", ["q=%00", "q=a%00b", "q=%ED%A0%80", "p=%00"])
+def test_a_query_that_is_no_text_is_refused(operator: Client, raw: str) -> None:
+    for model in PAGES:
+        assert operator.get(f"{page(model, 'changelist')}?{raw}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("p=0", "p=-1", "p=abc", "p=99999999999999999999", f"p={'9' * 5000}", "p=101", "o=99", "o=a.b", "all="),
+        *("organization__id__exact=abc", "organization__id__exact=99999999999999999999", "organization__id__exact="),
+        *(
+            "state__exact=nonsense",
+            "period=nonsense",
+            "is_active__exact=7",
+            "e=1",
+            "_facets=1",
+            "nonsense=1",
+            "state=x",
+        ),
+    ],
+)
+def test_nonsense_in_the_query_never_fails(operator: Client, estate: Estate, query: str) -> None:
+    for model in (Delivery, Command, ApiKey):
+        assert operator.get(f"{page(model, 'changelist')}?{query}", follow=True).status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "key", ["abc", "0", "-1", "9" * 30, "2d0a9b9f-d9a2-48b4-b85c-20988c874f96", "a" * 5000, "_2F", "'", "²"]
+)
+def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -> None:
+    for model in PAGES:
+        for name in ("change", "history", "delete"):
+            response = operator.get(page(model, name, key))
+            assert response.status_code in (302, 403, 404), (model, name)
+
+
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [(Delivery, "redeliver"), (ScheduledExecution, "run_now"), (ApiKey, "revoke")],
+)
+def test_acting_on_rows_that_cannot_be_does_nothing(
+    operator: Client, estate: Estate, model: type[Model], action: str
+) -> None:
+    for keys in (["abc"], ["9" * 30, "-1", "a" * 300, "<script>", "²", ""]):
+        data = {"action": action, "index": "0", "_selected_action": keys}
+        assert operator.post(page(model, "changelist"), data, follow=True).status_code == 200
+    assert operator.post(page(model, "changelist"), {"action": "nonsense\0", "index": "x"}).status_code < 500
+
+
+@pytest.mark.parametrize("query", ["s=a&page=abc", "s=a&page=99", "s=a&page=-1", f"s=a&page={'9' * 5000}"])
+def test_the_search_for_pages_has_no_page_of_nonsense(operator: Client, query: str) -> None:
+    assert operator.get(f"{reverse('admin:search')}?{query}").status_code == 404
