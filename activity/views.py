@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from activity import services
 from activity.models import ActivityRecord
 from activity.serializers import ActivityFilters, ActivityInput, ActivityOutput, activity_output
-from auth_tokens.api import ApiRequest, PlatformView, required_token
+from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.scopes import Scope
 from commands_platform.lib.http.inputs import read_input
 from commands_platform.lib.http.pagination import paginate
@@ -36,7 +36,7 @@ class ActivityList(PlatformView):
 
         `X-Total-Count` tells how many there are, and `Link` (RFC 8288) where the next and the previous page is.
         """
-        token = required_token(request.context)
+        token = request.context.required_token()
         filters = read_input(ActivityFilters, request.query_params)
         chosen = {_LOOKUPS[name]: value for name, value in filters.items()}
         records = ActivityRecord.objects.visible_to(token).filter(**chosen).select_related("user")
@@ -50,6 +50,6 @@ class ActivityList(PlatformView):
     @extend_schema(request=ActivityInput, responses={201: ActivityOutput})
     def post(self, request: ApiRequest) -> Response:
         """Records something that was done, by the token's user or by another of the same organization."""
-        token = required_token(request.context)
+        token = request.context.required_token()
         record = services.record_activity(token=token, **read_input(ActivityInput, request.data))
         return Response(activity_output(record, token), status=status.HTTP_201_CREATED)

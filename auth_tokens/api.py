@@ -1,4 +1,4 @@
-"""What every endpoint is built on: a view for a request that has passed authentication."""
+"""The base of every endpoint: a view for a request that has passed authentication."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from auth_tokens.errors import MissingTokenError
-from auth_tokens.models import CallerContext, TokenSubject
+from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
+
+TOKEN_STATUS_HEADER = "X-Exchange-Token-Status"  # noqa: S105
 
 
 class ApiRequest(Request):
@@ -35,9 +37,10 @@ class PlatformView(APIView):
             parser_context=self.get_parser_context(request),
         )
 
-
-def required_token(context: CallerContext) -> TokenSubject:
-    """The request's exchange token, or MissingTokenError."""
-    if context.token is None:
-        raise MissingTokenError
-    return context.token
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Says on every answer, an error too, why the exchange token that was sent is void."""
+        # A request that failed to authenticate has no context, and must not try again.
+        context = vars(request).get("_auth")
+        if isinstance(context, CallerContext) and context.void_token is not None:
+            response.headers[TOKEN_STATUS_HEADER] = context.void_token.value
+        return super().finalize_response(request, response, *args, **kwargs)

@@ -8,7 +8,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 
-from auth_tokens import services
+from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.models import CallerContext
 
@@ -27,7 +27,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if not key:
             return None
         try:
-            context = services.find_caller(key=key, token=request.headers.get("X-EXCHANGE-TOKEN"))
+            context = callers.find_caller(key=key, token=request.headers.get("X-EXCHANGE-TOKEN"))
         except InvalidApiKeyError as error:
             raise AuthenticationFailed(error.message, code=error.code) from error
         return None, context

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
 from organizations.models import Command, Organization, User
 
@@ -57,14 +59,47 @@ class TokenSubject:
     organization: Organization
 
 
+class VoidToken(StrEnum):
+    """Why an exchange token that was sent does not count; the values of `X-Exchange-Token-Status`."""
+
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    OTHER_COMMAND = "other_command"
+    REVOKED = "revoked"
+    INACTIVE = "inactive"
+
+
 @dataclass(frozen=True, slots=True)
 class CallerContext:
-    """Who is calling: the API key, and what the exchange token adds where a valid one came with the request."""
+    """Who is calling: the API key, and the exchange token that came with the request, valid or void.
+
+    A void token is never taken for none: whoever asks for the token gets an error instead.
+    """
 
     api_key: ApiKey
-    token: TokenSubject | None
+    sent_token: TokenSubject | VoidToken | None = None
 
     @property
     def organization(self) -> Organization:
         """The API key's organization."""
         return self.api_key.organization
+
+    @property
+    def void_token(self) -> VoidToken | None:
+        """Why the token is void; None where it is valid or was not sent."""
+        return self.sent_token if isinstance(self.sent_token, VoidToken) else None
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a valid token was sent."""
+        return isinstance(self.sent_token, TokenSubject)
+
+    def required_token(self) -> TokenSubject:
+        """Returns the token. Raises MissingTokenError where it is void or was not sent."""
+        if not isinstance(self.sent_token, TokenSubject):
+            raise MissingTokenError
+        return self.sent_token
+
+    def optional_token(self) -> TokenSubject | None:
+        """Returns the token, or None where none was sent. Raises MissingTokenError where it is void."""
+        return None if self.sent_token is None else self.required_token()

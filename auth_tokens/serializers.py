@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from commands_platform.lib.http.fields import StrictBooleanField, UUIDField
+from commands_platform.lib.http.fields import InstantField, StrictBooleanField, UUIDField
 from organizations.models import Organization, User
 
 
 class ExchangeTokenInput(serializers.Serializer[User]):
     user_uuid = UUIDField()
     include_user_context = StrictBooleanField(default=False)
+    include_expiry = StrictBooleanField(default=False)
 
 
 class UserOutput(serializers.Serializer[User]):
@@ -33,6 +34,7 @@ class OrganizationOutput(serializers.Serializer[Organization]):
 
 class ExchangeTokenOutput(serializers.Serializer[User]):
     token = serializers.CharField()
+    expires_at = InstantField(required=False)
     user = UserOutput(required=False)
     organization = OrganizationOutput(required=False)
 

@@ -21,6 +21,7 @@ from commands_platform.lib.errors import NotFoundError
 from commands_platform.lib.http.inputs import read_input
 from commands_platform.lib.http.pagination import paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
+from commands_platform.lib.instants import format_instant
 from organizations.models import User
 
 
@@ -31,14 +32,16 @@ class FetchExchangeToken(PlatformView):
 
     @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
     def post(self, request: ApiRequest) -> Response:
-        """A token with which the API key's command acts as a user."""
+        """Makes a token with which the API key's command acts as a user."""
         values = read_input(ExchangeTokenInput, request.data)
-        token, user = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
-        if not values["include_user_context"]:
-            return Response({"token": token})
-        return Response(
-            {"token": token, "user": UserOutput(user).data, "organization": OrganizationOutput(user.organization).data}
-        )
+        fetched = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
+        answer: dict[str, object] = {"token": fetched.token}
+        if values["include_expiry"]:
+            answer["expires_at"] = format_instant(fetched.expires_at)
+        if values["include_user_context"]:
+            answer["user"] = UserOutput(fetched.user).data
+            answer["organization"] = OrganizationOutput(fetched.user.organization).data
+        return Response(answer, headers={"Cache-Control": "no-store"})
 
 
 class Me(PlatformView):
@@ -47,8 +50,10 @@ class Me(PlatformView):
     @extend_schema(responses=ApiKeyOwnerOutput)
     def get(self, request: ApiRequest) -> Response:
         """Whom the API key speaks for, and the user of the exchange token where there is one."""
-        api_key, token = request.context.api_key, request.context.token
-        command, user = api_key.command, token.user if token else None
+        context = request.context
+        api_key, command = context.api_key, context.api_key.command
+        # A void token shows as none here: its status is told by the answer's header.
+        user = context.required_token().user if context.has_token else None
         return Response(
             {
                 "organization": OrganizationOutput(api_key.organization).data,

@@ -12,9 +12,7 @@ from deliveries.models import Delivery
 REMOVED = "[removed]"
 
 # An exchange token, a webhook-signature, a signing secret, an API key: wherever they are from.
-_SECRETS = re.compile(
-    r"[\w-]{10,}:[0-9A-Za-z]{5,8}:[\w-]{43}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+"
-)
+_SECRETS = re.compile(r"cmdt_[\w-]{40,}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+")
 # A header's value that is shorter is no secret, and may stand anywhere in a text.
 _SHORTEST_HEADER_SECRET = 6
 

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
-from auth_tokens.api import ApiRequest, PlatformView, required_token
+from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.scopes import Scope
 from commands_platform.lib.http.inputs import read_input
 from events import services
@@ -20,14 +20,14 @@ class EventSubscription(PlatformView):
     @extend_schema(request=EventSubscriptionInput, responses={200: EventSubscriptionOutput})
     def post(self, request: ApiRequest) -> Response:
         """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
-        token = required_token(request.context)
+        token = request.context.required_token()
         hook = services.register_hook(token=token, **read_input(EventSubscriptionInput, request.data))
         return Response({"hook_uuid": hook.pk})
 
     @extend_schema(responses={200: None})
     def delete(self, request: ApiRequest) -> Response:
         """Unsubscribes, and cancels what has not been sent; it is no error if there was nothing."""
-        services.remove_hook(token=required_token(request.context))
+        services.remove_hook(token=request.context.required_token())
         return Response()
 
 

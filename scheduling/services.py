@@ -215,7 +215,7 @@ def recompute_next_runs(*, schedules: Q) -> int:
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
-    token = context.token
+    token = context.optional_token() if command_uuid is not None or context.has_token else None
     if token is not None:
         if command_uuid is not None and command_uuid != token.command.uuid:
             raise InvalidCommandError

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
-from auth_tokens.api import ApiRequest, PlatformView, required_token
+from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
@@ -189,7 +189,7 @@ def _find_slot(schedule: ScheduledExecution, uuid: str) -> Delivery:
 
 
 def _visible(context: CallerContext) -> ScheduledExecutionQuerySet:
-    token = required_token(context)
+    token = context.required_token()
     schedules = ScheduledExecution.objects.owned_by(context, token)
     return schedules.select_related("organization", "command__organization", "owner")
 

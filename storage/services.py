@@ -97,16 +97,16 @@ class StoredValue:
 
 
 def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
-    """The bucket that a request speaks of: within its token's command and user, else a namespace of the API key's
-    organization. Raises MissingContextError where there is neither.
+    """Returns the bucket of the token's command and user, or without a token that namespace of the key's organization.
+
+    Raises MissingContextError where there is neither, and MissingTokenError for a void token beside a namespace.
     """
-    token = context.token
-    if token is not None:
-        user_id = token.user.pk if token.user else None
-        return Bucket(token.organization.pk, token.command.pk, user_id, namespace)
-    if not namespace:
+    if not namespace and not context.has_token:
         raise MissingContextError
-    return Bucket(context.organization.pk, namespace=namespace)
+    token = context.optional_token()
+    if token is None:
+        return Bucket(context.organization.pk, namespace=namespace)
+    return Bucket(token.organization.pk, token.command.pk, token.user.pk if token.user else None, namespace)
 
 
 def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from auth_tokens import services as auth_services
 from auth_tokens import tokens
+from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey, TokenSubject
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
@@ -56,12 +57,13 @@ def make_token(command: Command, user: User | None = None) -> str:
 
 
 def read_token(token: str) -> TokenSubject | None:
-    """What a token speaks for, as a request with a key of its command learns it."""
+    """Returns what a token speaks for, as a request with a key of its command learns it."""
     claim = tokens.read_claim(token)
     if claim is None:
         return None
     _, key = make_api_key(command=Command.objects.get(pk=claim.command_id))
-    return auth_services.find_caller(key=key, token=token).token
+    sent = find_caller(key=key, token=token).sent_token
+    return sent if isinstance(sent, TokenSubject) else None
 
 
 def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExecution:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+import time_machine
 
 from tests.api import ApiClient, make_caller
 from tests.factories import make_api_key, make_user
@@ -44,6 +46,22 @@ def test_with_context_it_tells_the_user_and_their_organization(alice: ApiClient)
         "timezone": "UTC",
         "is_active": True,
     }
+
+
+def test_the_expiry_is_told_only_to_callers_who_ask(alice: ApiClient) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    body = {"user_uuid": str(alice.caller.user.uuid), "include_expiry": True, "include_user_context": True}
+    with time_machine.travel(now, tick=False):
+        answer = alice.post(FETCH, body).json()
+
+    assert list(answer) == ["token", "expires_at", "user", "organization"]
+    assert answer["expires_at"] == "2026-03-31T12:00:00Z"
+
+
+def test_no_cache_keeps_a_token(alice: ApiClient) -> None:
+    response = alice.post(FETCH, {"user_uuid": str(alice.caller.user.uuid)})
+
+    assert response["Cache-Control"] == "no-store"
 
 
 def test_it_works_without_the_slash(alice: ApiClient) -> None:
@@ -88,6 +106,7 @@ def test_a_public_command_can(mallory: ApiClient) -> None:
         {"user_uuid": "x"},
         {"user_uuid": 5},
         {"user_uuid": UNKNOWN, "include_user_context": "yes"},
+        {"user_uuid": UNKNOWN, "include_expiry": "yes"},
     ],
 )
 def test_a_body_that_is_wrong_is_refused(alice: ApiClient, body: dict[str, object]) -> None:

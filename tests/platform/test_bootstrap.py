@@ -10,9 +10,9 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey
 from auth_tokens.scopes import ALL_SCOPES
-from auth_tokens.services import find_caller
 from organizations.models import Command, Organization, User
 from tests.factories import make_command, make_organization, make_user
 

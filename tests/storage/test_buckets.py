@@ -46,11 +46,14 @@ def test_a_strangers_token_counts_as_absent(alice: ApiClient, mallory: ApiClient
     assert response.json()["code"] == "missing_context"
 
 
-def test_with_a_strangers_token_a_namespace_is_the_keys_own_organizations(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_strangers_token_opens_no_namespace(alice: ApiClient, mallory: ApiClient) -> None:
     put(alice, "k", "alice's", namespace="n")
     put(mallory, "k", "mallory's", namespace="n", token=None)
 
-    assert read(mallory, "k", namespace="n", token=alice.caller.token) == "mallory's"
+    response = call(mallory, "get", {"key": "k"}, namespace="n", token=alice.caller.token)
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "missing_token"
 
 
 def test_a_token_alone_means_the_items_of_its_command_and_its_user(alice: ApiClient) -> None:
@@ -178,7 +181,7 @@ def test_a_token_that_is_no_longer_valid_opens_nothing(alice: ApiClient, end: Ca
     end(alice.caller)
 
     assert call(alice, "get", {"key": "k"}).json()["code"] == "missing_context"
-    assert read(alice, "k", namespace="n") is None
+    assert call(alice, "get", {"key": "k"}, namespace="n").json()["code"] == "missing_token"
 
 
 def test_a_revoked_key_opens_nothing(alice: ApiClient) -> None:

@@ -1,0 +1,112 @@
+"""Finding out who calls: the API key, and the exchange token beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from auth_tokens import tokens
+from auth_tokens.errors import InvalidApiKeyError
+from auth_tokens.keys import has_key_shape, hash_key
+from auth_tokens.models import ApiKey, CallerContext, TokenSubject, VoidToken
+from auth_tokens.tokens import TokenClaim
+from commands_platform.lib.database.rows import JoinedQuery
+from organizations.models import Command, Organization, User
+
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+# The command is the key's own, or else the one that the token names. The user's organization is read only if it is
+# another one, as it may be for a public command.
+_CALLER = JoinedQuery(
+    """
+    SELECT {columns} FROM auth_tokens_apikey k
+    JOIN organizations_organization o ON o.id = k.organization_id
+    LEFT JOIN organizations_command c
+      ON c.id = COALESCE(k.command_id, %(command)s::bigint) AND c.organization_id = k.organization_id
+    LEFT JOIN organizations_user u ON u.id = %(user)s::bigint
+    LEFT JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.id <> k.organization_id
+    WHERE k.secret_hash = %(hash)s
+    """,
+    # No request needs these, and secrets are best left where they are.
+    without={
+        "created_at",
+        "secret_hash",
+        "signing_secret",
+        "previous_signing_secret",
+        "previous_secret_expires_at",
+        "signature",
+    },
+    k=ApiKey,
+    o=Organization,
+    c=Command,
+    u=User,
+    uo=Organization,
+)
+
+
+def find_caller(*, key: str, token: str | None = None) -> CallerContext:
+    """Returns who calls with this key and this token, in one query. A token that is empty was sent, and is void.
+
+    Raises InvalidApiKeyError.
+    """
+    if not has_key_shape(key):
+        raise InvalidApiKeyError
+    claim = tokens.read_claim(token) if token else None
+    named = {"command": claim.command_id, "user": claim.user_id} if claim else {"command": None, "user": None}
+    found = _CALLER.first({"hash": hash_key(key), **named})
+    if found is None:
+        raise InvalidApiKeyError
+    api_key, organization, command, user, users_organization = found
+    api_key.organization = organization
+    api_key.command = command if api_key.command_id is not None else None
+    if command is not None:
+        command.organization = organization
+    if user is not None:
+        user.organization = users_organization or organization
+    now = datetime.now(UTC)
+    if not api_key.is_valid_at(now):
+        raise InvalidApiKeyError
+    _note_use(api_key, now)
+    return CallerContext(api_key, None if token is None else _judged(claim, command=command, user=user, now=now))
+
+
+def _judged(
+    claim: TokenClaim | None, *, command: Command | None, user: User | None, now: datetime
+) -> TokenSubject | VoidToken:
+    """Returns what a token speaks for, given the rows that it names, or why it is void."""
+    if claim is None:
+        return VoidToken.INVALID
+    if now - claim.made_at > settings.EXCHANGE_TOKEN_LIFETIME:
+        return VoidToken.EXPIRED
+    if command is None or command.pk != claim.command_id:
+        return VoidToken.OTHER_COMMAND
+    if claim.user_id is None:
+        return _fault_of_command(claim, command) or TokenSubject(command, None, command.organization)
+    # Rows of users are never deleted.
+    if user is None:
+        return VoidToken.INVALID
+    fault = _fault_of_command(claim, command) or _fault_of_user(claim, command, user)
+    return fault or TokenSubject(command, user, user.organization)
+
+
+def _fault_of_command(claim: TokenClaim, command: Command) -> VoidToken | None:
+    if not command.is_active or not command.organization.is_active:
+        return VoidToken.INACTIVE
+    return VoidToken.REVOKED if command.token_generation != claim.command_generation else None
+
+
+def _fault_of_user(claim: TokenClaim, command: Command, user: User) -> VoidToken | None:
+    if not user.is_active or not user.organization.is_active:
+        return VoidToken.INACTIVE
+    # A command that is no longer public loses the users of other organizations.
+    may_act = user.organization_id == command.organization_id or command.is_public
+    return VoidToken.REVOKED if user.token_generation != claim.user_generation or not may_act else None
+
+
+def _note_use(api_key: ApiKey, now: datetime) -> None:
+    if api_key.last_used_at is None or now - api_key.last_used_at >= LAST_USED_RESOLUTION:
+        # The condition keeps a herd of first requests from writing the same row one after the other.
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_RESOLUTION)
+        ApiKey.objects.filter(stale, pk=api_key.pk).update(last_used_at=now)
