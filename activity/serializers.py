@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import serializers
 
 from activity.models import ActivityRecord
-from auth_tokens.models import TokenSubject
 from commands_platform.lib.http.fields import (
     InstantField,
     JsonObjectField,
@@ -15,7 +12,8 @@ from commands_platform.lib.http.fields import (
     StrictCharField,
     UUIDField,
 )
-from commands_platform.lib.instants import format_instant
+from commands_platform.lib.http.outputs import Output
+from commands_platform.lib.http.pagination import PageQuery
 
 _WORD_LENGTH = 255
 _LABEL_LENGTH = 1000
@@ -31,38 +29,24 @@ class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
     user_uuid = UUIDField(required=False, allow_null=True, default=None)
 
 
-class ActivityFilters(serializers.Serializer[Any]):
-    """What the listing may be narrowed down to: `since` is part of the span, `until` is not."""
+class ActivityQuery(PageQuery):
+    """The query of the listing: `since` is part of the span, `until` is not."""
 
     category = StrictCharField(max_length=_WORD_LENGTH, required=False)
     action = StrictCharField(max_length=_WORD_LENGTH, required=False)
     user_uuid = UUIDField(required=False)
-    since = InstantField(required=False)
-    until = InstantField(required=False)
+    since = InstantField(required=False, help_text="Records from this instant on.")
+    until = InstantField(required=False, help_text="Records before this instant.")
 
 
-class ActivityOutput(serializers.Serializer[ActivityRecord]):
+class ActivityOutput(Output[ActivityRecord]):
     """A record as documented: these eight keys."""
 
-    command = serializers.UUIDField()
-    organization = serializers.UUIDField()
-    user = serializers.UUIDField(allow_null=True)
+    command = serializers.UUIDField(source="command.uuid")
+    organization = serializers.UUIDField(source="organization.uuid")
+    user = serializers.UUIDField(source="user.uuid", allow_null=True)
     category = serializers.CharField()
     action = serializers.CharField()
     label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     metadata = serializers.DictField()
-    created_at = serializers.DateTimeField()
-
-
-def activity_output(record: ActivityRecord, token: TokenSubject) -> dict[str, object]:
-    """The eight documented keys of a record of the token's command and organization."""
-    return {
-        "command": token.command.uuid,
-        "organization": token.organization.uuid,
-        "user": record.user.uuid if record.user else None,
-        "category": record.category,
-        "action": record.action,
-        "label": record.label,
-        "metadata": record.metadata,
-        "created_at": format_instant(record.created_at),
-    }
+    created_at = InstantField()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from collections.abc import Sequence
+from functools import partial
+
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
 from activity import services
 from activity.models import ActivityRecord
-from activity.serializers import ActivityFilters, ActivityInput, ActivityOutput, activity_output
+from activity.serializers import ActivityInput, ActivityOutput, ActivityQuery
 from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.models import TokenSubject
 from auth_tokens.scopes import Scope
-from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.inputs import read_input, read_query
 from commands_platform.lib.http.pagination import paginate
 
 _LOOKUPS = {
@@ -28,7 +32,7 @@ class ActivityList(PlatformView):
 
     @extend_schema(
         operation_id="activity_list",
-        parameters=[ActivityFilters, OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
+        parameters=[ActivityQuery],
         responses=ActivityOutput(many=True),
     )
     def get(self, request: ApiRequest) -> Response:
@@ -37,10 +41,10 @@ class ActivityList(PlatformView):
         `X-Total-Count` tells how many there are, and `Link` (RFC 8288) where the next and the previous page is.
         """
         token = request.context.required_token()
-        filters = read_input(ActivityFilters, request.query_params)
-        chosen = {_LOOKUPS[name]: value for name, value in filters.items()}
+        query = read_query(ActivityQuery, request, ignore_unknown=True)
+        chosen = {lookup: query[name] for name, lookup in _LOOKUPS.items() if name in query}
         records = ActivityRecord.objects.visible_to(token).filter(**chosen).select_related("user")
-        page = paginate(request, records, serialize=lambda record: activity_output(record, token))
+        page = paginate(request, records, query, render=partial(_render, token))
         links = [
             f'<{page[where]}>; rel="{rel}"' for where, rel in (("next", "next"), ("previous", "prev")) if page[where]
         ]
@@ -52,4 +56,11 @@ class ActivityList(PlatformView):
         """Records something that was done, by the token's user or by another of the same organization."""
         token = request.context.required_token()
         record = services.record_activity(token=token, **read_input(ActivityInput, request.data))
-        return Response(activity_output(record, token), status=status.HTTP_201_CREATED)
+        return Response(ActivityOutput.render(record), status=status.HTTP_201_CREATED)
+
+
+def _render(token: TokenSubject, records: Sequence[ActivityRecord]) -> list[dict[str, object]]:
+    for record in records:
+        # All of them are the token's, so neither has to be read again.
+        record.command, record.organization = token.command, token.organization
+    return ActivityOutput.render_many(records)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from commands_platform.lib.http.fields import InstantField, StrictBooleanField, UUIDField
-from organizations.models import Organization, User
+from commands_platform.lib.http.outputs import Output
+from organizations.models import Command, Organization, User
 
 
 class ExchangeTokenInput(serializers.Serializer[User]):
@@ -14,7 +15,7 @@ class ExchangeTokenInput(serializers.Serializer[User]):
     include_expiry = StrictBooleanField(default=False)
 
 
-class UserOutput(serializers.Serializer[User]):
+class UserOutput(Output[User]):
     """A person. Without a zone of their own, `timezone` is their organization's."""
 
     uuid = serializers.UUIDField()
@@ -25,24 +26,31 @@ class UserOutput(serializers.Serializer[User]):
     timezone = serializers.CharField(source="zone")
 
 
-class OrganizationOutput(serializers.Serializer[Organization]):
+class OrganizationOutput(Output[Organization]):
     uuid = serializers.UUIDField()
     name = serializers.CharField()
     timezone = serializers.CharField()
     is_active = serializers.BooleanField()
 
 
-class ExchangeTokenOutput(serializers.Serializer[User]):
+class ExchangeTokenOutput(Output[User]):
+    """An exchange token; with `include_user_context`, its user and that user's organization too."""
+
     token = serializers.CharField()
     expires_at = InstantField(required=False)
     user = UserOutput(required=False)
     organization = OrganizationOutput(required=False)
 
 
-class ApiKeyOwnerOutput(serializers.Serializer[Organization]):
+class CommandOutput(Output[Command]):
+    uuid = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class ApiKeyOwnerOutput(Output[Organization]):
     """Whom an API key speaks for."""
 
     organization = OrganizationOutput()
-    command = serializers.DictField(allow_null=True)
+    command = CommandOutput(allow_null=True)
     scopes = serializers.ListField(child=serializers.CharField())
     user = UserOutput(allow_null=True)

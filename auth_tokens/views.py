@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
@@ -18,10 +18,10 @@ from auth_tokens.serializers import (
     UserOutput,
 )
 from commands_platform.lib.errors import NotFoundError
-from commands_platform.lib.http.inputs import read_input
-from commands_platform.lib.http.pagination import paginate
+from commands_platform.lib.http.inputs import read_input, read_query
+from commands_platform.lib.http.outputs import page_of
+from commands_platform.lib.http.pagination import PageQuery, paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
-from commands_platform.lib.instants import format_instant
 from organizations.models import User
 
 
@@ -35,13 +35,12 @@ class FetchExchangeToken(PlatformView):
         """Makes a token with which the API key's command acts as a user."""
         values = read_input(ExchangeTokenInput, request.data)
         fetched = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
-        answer: dict[str, object] = {"token": fetched.token}
+        more: dict[str, object] = {}
         if values["include_expiry"]:
-            answer["expires_at"] = format_instant(fetched.expires_at)
+            more["expires_at"] = fetched.expires_at
         if values["include_user_context"]:
-            answer["user"] = UserOutput(fetched.user).data
-            answer["organization"] = OrganizationOutput(fetched.user.organization).data
-        return Response(answer, headers={"Cache-Control": "no-store"})
+            more |= {"user": fetched.user, "organization": fetched.user.organization}
+        return Response(ExchangeTokenOutput.of(token=fetched.token, **more), headers={"Cache-Control": "no-store"})
 
 
 class Me(PlatformView):
@@ -51,16 +50,14 @@ class Me(PlatformView):
     def get(self, request: ApiRequest) -> Response:
         """Whom the API key speaks for, and the user of the exchange token where there is one."""
         context = request.context
-        api_key, command = context.api_key, context.api_key.command
-        # A void token shows as none here: its status is told by the answer's header.
-        user = context.required_token().user if context.has_token else None
         return Response(
-            {
-                "organization": OrganizationOutput(api_key.organization).data,
-                "command": {"uuid": command.uuid, "name": command.name} if command else None,
-                "scopes": api_key.scopes,
-                "user": UserOutput(user).data if user else None,
-            }
+            ApiKeyOwnerOutput.of(
+                organization=context.organization,
+                command=context.api_key.command,
+                scopes=context.api_key.scopes,
+                # A void token shows as none here: its status is told by the answer's header.
+                user=context.required_token().user if context.has_token else None,
+            )
         )
 
 
@@ -70,7 +67,7 @@ class OrganizationDetail(PlatformView):
     @extend_schema(responses=OrganizationOutput)
     def get(self, request: ApiRequest) -> Response:
         """The API key's organization."""
-        return Response(OrganizationOutput(request.context.organization).data)
+        return Response(OrganizationOutput.render(request.context.organization))
 
 
 class UserList(PlatformView):
@@ -78,13 +75,14 @@ class UserList(PlatformView):
 
     @extend_schema(
         operation_id="users_list",
-        parameters=[OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
-        responses=UserOutput(many=True),
+        parameters=[PageQuery],
+        responses=page_of(UserOutput),
     )
     def get(self, request: ApiRequest) -> Response:
         """The people of the API key's organization."""
         users = User.objects.filter(organization=request.context.organization).select_related("organization")
-        return Response(paginate(request, users, serialize=lambda user: UserOutput(user).data))
+        query = read_query(PageQuery, request, ignore_unknown=True)
+        return Response(paginate(request, users, query, render=UserOutput.render_many))
 
 
 class UserDetail(PlatformView):
@@ -97,4 +95,4 @@ class UserDetail(PlatformView):
         user = users.filter(uuid=uuid_or_not_found(uuid)).first()
         if user is None:
             raise NotFoundError
-        return Response(UserOutput(user).data)
+        return Response(UserOutput.render(user))

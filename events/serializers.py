@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from commands_platform.lib.http.fields import BoundedListField, JsonObjectField, NullIsAbsentSerializer, StrictCharField
+from commands_platform.lib.http.outputs import Output
 from events.matching import MAX_NAME_LENGTH
 from events.models import Hook
 
@@ -31,8 +32,8 @@ class EventSubscriptionInput(NullIsAbsentSerializer[Hook]):
     )
 
 
-class EventSubscriptionOutput(serializers.Serializer[Hook]):
-    hook_uuid = serializers.IntegerField()
+class EventSubscriptionOutput(Output[Hook]):
+    hook_uuid = serializers.IntegerField(source="pk", help_text="The hook's number.")
 
 
 class EventInput(serializers.Serializer[Any]):
@@ -41,6 +42,6 @@ class EventInput(serializers.Serializer[Any]):
     object = StrictCharField(max_length=_OBJECT_LENGTH, required=False, allow_null=True, default=None)
 
 
-class EventOutput(serializers.Serializer[Any]):
+class EventOutput(Output[Any]):
     uuid = serializers.UUIDField()
-    deliveries = serializers.IntegerField()
+    deliveries = serializers.IntegerField(help_text="How many hooks it is sent to.")

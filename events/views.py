@@ -22,7 +22,7 @@ class EventSubscription(PlatformView):
         """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
         token = request.context.required_token()
         hook = services.register_hook(token=token, **read_input(EventSubscriptionInput, request.data))
-        return Response({"hook_uuid": hook.pk})
+        return Response(EventSubscriptionOutput.render(hook))
 
     @extend_schema(responses={200: None})
     def delete(self, request: ApiRequest) -> Response:
@@ -44,4 +44,4 @@ class EventList(PlatformView):
         occurrence, deliveries = services.publish_event(
             context=request.context, name=values["event"], body=values["body"], object_id=values["object"]
         )
-        return Response({"uuid": occurrence.uuid, "deliveries": deliveries}, status=status.HTTP_202_ACCEPTED)
+        return Response(EventOutput.of(uuid=occurrence.uuid, deliveries=deliveries), status=status.HTTP_202_ACCEPTED)

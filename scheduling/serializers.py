@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -17,10 +17,11 @@ from commands_platform.lib.http.fields import (
     StrictIntegerField,
     UUIDField,
 )
+from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
+from commands_platform.lib.http.pagination import LimitQuery, PageQuery
 from commands_platform.lib.http.renderers import RawJson
-from commands_platform.lib.instants import format_instant
 from deliveries.masking import shown_attempts
-from deliveries.models import Delivery, State
+from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
 from scheduling.models import (
     FOREVER,
@@ -30,6 +31,7 @@ from scheduling.models import (
     OverlapRule,
     ScheduledExecution,
     TimezoneType,
+    prefetch_last_deliveries,
 )
 
 _LARGEST_INTEGER = 2**31 - 1
@@ -83,77 +85,134 @@ class ScheduledExecutionInput(ScheduledExecutionChanges):
     is_owned_by_user = StrictBooleanField(default=True)
 
 
-class ScheduledExecutionCreated(serializers.Serializer[ScheduledExecution]):
+class ScheduledExecutionCreatedOutput(Output[ScheduledExecution]):
     uuid = serializers.UUIDField()
 
 
-class ScheduledExecutionOutput(serializers.Serializer[ScheduledExecution]):
-    """A schedule as documented: these nine keys."""
+class LastDeliveryOutput(Output[Delivery]):
+    """The ledger row of a schedule's latest slot."""
+
+    uuid = serializers.UUIDField(source="pk")
+    due_at = InstantField()
+    state = serializers.ChoiceField(choices=State.choices)
+    reason = NullIfEmptyField()
+    attempts = serializers.IntegerField(source="attempt_count")
+    status = serializers.IntegerField(source="last_status", allow_null=True)
+    finished_at = InstantField(allow_null=True)
+
+
+class ScheduledExecutionOutput(Output[ScheduledExecution]):
+    """A schedule: the nine documented keys, and those that `?expand=` asks for."""
+
+    prefetches = {"last_delivery": prefetch_last_deliveries}
 
     uuid = serializers.UUIDField()
     name = serializers.CharField()
-    timezone_type = serializers.CharField()
+    timezone_type = serializers.ChoiceField(choices=TimezoneType.choices)
     is_active = serializers.BooleanField()
-    cron = serializers.CharField(allow_null=True)
+    cron = NullIfEmptyField()
     execution_frequency = serializers.IntegerField()
-    repeats = serializers.IntegerField()
+    repeats = serializers.IntegerField(help_text="Runs that are left; -1: for ever.")
     payload = serializers.DictField()
-    callback_url = serializers.CharField(allow_null=True)
+    callback_url = NullIfEmptyField(source="effective_callback_url", help_text="The URL that is called.")
+
+    next_run_at = InstantField(required=False, allow_null=True)
+    last_delivery = LastDeliveryOutput(required=False, allow_null=True)
+    timezone = serializers.CharField(source="zone", required=False)
+    command_uuid = serializers.UUIDField(source="command.uuid", required=False)
+    user_uuid = serializers.UUIDField(source="owner.uuid", required=False, allow_null=True)
+    deactivation_reason = NullIfEmptyField(required=False)
+    description = serializers.CharField(required=False)
+    cron_seconds = serializers.BooleanField(required=False)
+    dst_gap = serializers.ChoiceField(choices=GapRule.choices, required=False)
+    dst_overlap = serializers.ChoiceField(choices=OverlapRule.choices, required=False)
+    starts_at = InstantField(required=False, allow_null=True)
+    ends_at = InstantField(required=False, allow_null=True)
+    misfire_policy = serializers.ChoiceField(choices=MisfirePolicy.choices, required=False)
+    misfire_grace = serializers.IntegerField(required=False)
+    skip_overlapping = serializers.BooleanField(required=False)
+    timeout = serializers.IntegerField(required=False, allow_null=True)
+    max_attempts = serializers.IntegerField(required=False, allow_null=True)
+    headers = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Their names; the values are never shown."
+    )
+    created_at = InstantField(required=False)
+    updated_at = InstantField(required=False)
+
+    @staticmethod
+    def get_next_run_at(schedule: ScheduledExecution) -> datetime | None:
+        """Returns when it runs next; a schedule that is not active has no next run."""
+        return schedule.next_run_at if schedule.is_active else None
+
+    @staticmethod
+    def get_headers(schedule: ScheduledExecution) -> list[str]:
+        """Returns the names alone, because a value may be a receiver's secret."""
+        return sorted(schedule.headers)
 
 
-def schedule_output(schedule: ScheduledExecution) -> dict[str, object]:
-    """The nine documented keys of a schedule."""
-    return {
-        "uuid": schedule.uuid,
-        "name": schedule.name,
-        "timezone_type": schedule.timezone_type,
-        "is_active": schedule.is_active,
-        "cron": schedule.cron or None,
-        "execution_frequency": schedule.execution_frequency,
-        "repeats": schedule.repeats,
-        "payload": schedule.payload,
-        "callback_url": schedule.effective_callback_url or None,
-    }
+class ExpandQuery(serializers.Serializer[ScheduledExecution]):
+    """The query of one schedule."""
+
+    expand = ExpandField(ScheduledExecutionOutput)
 
 
-class SlotFilters(serializers.Serializer[Delivery]):
-    """What the slots may be narrowed down to: `from` is part of the span, `to` is not."""
+class ScheduledExecutionQuery(ExpandQuery, PageQuery):
+    """The query of the list of schedules."""
+
+
+class SlotQuery(LimitQuery):
+    """The query of a list of slots: `from` is part of the span, `to` is not."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        # `from` is no name that a class could declare.
+        # A class cannot declare the name `from`.
         return {
-            "from": InstantField(required=False),
-            "to": InstantField(required=False),
+            **super().get_fields(),
+            "from": InstantField(required=False, help_text="Slots from this instant on."),
+            "to": InstantField(required=False, help_text="Slots before this instant."),
             "state": serializers.ChoiceField(choices=State.choices, required=False),
-            "cursor": InstantField(required=False),
+            "cursor": InstantField(required=False, help_text="Slots after this instant; `next` has it."),
         }
 
 
-class SlotOutput(serializers.Serializer[Delivery]):
+class SlotOutput(Output[Delivery]):
     """One row of the ledger: a slot, or a run of skipped ones from `due_at` to `last_due_at`."""
 
-    uuid = serializers.UUIDField()
-    kind = serializers.CharField()
+    uuid = serializers.UUIDField(source="pk")
+    kind = serializers.ChoiceField(choices=Kind.choices)
     due_at = InstantField()
     last_due_at = InstantField(allow_null=True)
     slot_count = serializers.IntegerField()
-    state = serializers.CharField()
-    reason = serializers.CharField(allow_null=True)
-    attempts = serializers.IntegerField()
-    status = serializers.IntegerField(allow_null=True)
+    state = serializers.ChoiceField(choices=State.choices)
+    reason = NullIfEmptyField(help_text="Why it was not delivered.")
+    attempts = serializers.IntegerField(source="attempt_count")
+    status = serializers.IntegerField(source="last_status", allow_null=True)
     next_attempt_at = InstantField(allow_null=True)
     finished_at = InstantField(allow_null=True)
-    url = serializers.CharField(allow_null=True)
+    url = NullIfEmptyField()
 
 
-class SlotPage(serializers.Serializer[Delivery]):
-    next = serializers.CharField(allow_null=True)
+class SlotPageOutput(Output[Delivery]):
+    """A page of slots. It has no count, because counting a long history would be slow."""
+
+    next = serializers.URLField(allow_null=True)
     results = SlotOutput(many=True)
 
 
 class SlotDetailOutput(SlotOutput):
+    """A slot with the records of its attempts and the body that is sent, without its exchange token."""
+
     attempt_records = serializers.ListField(child=serializers.DictField())
     body = serializers.DictField(allow_null=True)
+
+    @staticmethod
+    def get_attempt_records(delivery: Delivery) -> list[dict[str, object]]:
+        """Returns the records without secrets that a receiver sent back."""
+        return shown_attempts(delivery)
+
+    @staticmethod
+    def get_body(delivery: Delivery) -> RawJson | None:
+        """Returns the body as it is stored."""
+        return RawJson(delivery.body) if delivery.body else None
 
 
 class RedeliveryInput(serializers.Serializer[Delivery]):
@@ -174,75 +233,6 @@ class RedeliveryInput(serializers.Serializer[Delivery]):
         }
 
 
-class RedeliveryOutput(serializers.Serializer[Delivery]):
-    count = serializers.IntegerField()
+class RedeliveryOutput(Output[Delivery]):
+    count = serializers.IntegerField(help_text="How many slots are sent, or would be.")
     dry_run = serializers.BooleanField()
-
-
-def slot_output(delivery: Delivery) -> dict[str, object]:
-    """What the list of slots tells of one row."""
-    return {
-        "uuid": delivery.pk,
-        "kind": delivery.kind,
-        "due_at": delivery.due_at,
-        "last_due_at": delivery.last_due_at,
-        "slot_count": delivery.slot_count,
-        "state": delivery.state,
-        "reason": delivery.reason or None,
-        "attempts": delivery.attempt_count,
-        "status": delivery.last_status,
-        "next_attempt_at": delivery.next_attempt_at,
-        "finished_at": delivery.finished_at,
-        "url": delivery.url or None,
-    }
-
-
-def slot_detail_output(delivery: Delivery) -> dict[str, object]:
-    """The same, with the records of its attempts and the body as it is stored."""
-    return slot_output(delivery) | {
-        "attempt_records": shown_attempts(delivery),
-        "body": RawJson(delivery.body) if delivery.body else None,
-    }
-
-
-def _last_delivery(schedule: ScheduledExecution) -> dict[str, object] | None:
-    delivery = schedule.last_delivery()
-    if delivery is None:
-        return None
-    return {
-        "uuid": delivery.id,
-        "due_at": format_instant(delivery.due_at),
-        "state": delivery.state,
-        "reason": delivery.reason or None,
-        "attempts": delivery.attempt_count,
-        "status": delivery.last_status,
-        "finished_at": format_instant(delivery.finished_at) if delivery.finished_at else None,
-    }
-
-
-# What `?expand=` can add, by the names that it takes.
-EXPANSIONS: dict[str, Callable[[ScheduledExecution], object]] = {
-    "next_run_at": lambda schedule: (
-        format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None
-    ),
-    "last_delivery": _last_delivery,
-    "timezone": lambda schedule: schedule.zone,
-    "command_uuid": lambda schedule: schedule.command.uuid,
-    "user_uuid": lambda schedule: schedule.owner.uuid if schedule.owner else None,
-    "deactivation_reason": lambda schedule: schedule.deactivation_reason or None,
-    "description": lambda schedule: schedule.description,
-    "cron_seconds": lambda schedule: schedule.cron_seconds,
-    "dst_gap": lambda schedule: schedule.dst_gap,
-    "dst_overlap": lambda schedule: schedule.dst_overlap,
-    "starts_at": lambda schedule: format_instant(schedule.starts_at) if schedule.starts_at else None,
-    "ends_at": lambda schedule: format_instant(schedule.ends_at) if schedule.ends_at else None,
-    "misfire_policy": lambda schedule: schedule.misfire_policy,
-    "misfire_grace": lambda schedule: schedule.misfire_grace,
-    "skip_overlapping": lambda schedule: schedule.skip_overlapping,
-    "timeout": lambda schedule: schedule.timeout,
-    "max_attempts": lambda schedule: schedule.max_attempts,
-    # A header may hold a receiver's secret: its name alone is told.
-    "headers": lambda schedule: sorted(schedule.headers),
-    "created_at": lambda schedule: format_instant(schedule.created_at),
-    "updated_at": lambda schedule: format_instant(schedule.updated_at),
-}

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.db.models import Q
 from django.utils.encoding import escape_uri_path
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import InvalidInputError, NotFoundError
-from commands_platform.lib.http.inputs import read_input
-from commands_platform.lib.http.pagination import paginate, slice_bounds
+from commands_platform.lib.errors import NotFoundError
+from commands_platform.lib.http.inputs import read_input, read_query
+from commands_platform.lib.http.outputs import page_of
+from commands_platform.lib.http.pagination import fitting_rows, paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
 from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Kind
 from scheduling import services
 from scheduling.models import ScheduledExecution, ScheduledExecutionQuerySet
 from scheduling.serializers import (
-    EXPANSIONS,
+    ExpandQuery,
     RedeliveryInput,
     RedeliveryOutput,
     ScheduledExecutionChanges,
-    ScheduledExecutionCreated,
+    ScheduledExecutionCreatedOutput,
     ScheduledExecutionInput,
     ScheduledExecutionOutput,
+    ScheduledExecutionQuery,
     SlotDetailOutput,
-    SlotFilters,
-    SlotPage,
-    schedule_output,
-    slot_detail_output,
-    slot_output,
+    SlotPageOutput,
+    SlotQuery,
 )
 
-_EXPAND = OpenApiParameter(
-    "expand", str, description="More keys, with commas between them: next_run_at, last_delivery, …"
-)
+# The columns of a listed schedule that can be large.
+_LARGE_COLUMNS = ("payload", "callback_url", "description")
 
 
 class ScheduledExecutionList(PlatformView):
@@ -48,15 +47,17 @@ class ScheduledExecutionList(PlatformView):
 
     @extend_schema(
         operation_id="scheduling_list",
-        parameters=[_EXPAND, OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
-        responses=ScheduledExecutionOutput(many=True),
+        parameters=[ScheduledExecutionQuery],
+        responses=page_of(ScheduledExecutionOutput),
     )
     def get(self, request: ApiRequest) -> Response:
         """The token's organization's schedules of the API key's commands, newest first."""
+        query = read_query(ScheduledExecutionQuery, request)
+        render = partial(ScheduledExecutionOutput.render_many, expand=query["expand"])
         schedules = _visible(request.context)
-        return Response(paginate(request, schedules, serialize=_output(request)))
+        return Response(paginate(request, schedules, query, render=render, weigh=_LARGE_COLUMNS))
 
-    @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreated})
+    @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreatedOutput})
     def post(self, request: ApiRequest) -> Response:
         """Schedules a call. It needs an exchange token, or `command_uuid`."""
         values = read_input(ScheduledExecutionInput, request.data)
@@ -66,17 +67,17 @@ class ScheduledExecutionList(PlatformView):
             is_owned_by_user=values.pop("is_owned_by_user"),
             values=values,
         )
-        return Response({"uuid": schedule.uuid})
+        return Response(ScheduledExecutionCreatedOutput.render(schedule))
 
 
 class ScheduledExecutionDetail(PlatformView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(parameters=[_EXPAND], responses=ScheduledExecutionOutput)
+    @extend_schema(parameters=[ExpandQuery], responses=ScheduledExecutionOutput)
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """One schedule."""
-        schedule = _find(request.context, uuid)
-        return Response(_output(request)(schedule))
+        expand = read_query(ExpandQuery, request, ignore_unknown=True)["expand"]
+        return Response(ScheduledExecutionOutput.render(_find(request.context, uuid), expand=expand))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
     def put(self, request: ApiRequest, uuid: str) -> Response:
@@ -84,7 +85,7 @@ class ScheduledExecutionDetail(PlatformView):
         schedule = _find(request.context, uuid)
         changes = read_input(ScheduledExecutionChanges, request.data)
         schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
-        return Response(schedule_output(schedule))
+        return Response(ScheduledExecutionOutput.render(schedule))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
     def patch(self, request: ApiRequest, uuid: str) -> Response:
@@ -103,16 +104,16 @@ class SlotList(PlatformView):
 
     @extend_schema(
         operation_id="scheduling_slots_list",
-        parameters=[SlotFilters, OpenApiParameter("limit", int)],
-        responses=SlotPage,
+        parameters=[SlotQuery],
+        responses=SlotPageOutput,
     )
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """The schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
         schedule = _find(request.context, uuid)
-        limit, _ = slice_bounds(request)
-        rows = _slots_page(schedule, read_input(SlotFilters, request.query_params), limit + 1)
-        following = request.build_absolute_uri(_with_cursor(request, rows[limit - 1])) if len(rows) > limit else None
-        return Response({"next": following, "results": [slot_output(row) for row in rows[:limit]]})
+        query = read_query(SlotQuery, request)
+        rows, more = _slots_page(schedule, query)
+        following = request.build_absolute_uri(_with_cursor(request, rows[-1])) if more else None
+        return Response(SlotPageOutput.of(next=following, results=rows))
 
 
 class SlotDetail(PlatformView):
@@ -121,7 +122,7 @@ class SlotDetail(PlatformView):
     @extend_schema(responses=SlotDetailOutput)
     def get(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """One slot, with each attempt and the body that was sent."""
-        return Response(slot_detail_output(_find_slot(_find(request.context, uuid), delivery_uuid)))
+        return Response(SlotDetailOutput.render(_find_slot(_find(request.context, uuid), delivery_uuid)))
 
 
 class SlotRedelivery(PlatformView):
@@ -131,7 +132,7 @@ class SlotRedelivery(PlatformView):
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """Sends a finished slot once more: the same body and `webhook-id`, with a full set of attempts."""
         services.redeliver_slot(delivery=_find_slot(_find(request.context, uuid), delivery_uuid))
-        return Response({"count": 1, "dry_run": False})
+        return Response(RedeliveryOutput.of(count=1, dry_run=False))
 
 
 class Redelivery(PlatformView):
@@ -150,11 +151,14 @@ class Redelivery(PlatformView):
             limit=values["limit"],
             dry_run=values["dry_run"],
         )
-        return Response({"count": count, "dry_run": values["dry_run"]})
+        return Response(RedeliveryOutput.of(count=count, dry_run=values["dry_run"]))
 
 
-def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any], limit: int) -> list[Delivery]:
-    """The first rows of the span, without what a list does not show. The unique index of slots is walked in order."""
+def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any]) -> tuple[list[Delivery], bool]:
+    """Returns the first rows of the span, without what a list does not show, and whether there are more.
+
+    The unique index of slots is walked in order.
+    """
     rows = schedule.slots().defer("attempts", "body", "headers")
     if "state" in filters:
         rows = rows.filter(state=filters["state"])
@@ -172,7 +176,7 @@ def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any], limit:
             start = before.due_at
     if start is not None:
         rows = rows.filter(due_at__gte=start)
-    return list(rows[:limit])
+    return fitting_rows(rows, limit=filters["limit"], weigh=["url"])
 
 
 def _with_cursor(request: ApiRequest, last: Delivery) -> str:
@@ -200,13 +204,3 @@ def _find(context: CallerContext, uuid: str) -> ScheduledExecution:
     if schedule is None:
         raise NotFoundError
     return schedule
-
-
-def _output(request: ApiRequest) -> Callable[[ScheduledExecution], dict[str, object]]:
-    """The documented keys and those that `?expand=` asks for; InvalidInputError for a name that is none."""
-    names = [name for name in request.query_params.get("expand", "").split(",") if name]
-    # Before any schedule is read: a list without one would take every name.
-    for name in names:
-        if name not in EXPANSIONS:
-            raise InvalidInputError(errors={"expand": [f"{name!r} cannot be expanded."]})
-    return lambda schedule: schedule_output(schedule) | {name: EXPANSIONS[name](schedule) for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,11 +14,13 @@ from rest_framework import serializers
 from commands_platform.lib.http.fields import (
     AnyJsonField,
     BoundedListField,
+    InstantField,
     JsonObjectField,
     StrictCharField,
     StrictIntegerField,
 )
-from commands_platform.lib.instants import format_instant
+from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.text import has_control_characters
 from storage.models import Item
 
@@ -208,35 +210,37 @@ class Operation:
     namespace: str
 
 
-# A serializer that is given no data keeps none, so one of each kind serves all requests: to make them costs more than
-# to run them.
-_INPUT = StorageInput()
-_PARAMS = {op: serializer() for op, serializer in PARAMS.items()}
-
-
 def read_operation(data: Any) -> Operation:
-    """The operation of a request's body. Raises REST framework's ValidationError."""
-    values = _INPUT.run_validation(data)
+    """Returns the operation of a request's body. Raises REST framework's ValidationError."""
+    values = read_input(StorageInput, data)
     op = values["op"]
-    params = _PARAMS[op].run_validation(values["params"])
-    return Operation(op, params, values.get("namespace", ""))
+    return Operation(op, read_input(PARAMS[op], values["params"]), values.get("namespace", ""))
 
 
-def page_output(items: Sequence[Item], *, more: bool) -> Mapping[str, object]:
+class ItemOutput(Output[Item]):
+    """An item as a list shows it, without its value."""
+
+    key = serializers.CharField()
+    version = serializers.IntegerField()
+    expires_at = InstantField(allow_null=True)
+    created_at = InstantField()
+    updated_at = InstantField()
+
+
+class ItemPageOutput(Output[Item]):
     """A page of a list; `next_cursor` is null on the last one."""
-    return {
-        "results": [
-            {
-                "key": item.key,
-                "version": item.version,
-                "expires_at": format_instant(item.expires_at) if item.expires_at else None,
-                "created_at": format_instant(item.created_at),
-                "updated_at": format_instant(item.updated_at),
-            }
-            for item in items
-        ],
-        "next_cursor": _cursor_after(items[-1].key) if more else None,
-    }
+
+    results = ItemOutput(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class ItemExistsOutput(Output[Item]):
+    exists = serializers.BooleanField()
+
+
+def item_page(items: Sequence[Item], *, more: bool) -> dict[str, object]:
+    """Returns the answer of `list`."""
+    return ItemPageOutput.of(results=items, next_cursor=_cursor_after(items[-1].key) if more else None)
 
 
 def _cursor_after(key: str) -> str:

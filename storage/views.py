@@ -19,7 +19,7 @@ from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyErr
 from storage import services
 from storage.errors import VersionConflictError
 from storage.models import Bucket
-from storage.serializers import MOST_RESULTS, documented_input, page_output, read_operation
+from storage.serializers import MOST_RESULTS, ItemExistsOutput, documented_input, item_page, read_operation
 from storage.services import StoredValue
 
 _VERSION_HEADER = "X-Storage-Version"
@@ -41,12 +41,12 @@ def _delete(bucket: Bucket, *, key: str, if_version: int | None = None) -> Respo
 
 
 def _exists(bucket: Bucket, *, key: str) -> Response:
-    return Response({"exists": services.has_item(bucket=bucket, key=key)})
+    return Response(ItemExistsOutput.of(exists=services.has_item(bucket=bucket, key=key)))
 
 
 def _list(bucket: Bucket, *, prefix: str = "", limit: int | None = None, cursor: str = "") -> Response:
     items, more = services.list_items(bucket=bucket, prefix=prefix, after=cursor, limit=limit or MOST_RESULTS)
-    return Response(page_output(items, more=more))
+    return Response(item_page(items, more=more))
 
 
 def _increment(bucket: Bucket, *, key: str, amount: float, ttl: int | None = None) -> Response:

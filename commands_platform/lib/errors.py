@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -33,6 +33,15 @@ class BadRequestError(PlatformError):
     """The request is not valid."""
 
     code = "bad_request"
+
+
+class UnknownParameterError(BadRequestError):
+    """The query string has a parameter that the endpoint does not know."""
+
+    code = "unknown_parameter"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f'There is no parameter "{name}" here. The known ones are: {", ".join(sorted(known))}.')
 
 
 class NotFoundError(PlatformError):

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from commands_platform.lib.http.pagination import slice_bounds
+from commands_platform.lib.http.inputs import read_query
+from commands_platform.lib.http.pagination import PageQuery
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.http.routes import both, uuid_or_not_found
 from commands_platform.lib.json.strict_json import dumps
@@ -27,7 +28,7 @@ class Echo(OpenView):
     """Answers with what it got."""
 
     def get(self, request: Request) -> Response:
-        return Response({"query": request.GET.dict(), "bounds": slice_bounds(request)})
+        return Response({"query": request.GET.dict(), "bounds": read_query(PageQuery, request, ignore_unknown=True)})
 
     def post(self, request: Request) -> Response:
         return Response(RawJson(dumps(request.data)))

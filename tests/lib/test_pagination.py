@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
+from rest_framework.serializers import ValidationError
 
-from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.http.pagination import MAX_OFFSET, paginate, slice_bounds
+from commands_platform.lib.http.inputs import read_query
+from commands_platform.lib.http.pagination import MAX_OFFSET, PageQuery, paginate
 from tests.lib.hostile import HOSTILE_QUERIES
 
 if TYPE_CHECKING:
@@ -42,7 +43,14 @@ def request_to(query: str = "", path: str = "/v1/users/") -> HttpRequest:
 
 def page(rows: Rows, query: str = "") -> dict[str, Any]:
     queryset = cast("QuerySet[ContentType]", rows)
-    return paginate(request_to(query), queryset, serialize=lambda number: {"number": number})
+    request = request_to(query)
+    bounds = read_query(PageQuery, request, ignore_unknown=True)
+    return paginate(request, queryset, bounds, render=lambda numbers: [{"number": number} for number in numbers])
+
+
+def slice_bounds(request: HttpRequest) -> tuple[int, int]:
+    query = read_query(PageQuery, request, ignore_unknown=True)
+    return query["limit"], query["offset"]
 
 
 def test_a_short_list_is_one_page() -> None:
@@ -149,17 +157,17 @@ def test_bounds_are_cut_to_what_is_allowed(query: str, bounds: tuple[int, int]) 
     ["", "-1", "%2B1", "+1", "1.0", "1e3", "1_000", "0x1", "abc", "%EF%BC%91", "%D9%A1", "%C2%B2", "1%0A", "null"],
 )
 def test_what_is_no_number_is_refused_by_name(name: str, text: str) -> None:
-    with pytest.raises(InvalidInputError) as caught:
+    with pytest.raises(ValidationError) as caught:
         slice_bounds(request_to(f"{name}={text}"))
 
-    assert caught.value.errors == {name: ["A valid non-negative integer is required."]}
+    assert caught.value.detail == {name: ["A valid non-negative integer is required."]}
 
 
 @pytest.mark.parametrize("query", [query for query in HOSTILE_QUERIES if query.count("&") < 100])
 def test_bounds_stay_within_bounds_whatever_is_asked(query: str) -> None:
     try:
         limit, offset = slice_bounds(request_to(query))
-    except InvalidInputError:
+    except ValidationError:
         return
 
     assert 1 <= limit <= 250

@@ -12,7 +12,7 @@ from commands_platform.lib.errors import NotFoundError
 from deliveries.models import Delivery, Reason, State
 from scheduling import dispatch, services
 from scheduling.models import ScheduledExecution
-from scheduling.serializers import EXPANSIONS
+from scheduling.serializers import ScheduledExecutionOutput
 from tests.api import ApiClient
 from tests.factories import make_delivery, make_schedule
 from tests.scheduling.schedules import JUST_AFTER_NOON, KEYS, create_uuid, detail, stored
@@ -85,7 +85,10 @@ def test_every_optional_field_may_be_null_on_creation_and_has_its_default_then(a
     plain = create_uuid(alice)
     nulls = create_uuid(alice, **NULL_IS_ABSENT, **NULL_IS_NONE)
 
-    names = ["user_uuid", *(name for name in EXPANSIONS if name in NULL_IS_ABSENT | NULL_IS_NONE)]
+    names = [
+        "user_uuid",
+        *(name for name in ScheduledExecutionOutput.expandable() if name in NULL_IS_ABSENT | NULL_IS_NONE),
+    ]
     expand = "?expand=" + ",".join(names)
     assert alice.get(detail(nulls) + expand).json() == alice.get(detail(plain) + expand).json() | {"uuid": nulls}
 

@@ -18,7 +18,7 @@ from deliveries.models import Delivery, Reason, State
 from deliveries.services import cancel_pending
 from organizations.models import Organization
 from scheduling import dispatch, services, zone_rules
-from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.models import DeactivationReason, ScheduledExecution, prefetch_last_deliveries
 from scheduling.verification import Verification
 from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
 from tests.locks import wait_for_waiters
@@ -377,9 +377,11 @@ def test_seconds_are_written_ahead_one_by_one(time: list[datetime]) -> None:
 def test_the_latest_delivery_is_none_that_is_still_to_come(time: list[datetime]) -> None:
     schedule = written_ahead()
 
-    assert schedule.last_delivery() is None
+    prefetch_last_deliveries([schedule])
+    assert schedule.last_delivery is None
     time[0] = NOON
-    assert schedule.last_delivery() is not None
+    prefetch_last_deliveries([schedule])
+    assert schedule.last_delivery is not None
 
 
 @pytest.fixture

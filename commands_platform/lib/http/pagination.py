@@ -1,60 +1,111 @@
-"""Lists a page at a time: `limit` and `offset`, bounded, whatever the query string says."""
+"""Lists a page at a time: `limit` and `offset`, bounded, and no page of more than MAX_PAGE_BYTES."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import F, Func, IntegerField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.encoding import escape_uri_path
-
-from commands_platform.lib.errors import InvalidInputError
+from rest_framework import serializers
 
 MAX_LIMIT = 250
 MAX_OFFSET = 2**31 - 1
+MAX_PAGE_BYTES = 1024 * 1024
 
-Row = TypeVar("Row", bound=Model)
+_Row = TypeVar("_Row", bound=Model)
 
 
-def paginate(request: HttpRequest, queryset: QuerySet[Row], *, serialize: Callable[[Row], object]) -> dict[str, object]:
-    """One page as `{"count", "next", "previous", "results"}`, in two statements at most.
+class PageNumberField(serializers.IntegerField):
+    """A number in a query string. ASCII digits only; larger ones are cut to `largest`, and `if_zero` stands for 0."""
 
-    `serialize` turns one row into its JSON value. A queryset without an order is ordered by its primary key.
+    default_error_messages = {"invalid": "A valid non-negative integer is required."}
+
+    def __init__(self, *, largest: int, if_zero: int = 0, **kwargs: Any) -> None:
+        self.largest = largest
+        self.if_zero = if_zero
+        # Not as a validator: what is larger is cut, and the schema must not make clients refuse it.
+        super().__init__(required=False, default=if_zero, **kwargs)
+
+    def get_value(self, dictionary: Mapping[str, Any]) -> Any:
+        # REST framework would take an empty text for an absent one.
+        return dictionary.get(self.field_name or "", serializers.empty)
+
+    def to_internal_value(self, data: Any) -> int:
+        text = str(data)
+        if not (text.isascii() and text.isdigit()):
+            self.fail("invalid")
+        digits = text.lstrip("0")
+        # Python refuses to read thousands of digits, and no bound has as many.
+        if len(digits) > len(str(self.largest)):
+            return self.largest
+        return min(int(digits or "0"), self.largest) or self.if_zero
+
+
+class LimitQuery(serializers.Serializer[Any]):
+    """The query of a list that goes on from a cursor."""
+
+    limit = PageNumberField(
+        largest=MAX_LIMIT, if_zero=MAX_LIMIT, help_text=f"The most rows of a page; at most {MAX_LIMIT}."
+    )
+
+
+class PageQuery(LimitQuery):
+    """The query of a list with numbered rows."""
+
+    offset = PageNumberField(largest=MAX_OFFSET, help_text="How many rows to pass by.")
+
+
+def paginate(
+    request: HttpRequest,
+    queryset: QuerySet[_Row],
+    query: Mapping[str, Any],
+    *,
+    render: Callable[[Sequence[_Row]], Sequence[object]],
+    weigh: Collection[str] = (),
+) -> dict[str, object]:
+    """Returns one page as `{"count", "next", "previous", "results"}`, for a query that a PageQuery has read.
+
+    `weigh` names the text columns that can be large: the page ends before they exceed MAX_PAGE_BYTES together, and
+    `next` leads on from there. A queryset without an order is ordered by its primary key.
     """
-    limit, offset = slice_bounds(request)
+    limit, offset = query["limit"], query["offset"]
     count = queryset.count()
-    rows: list[Row] = []
+    rows: list[_Row] = []
     if offset < count:
         ordered = queryset if queryset.ordered else queryset.order_by("pk")
-        rows = list(ordered[offset : offset + limit])
-    following = offset + limit
+        rows, _ = fitting_rows(ordered[offset : offset + limit], limit=limit, weigh=weigh)
+    following = offset + (len(rows) or limit)
     return {
         "count": count,
         "next": _page_url(request, limit, following) if following < count else None,
         "previous": _page_url(request, limit, max(0, offset - limit)) if offset > 0 else None,
-        "results": [serialize(row) for row in rows],
+        "results": render(rows),
     }
 
 
-def slice_bounds(request: HttpRequest) -> tuple[int, int]:
-    """`limit` (1 to 250; 250 where it is absent or 0) and `offset` (from 0), both cut to their bounds.
+def fitting_rows(rows: QuerySet[_Row], *, limit: int, weigh: Collection[str]) -> tuple[list[_Row], bool]:
+    """Returns the first rows, and whether there are more.
 
-    Raises InvalidInputError naming the parameter for anything but ASCII digits.
+    They are `limit` rows at most, and as many as hold MAX_PAGE_BYTES in the text columns `weigh`, but at least one.
     """
-    limit = _number(request, "limit", absent=MAX_LIMIT, largest=MAX_LIMIT)
-    return limit or MAX_LIMIT, _number(request, "offset", absent=0, largest=MAX_OFFSET)
-
-
-def _number(request: HttpRequest, name: str, *, absent: int, largest: int) -> int:
-    text = request.GET.get(name)
-    if text is None:
-        return absent
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidInputError(errors={name: ["A valid non-negative integer is required."]})
-    digits = text.lstrip("0") or "0"
-    # Python refuses to read thousands of digits, and no bound has as many.
-    return largest if len(digits) > len(str(largest)) else min(int(digits), largest)
+    if not weigh:
+        found = list(rows[: limit + 1])
+        return found[:limit], len(found) > limit
+    # PostgreSQL knows the length of a stored text without reading it.
+    weight = reduce(add, (Func(F(name), function="octet_length", output_field=IntegerField()) for name in weigh))
+    sizes = list(rows.values_list(weight, flat=True)[: limit + 1])
+    budget = MAX_PAGE_BYTES
+    fitting = 0
+    for size in sizes[:limit]:
+        budget -= size
+        if budget < 0 and fitting:
+            break
+        fitting += 1
+    return list(rows[:fitting]) if fitting else [], len(sizes) > fitting
 
 
 def _page_url(request: HttpRequest, limit: int, offset: int) -> str:
