@@ -51,6 +51,22 @@ class Reason(models.TextChoices):
     UNSENDABLE = "unsendable", "the request could not be made"
 
 
+class AttemptError(models.TextChoices):
+    """Why an attempt has no answer; part of the API, so a code never changes."""
+
+    DNS = "dns", "The host name could not be resolved."
+    REFUSED = "refused", "No connection could be made."
+    TIMEOUT = "timeout", "No answer came in time."
+    TLS = "tls", "No trusted TLS connection could be made."
+    RESET = "reset", "The connection was closed before the answer's status and headers were complete."
+    PROTOCOL = "protocol", "The answer is not HTTP."
+    INVALID_URL = "invalid_url", "The callback URL cannot be used."
+    BLOCKED_ADDRESS = "blocked_address", "Callbacks may not reach this address."
+    PROXY = "proxy", "The proxy for callbacks could not connect to the receiver."
+    UNSENDABLE = "unsendable", "The request could not be made."
+    OTHER = "other", "The request failed."
+
+
 def _literal(state: State) -> Func:
     """A state in a statement's text: a plan that holds for any parameter could not use the indexes of that state."""
     return Func(template=f"'{state}'", output_field=models.CharField())

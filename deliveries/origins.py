@@ -1,9 +1,10 @@
-"""How much of the sender one receiver may have: a limit on its requests in flight, and a breaker.
+"""How much of the sender one receiver may have: a limit on its requests in flight, a breaker, and its own wish to wait.
 
 Receivers are told apart by origin: scheme, host and port. An origin's limit starts small, grows by one with each answer
 and is halved when none comes, so that a hanging receiver holds a few places and not the window. After several attempts
 in a row without an answer the breaker opens: nothing is sent to the origin until its pause is over, then one request at
-a time, until one is answered. An answer of any status closes it: a receiver that answers holds nobody up.
+a time, until one is answered. An answer of any status closes it: a receiver that answers holds nobody up. A 429 halves
+the limit, and nothing is sent to the origin for as long as its `Retry-After` says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class OriginSettings:
-    """`most` and `first` requests in flight, `failures` in a row that open the breaker; spans are in seconds."""
+    """`most` and `first` requests in flight, `failures` in a row that open the breaker; spans are in seconds.
+
+    `remembered` is for how long, and `max_remembered` for how many origins, the state is kept.
+    """
 
     most: int = 50
     first: int = 10
@@ -23,6 +27,7 @@ class OriginSettings:
     first_pause: float = 5.0
     longest_pause: float = 60.0
     remembered: float = 600.0
+    max_remembered: int = 10_000
 
 
 @dataclass(slots=True)
@@ -32,45 +37,59 @@ class _Origin:
     failures: int = 0
     pause: float = 0.0
     open_until: float = 0.0
+    held_until: float = 0.0
     used_at: float = 0.0
     next_expiry_at: float = 0.0
 
 
 @dataclass(slots=True)
 class Origins:
-    """The state of every origin that this sender has lately met."""
+    """The state of the origins that this sender has met last."""
 
     settings: OriginSettings
     clock: Callable[[], float] = time.monotonic
+    # The one that was used last comes last.
     _origins: dict[str, _Origin] = field(default_factory=dict)
     # In the order in which they became busy.
     _busy: dict[str, None] = field(default_factory=dict)
+    # Those that have a pause or are held, or have been until lately.
+    _resting: dict[str, None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._origins)
 
     def room(self, origin: str) -> int:
         """Returns how many more requests may begin now."""
-        state = self._get(origin)
-        if state.pause:
-            # Half open: one request at a time finds out.
-            return 1 if self.clock() >= state.open_until and not state.in_flight else 0
+        state = self._origins.get(origin)
+        if state is None:
+            return self.settings.first
+        if state.pause or state.held_until:
+            now = self.clock()
+            if now < state.held_until:
+                return 0
+            if state.pause:
+                # Half open: one request at a time finds out.
+                return 1 if now >= state.open_until and not state.in_flight else 0
         return max(0, state.limit - state.in_flight)
 
     def is_in_doubt(self, origin: str) -> bool:
-        """Returns whether its latest request was not answered."""
-        return self._get(origin).failures > 0
+        """Returns whether its latest request was not answered, or it asked us to wait."""
+        state = self._origins.get(origin)
+        return state is not None and (state.failures > 0 or self.clock() < state.held_until)
 
     def begin(self, origin: str) -> None:
         """Counts a request that has begun."""
-        state = self._get(origin)
+        state = self._remember(origin)
         state.in_flight += 1
         state.used_at = self.clock()
 
     def abandon(self, origin: str) -> None:
         """Counts a request as over that we or our proxy ended: that tells nothing about the receiver."""
-        self._get(origin).in_flight -= 1
+        self._origins[origin].in_flight -= 1
 
     def end(self, origin: str, *, is_answered: bool) -> bool:
         """Counts a request that is over. Returns whether it has just opened the breaker."""
-        state = self._get(origin)
+        state = self._origins[origin]
         state.in_flight -= 1
         if is_answered:
             state.failures, state.pause = 0, 0.0
@@ -86,11 +105,20 @@ class Origins:
             return False
         state.pause = min(max(state.pause * 2, self.settings.first_pause), self.settings.longest_pause)
         state.open_until = self.clock() + state.pause
-        self.mark_busy(origin)
+        self._rest(origin)
         return not is_probe
+
+    def slow_down(self, origin: str, *, hold: float) -> None:
+        """Halves its limit, after a 429, and lets nothing begin for `hold` seconds."""
+        state = self._remember(origin)
+        state.limit = max(1, state.limit // 2)
+        if hold > 0:
+            state.held_until = max(state.held_until, self.clock() + hold)
+            self._rest(origin)
 
     def mark_busy(self, origin: str) -> None:
         """Notes that more is due for it than it has room for: it is claimed for by itself from now on."""
+        self._remember(origin)
         self._busy[origin] = None
 
     def unmark_busy(self, origin: str) -> None:
@@ -102,32 +130,49 @@ class Origins:
         return list(self._busy)
 
     def paused(self) -> dict[str, float]:
-        """Returns the origins whose breaker is open, with the seconds until the next try."""
+        """Returns the origins that nothing may be sent to now, with the seconds until the next try."""
+        if not self._resting:
+            return {}
         now = self.clock()
-        return {
-            name: state.open_until - now
-            for name, state in self._origins.items()
-            if state.pause and state.open_until > now
-        }
+        paused = {}
+        for name in list(self._resting):
+            state = self._origins[name]
+            left = max(state.open_until if state.pause else 0.0, state.held_until) - now
+            if left > 0:
+                paused[name] = left
+            elif not state.pause:
+                del self._resting[name]
+        return paused
 
     def may_expire(self, origin: str, *, now: float) -> bool:
         """Returns whether it is time to look for deliveries that have waited for it for too long."""
-        return now >= self._get(origin).next_expiry_at
+        return now >= self._remember(origin).next_expiry_at
 
     def expire_not_before(self, origin: str, at: float) -> None:
         """Sets the time of the next such look."""
-        self._get(origin).next_expiry_at = at
+        self._remember(origin).next_expiry_at = at
 
-    def forget_quiet(self) -> None:
-        """Forgets those that have not been used for a while. To be called now and then."""
-        since = self.clock() - self.settings.remembered
-        self._origins = {
-            name: state for name, state in self._origins.items() if state.in_flight or state.used_at > since
-        }
-        self._busy = {name: None for name in self._busy if name in self._origins}
+    def _rest(self, origin: str) -> None:
+        self._resting[origin] = None
+        self.mark_busy(origin)
 
-    def _get(self, origin: str) -> _Origin:
-        state = self._origins.get(origin)
-        if state is None:
-            state = self._origins[origin] = _Origin(limit=self.settings.first)
+    def _remember(self, origin: str) -> _Origin:
+        """Returns its state as the latest used one: a new one where it is not known, or was not used for long."""
+        state = self._origins.pop(origin, None)
+        now = self.clock()
+        if state is None or (not state.in_flight and now - state.used_at > self.settings.remembered):
+            self._resting.pop(origin, None)
+            state = _Origin(limit=self.settings.first, used_at=now)
+        self._origins[origin] = state
+        if len(self._origins) > self.settings.max_remembered:
+            self._forget_oldest(but=origin)
         return state
+
+    def _forget_oldest(self, *, but: str) -> None:
+        """Forgets the origin that was not used for longest, if it is not in use."""
+        for name, state in self._origins.items():
+            if not state.in_flight and name != but:
+                del self._origins[name]
+                self._busy.pop(name, None)
+                self._resting.pop(name, None)
+                return

@@ -18,11 +18,12 @@ DEFAULT_DELAYS = (
 DEFAULT_RETRY_AFTER_CAP = timedelta(hours=1)
 JITTER = 0.2
 
-_RETRYABLE_BELOW_500 = frozenset({408, 425, 429})
+TOO_MANY_REQUESTS = 429
+_RETRYABLE_BELOW_500 = frozenset({408, 425, TOO_MANY_REQUESTS})
 
 
 def is_retryable(status: int | None) -> bool:
-    """Whether an attempt that was answered so may succeed later; None stands for no answer (network error, timeout)."""
+    """Returns whether an attempt with this status may succeed later. None stands for no answer."""
     return status is None or status in _RETRYABLE_BELOW_500 or 500 <= status <= 599
 
 
@@ -32,7 +33,7 @@ def backoff(
     delays: Sequence[timedelta] = DEFAULT_DELAYS,
     random: Callable[[], float] = random_module.random,
 ) -> timedelta | None:
-    """The wait after `attempt` attempts (1 or more) have failed, up to 20 % longer than its delay.
+    """Returns the wait after `attempt` attempts (1 or more) have failed, up to 20 % longer than its delay.
 
     The last delay repeats: how many attempts there are is for the caller to say. None where there are no delays at all.
     `random` returns a float in [0, 1).
@@ -45,8 +46,13 @@ def backoff(
 
 
 def longest_last_wait(delays: Sequence[timedelta]) -> timedelta:
-    """What each attempt beyond those that `delays` lists can add to a delivery's life, jitter included."""
+    """Returns the longest wait before an attempt beyond those that `delays` lists, jitter included."""
     return delays[-1] * (1 + JITTER)
+
+
+def hold_of(retry_after: timedelta | None, *, cap: timedelta = DEFAULT_RETRY_AFTER_CAP) -> timedelta:
+    """Returns for how long a whole origin is left alone that answered 429, by its `Retry-After`, up to the cap."""
+    return min(max(retry_after or timedelta(0), timedelta(0)), cap)
 
 
 def retry_delay(
@@ -58,7 +64,7 @@ def retry_delay(
     random: Callable[[], float] = random_module.random,
     retry_after_cap: timedelta = DEFAULT_RETRY_AFTER_CAP,
 ) -> timedelta | None:
-    """The wait before attempt `attempt` + 1, or None when there shall be none.
+    """Returns the wait before attempt `attempt` + 1, or None when there shall be none.
 
     `retry_after`, what the receiver asked for, can make the wait longer, up to the cap, and never shorter.
     """

@@ -20,10 +20,11 @@ from commands_platform.lib.database.availability import retry_while_away
 from deliveries import queue
 from deliveries.callback import build_request
 from deliveries.intake import Intake, release
-from deliveries.models import Reason, State
+from deliveries.models import AttemptError, Reason, State
 from deliveries.origins import Origins, OriginSettings
 from deliveries.pacing import POLL_SECONDS, poll_seconds, rush_left, until_next_look
 from deliveries.queue import Claim, Outcome
+from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
 from outbound.address_guard import AddressGuard
@@ -113,7 +114,6 @@ class Sender:
                 self._record(run, everything=True)
             finally:
                 self._give_back(run)
-                self._origins.forget_quiet()
         return run.finished
 
     def _begin_run(self) -> _Run:
@@ -176,7 +176,7 @@ class Sender:
         if now < self._next_look_at:
             return
         self._next_look_at = now + POLL_SECONDS
-        for transfer in [each for each in self._busy if each.ends_at <= now or self._is_lost(each, now)]:
+        for transfer in [each for each in self._busy if each.is_late(now) or self._is_lost(each, now)]:
             if self._is_lost(transfer, now):
                 self._abandon(run, transfer)
             else:
@@ -213,12 +213,15 @@ class Sender:
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
         result = transfer.result(errno)
-        # A refused address tells nothing of the receiver.
-        is_answered = result.status is not None or result.error == "blocked_address"
+        # A refused address tells nothing about the receiver.
+        is_answered = result.status is not None or result.error == AttemptError.BLOCKED_ADDRESS
         if result.is_proxys_fault:
             self._origins.abandon(claim.origin)
         elif self._origins.end(claim.origin, is_answered=is_answered):
             logger.warning("breaker_opened", delivery=str(claim.id), error=result.error)
+        if result.status == TOO_MANY_REQUESTS:
+            hold = hold_of(timedelta(seconds=result.retry_after))
+            self._origins.slow_down(claim.origin, hold=hold.total_seconds())
         verdict = judge(
             status=result.status,
             error=result.error,
@@ -305,7 +308,7 @@ def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[st
         "number": claim.attempt,
         "started_at": started_at.isoformat(),
         "status": None,
-        "error": "unsendable",
+        "error": AttemptError.UNSENDABLE,
         "message": f"The request could not be made ({type(error).__name__}).",
     }
 

@@ -19,82 +19,57 @@ import pycurl
 
 from commands_platform.lib.instants import format_instant
 from deliveries.callback import USER_AGENT, CallbackRequest
+from deliveries.causes import Failure, cause_of, error_of, proxy_failure
 from deliveries.masking import remove_secrets
+from deliveries.models import AttemptError
 from deliveries.queue import Claim
 from outbound.address_guard import AddressGuard
 from outbound.forward_proxy import ForwardProxy
 
 RESPONSE_LIMIT = 4096
 
-_ERROR_CLASSES = {
-    pycurl.E_COULDNT_RESOLVE_HOST: "dns",
-    pycurl.E_COULDNT_CONNECT: "refused",
-    pycurl.E_OPERATION_TIMEDOUT: "timeout",
-    pycurl.E_SSL_CONNECT_ERROR: "tls",
-    pycurl.E_PEER_FAILED_VERIFICATION: "tls",
-    pycurl.E_SSL_CACERT_BADFILE: "tls",
-    pycurl.E_SSL_CERTPROBLEM: "tls",
-    pycurl.E_SSL_CIPHER: "tls",
-    pycurl.E_RECV_ERROR: "reset",
-    pycurl.E_SEND_ERROR: "reset",
-    pycurl.E_GOT_NOTHING: "reset",
-    pycurl.E_PARTIAL_FILE: "reset",
-    pycurl.E_URL_MALFORMAT: "invalid_url",
-    pycurl.E_UNSUPPORTED_PROTOCOL: "protocol",
-    8: "protocol",  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
-}
+# An answer counts as soon as its status and headers are in. Its body may take this long before we hang up.
+BODY_SECONDS = 1.0
 
-_CAUSES = {
-    "dns": "The host name could not be resolved.",
-    "refused": "No connection could be made.",
-    "timeout": "No answer came in time.",
-    "tls": "No trusted TLS connection could be made.",
-    "reset": "The connection was closed before the answer was whole.",
-    "protocol": "What was answered is not HTTP.",
-    "invalid_url": "The callback URL cannot be used.",
-    "other": "The request failed.",
-}
+# A connection is not reused when it has been idle, or open, for this long, so that a name that has moved is followed.
+_MAX_IDLE_SECONDS = 60
+_MAX_CONNECTION_SECONDS = 120
+_DNS_CACHE_SECONDS = 30
+
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
+_END_OF_HEADERS = (b"\n\r\n", b"\n\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a transfer ended. Either `status` is set or `error` is, its class; `retry_after` is in seconds."""
+    """How a transfer ended. Either `status` is set or `error` is; `retry_after` is in seconds."""
 
     status: int | None
-    error: str | None
+    error: AttemptError | None
     retry_after: int
     record: dict[str, object]
     is_proxys_fault: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why there is no answer: its class, and the cause in plain words."""
-
-    error: str
-    cause: str
-    is_proxys_fault: bool = False
-
-
 @cache
 def certificate_bundle() -> str:
-    """The system's trusted certificates, or the bundled ones where the system has none."""
+    """Returns the path of the system's trusted certificates, or of the bundled ones where the system has none."""
     system = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
     return system if Path(system).exists() else certifi.where()
 
 
 class _Socket(socket.socket):
-    """A socket that pycurl copies; this one is not needed once it has."""
+    """A socket that pycurl copies, so this one is closed as soon as it has."""
 
     def __del__(self) -> None:
         self.close()
 
 
 class Transfer:
-    """A libcurl easy handle with its buffers; used again and again so that nothing is set up twice."""
+    """A libcurl easy handle with its buffers. It is used again and again, so that nothing is set up twice."""
 
     __slots__ = (
-        *("_guard", "_has_opened", "_has_proxy", "_refusal", "_response", "_url"),
+        *("_answered_at", "_guard", "_has_opened", "_has_proxy", "_headers", "_refusal", "_response", "_url"),
         *("began_at", "claim", "curl", "ends_at", "started_at"),
     )
 
@@ -104,7 +79,9 @@ class Transfer:
         self._url = ""
         self._refusal: str | None = None
         self._has_opened = False
+        self._headers = bytearray()
         self._response = bytearray()
+        self._answered_at: float | None = None
         self.claim: Claim | None = None
         self.started_at: datetime | None = None
         self.began_at = self.ends_at = 0.0
@@ -115,46 +92,70 @@ class Transfer:
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        # A second line only. libcurl looks at its time limit before it looks at the socket: in a process that could not
-        # run for a while, it would throw away answers that have long been there.
+        # libcurl would resolve dot segments; `start` sets the request's target, which it would respell too.
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE_SECONDS)
+        curl.setopt(pycurl.MAXLIFETIME_CONN, _MAX_CONNECTION_SECONDS)
+        curl.setopt(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
+        # The sender keeps the real limits. libcurl checks its own before it reads the socket: in a process that could
+        # not run for a while, it would throw away answers that have long been there.
         curl.setopt(pycurl.TIMEOUT_MS, 3_600_000)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, 3_600_000)
         curl.setopt(pycurl.CAINFO, certificate_bundle())
-        # Without a word on it libcurl would take one from the environment, and the guard would see its address only.
+        # Unset, libcurl would take a proxy from the environment, and the guard would see its address only.
         curl.setopt(pycurl.PROXY, proxy.url if proxy else "")
         if proxy is not None:
             _set_up_tunnel(curl, proxy)
+        curl.setopt(pycurl.HEADERFUNCTION, self._headers.extend)
+        curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: float) -> None:
-        """Sets the handle up for this request; the caller adds it to its multi handle. May raise pycurl.error.
+        """Sets the handle up for this request. The caller adds it to its multi handle. May raise pycurl.error.
 
-        The caller ends it at `ends_at`, of the monotonic clock.
+        The caller ends it as soon as `is_late`.
         """
         self.claim, self.started_at = claim, started_at
         self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
         self.ends_at = self.began_at + timeout
+        self._answered_at = None
+        self._headers.clear()
         self._response.clear()
         curl = self.curl
         curl.setopt(pycurl.URL, request.url)
+        curl.setopt(pycurl.REQUEST_TARGET, target_of(request.url))
         curl.setopt(pycurl.HTTPHEADER, request.headers)
         curl.setopt(pycurl.POSTFIELDS, request.body)
 
+    def is_late(self, now: float) -> bool:
+        """Returns whether the time for an answer is over, or the time for the body of one. To be asked regularly."""
+        if now >= self.ends_at:
+            return True
+        if self._answered_at is None:
+            if self._is_answered():
+                self._answered_at = now
+            return False
+        return now - self._answered_at >= BODY_SECONDS
+
     def result(self, errno: int | None) -> Result:
-        """What came of it; `errno` is libcurl's, None where the transfer ended well."""
+        """Returns what came of it. `errno` is libcurl's, or None where the transfer ended well."""
         curl = self.curl
-        status: int | None = curl.getinfo(pycurl.RESPONSE_CODE) or None
-        failure: _Failure | None = None
-        if errno is not None and not (errno == pycurl.E_WRITE_ERROR and status is not None):
-            # Of a write error with a status we are the cause: the answer was longer than what is kept of it.
-            status, failure = None, self._failure(errno)
+        status: int | None = None
+        failure: Failure | None = None
+        if self._is_answered():
+            status = int(curl.getinfo(pycurl.RESPONSE_CODE))
+            message = _join(_meaning(status), self._fault_of_body(errno))
+        else:
+            # libcurl takes headers that are cut short for an answer.
+            failure = self._failure(pycurl.E_GOT_NOTHING if errno is None else errno)
+            message = failure.cause
         error = failure.error if failure else None
         record: dict[str, object] = {"number": self.claim.attempt if self.claim else 0}
         if self.started_at is not None:
             record["started_at"] = format_instant(self.started_at)
-        record |= {"status": status, "error": error, "message": failure.cause if failure else _verdict(status)}
+        record |= {"status": status, "error": error, "message": message}
         record |= _timings(curl)
         # The peer may be the proxy: where the receiver is, it alone knows.
         record["address"] = None if self._has_proxy else curl.getinfo(pycurl.PRIMARY_IP) or None
@@ -168,8 +169,19 @@ class Transfer:
             is_proxys_fault=failure is not None and failure.is_proxys_fault,
         )
 
+    def _is_answered(self) -> bool:
+        """Returns whether the final status and all headers have arrived."""
+        return self._headers.endswith(_END_OF_HEADERS) and self.curl.getinfo(pycurl.RESPONSE_CODE) >= 200
+
+    def _fault_of_body(self, errno: int | None) -> str:
+        if errno is None or len(self._response) >= RESPONSE_LIMIT:
+            return ""
+        if errno == pycurl.E_OPERATION_TIMEDOUT:
+            return "The answer's body did not end in time."
+        return "The answer's body was cut short."
+
     def _kept_response(self) -> str:
-        """The beginning of the answer as text, without what the request may have told the receiver in confidence."""
+        """Returns the beginning of the answer as text, without the secrets that the request held."""
         if not self._response or self.claim is None:
             return ""
         # PostgreSQL's text has no NUL.
@@ -197,69 +209,60 @@ class Transfer:
         return _Socket(family, kind, protocol)
 
     def _refusal_of(self, address: str) -> str | None:
-        """Why no socket to this address may be opened for the URL, as a sentence; None when one may."""
+        """Returns why no socket to this address may be opened for the URL, as a sentence, or None."""
         refusal = self._guard.url_refusal(self._url)
         if refusal is None and not self._has_proxy and (reason := self._guard.refusal(address)) is not None:
             refusal = f"Callbacks may not reach this address: {reason}."
         return refusal
 
-    def _failure(self, errno: int) -> _Failure:
-        # Of a name's addresses one may be refused and another tried in vain; that one may answer next time.
+    def _failure(self, errno: int) -> Failure:
+        # One of a name's addresses may be refused while another cannot be reached now: that one may answer next time.
         if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
-            return _Failure("blocked_address", self._refusal)
-        error = _ERROR_CLASSES.get(errno, "other")
-        if self._has_proxy and error != "invalid_url" and not self._has_tunnel():
-            return self._proxy_failure(errno)
-        return _Failure(error, _CAUSES[error])
+            return Failure(AttemptError.BLOCKED_ADDRESS, self._refusal)
+        error = error_of(errno)
+        if self._has_proxy and error != AttemptError.INVALID_URL and not self._has_tunnel():
+            return proxy_failure(
+                errno,
+                status=int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)),
+                is_connected=bool(self.curl.getinfo(pycurl.NUM_CONNECTS)),
+            )
+        return Failure(error, cause_of(error, self.curl.errstr()))
 
     def _has_tunnel(self) -> bool:
-        """Whether the proxy has connected us: in this transfer, or, where no socket was opened, in an earlier one."""
+        """Returns whether the proxy has connected us: in this transfer, or in an earlier one whose socket is used."""
         if self._has_opened:
             return 200 <= int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) < 300
         return bool(self.curl.getinfo(pycurl.PRIMARY_IP))
-
-    def _proxy_failure(self, errno: int) -> _Failure:
-        """Why there is no tunnel. That it cannot be dug, or not in time, may be the receiver's fault as well."""
-        status = int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE))
-        is_connected = bool(self.curl.getinfo(pycurl.NUM_CONNECTS))
-        is_late = is_connected and not status and errno == pycurl.E_OPERATION_TIMEDOUT
-        if status == 407:
-            # Smokescreen says so of every receiver that it does not allow.
-            cause = "wants other credentials, or does not let callbacks go to this receiver (status 407)"
-        elif status:
-            cause = f"{'could not' if status >= 500 else 'refused to'} connect to the receiver (status {status})"
-        elif is_late:
-            cause = "did not connect to the receiver in time"
-        elif errno == pycurl.E_COULDNT_RESOLVE_PROXY:
-            cause = "has a name that could not be resolved"
-        elif not is_connected:
-            cause = "could not be reached"
-        elif _ERROR_CLASSES.get(errno) == "tls":
-            cause = "made no TLS connection that can be trusted"
-        else:
-            cause = "did not answer as a proxy does"
-        return _Failure("proxy", f"The proxy for callbacks {cause}.", is_proxys_fault=status < 500 and not is_late)
 
 
 def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:
     """CONNECT for http too: what the proxy itself answers can then never be taken for the receiver's answer."""
     curl.setopt(pycurl.HTTPPROXYTUNNEL, 1)
-    # Without a word on it libcurl would go around the proxy for the hosts of the environment's no_proxy.
+    # Unset, libcurl would go around the proxy for the hosts of the environment's no_proxy.
     curl.setopt(pycurl.NOPROXY, "")
     curl.setopt(pycurl.PROXY_CAINFO, certificate_bundle())
-    # Of the request for a tunnel; that of the callback has its own.
+    # For the CONNECT request; the callback has its own.
     curl.setopt(pycurl.USERAGENT, USER_AGENT)
     if proxy.username is not None:
         curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
         curl.setopt(pycurl.PROXYPASSWORD, proxy.password)
 
 
-def _verdict(status: int | None) -> str:
-    if status is not None and 300 <= status < 400:
+def target_of(url: str) -> str:
+    """Returns the path and query of a URL, as they stand in it."""
+    return url[url.index("/", url.index("://") + 3) :]
+
+
+def _meaning(status: int) -> str:
+    if 300 <= status < 400:
         return "The receiver redirects; redirects are not followed."
-    if status is not None and 200 <= status < 300:
+    if 200 <= status < 300:
         return ""
     return f"The receiver answered with status {status}."
+
+
+def _join(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 def _timings(curl: Any) -> dict[str, object]:

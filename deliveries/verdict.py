@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from deliveries.models import Reason, State
+from deliveries.models import AttemptError, Reason, State
 from deliveries.retry_policy import is_retryable, retry_delay
 
 
@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
 def judge(
     *,
     status: int | None,
-    error: str | None,
+    error: AttemptError | None,
     retry_after: int,
     attempt: int,
     attempts_before: int,
@@ -34,7 +34,7 @@ def judge(
     """
     if status is not None and 200 <= status < 300:
         return Verdict(State.DELIVERED)
-    if error == "blocked_address":
+    if error == AttemptError.BLOCKED_ADDRESS:
         return Verdict(State.FAILED, Reason.BLOCKED_ADDRESS)
     if not is_retryable(status):
         return Verdict(State.FAILED, Reason.REJECTED)

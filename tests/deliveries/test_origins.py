@@ -114,11 +114,11 @@ def test_an_origin_is_forgotten_some_time_after_its_last_use(origins: Origins, c
     send(origins, HANGING, False)
 
     clock.now += SETTINGS.remembered - 1
-    origins.forget_quiet()
+    origins.mark_busy(HANGING)
     assert origins.room(HANGING) == 4
 
     clock.now += 2
-    origins.forget_quiet()
+    origins.mark_busy(HANGING)
     assert origins.room(HANGING) == 8
 
 
@@ -130,3 +130,54 @@ def test_a_request_in_flight_when_the_breaker_opened_is_no_probe(origins: Origin
 
     assert opened == [False, False, True, False, False]
     assert origins.paused() == {HANGING: 5.0}
+
+
+def test_a_429_halves_the_share(origins: Origins) -> None:
+    origins.slow_down(HEALTHY, hold=0)
+
+    assert origins.room(HEALTHY) == 4
+    assert origins.paused() == {}
+
+
+def test_nothing_begins_for_as_long_as_an_origin_asks_us_to_wait(origins: Origins, clock: Clock) -> None:
+    origins.begin(HEALTHY)
+    origins.slow_down(HEALTHY, hold=30)
+    origins.slow_down(HEALTHY, hold=10)
+
+    assert origins.room(HEALTHY) == 0
+    assert origins.is_in_doubt(HEALTHY)
+    assert origins.paused() == {HEALTHY: 30}
+    origins.end(HEALTHY, is_answered=True)
+    assert origins.room(HEALTHY) == 0
+    clock.now += 30
+    assert origins.room(HEALTHY) == 3
+    assert not origins.is_in_doubt(HEALTHY)
+    assert origins.paused() == {}
+
+
+def test_no_more_origins_are_remembered_than_the_bound(clock: Clock) -> None:
+    origins = Origins(OriginSettings(first=8, max_remembered=100), clock)
+    origins.begin("http://in-flight:80")
+
+    for number in range(1000):
+        origin = f"http://{number}:80"
+        send(origins, origin, False)
+        origins.mark_busy(origin)
+        origins.room(f"http://only-asked-about-{number}:80")
+
+    assert len(origins) == 100
+    assert len(origins.busy()) < 100
+    assert (origins.room("http://in-flight:80"), origins.room("http://999:80")) == (7, 4)
+    assert origins.room("http://0:80") == 8
+
+
+def test_what_is_in_flight_is_never_forgotten(clock: Clock) -> None:
+    origins = Origins(OriginSettings(max_remembered=3), clock)
+    for number in range(10):
+        origins.begin(f"http://{number}:80")
+
+    for number in range(10):
+        origins.end(f"http://{number}:80", is_answered=True)
+    origins.begin(HEALTHY)
+
+    assert origins.room("http://5:80") > 0
