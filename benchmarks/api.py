@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.support import profiles
 from benchmarks.support.loader import Load, Request, put_load
-from benchmarks.support.platform import BenchmarkError, Platform, Team, platform, used_since
+from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, progress, table
 from commands_platform.local.ports import free_port
@@ -28,18 +28,18 @@ def main(arguments: Sequence[str]) -> None:
     if options.threads:
         environment["WEB_THREADS"] = str(options.threads)
     with Receiver(keep="none") as receiver, platform(("web", "beat"), environment=environment) as running:
-        team = running.make_team(receiver.url)
+        owner = running.make_owner(receiver.url)
         running.wait_until_ready()
         bare_port = _start_bare(running)
         loads: dict[str, Load] = {}
         cpu: dict[str, dict[str, float]] = {}
-        for name, request in _requests(running, team, bare_port).items():
+        for name, request in _requests(running, owner, bare_port).items():
             if not (name.startswith("yardstick") or options.only in name):
                 continue
             progress(name)
             directory = options.profile and options.profile / name.replace(" ", "-").replace("/", "")
             before = running.cpu_seconds()
-            with profiles.profiled(running, ["bare.1" if "bare" in name else "web.1"], directory):
+            with profiles.profiled(running, ["bare" if "bare" in name else "web"], directory):
                 loads[name] = put_load(request, connections=options.connections, seconds=options.seconds)
             _check(name, loads[name])
             used = used_since(before, running.cpu_seconds())
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _start_bare(running: Platform) -> int:
+def _start_bare(running: MeasuredPlatform) -> int:
     port = free_port()
     command = running.web_command.replace(
         "commands_platform.wsgi:application", "benchmarks.support.bare_wsgi:application"
@@ -94,7 +94,7 @@ def _start_bare(running: Platform) -> int:
     return port
 
 
-def _answers(running: Platform, port: int) -> bool:
+def _answers(running: MeasuredPlatform, port: int) -> bool:
     own, running.port = running.port, port
     try:
         return running.call("GET", "/select").status == 200
@@ -104,13 +104,13 @@ def _answers(running: Platform, port: int) -> bool:
         running.port = own
 
 
-def _requests(running: Platform, team: Team, bare_port: int) -> dict[str, Request]:
+def _requests(running: MeasuredPlatform, owner: Owner, bare_port: int) -> dict[str, Request]:
     base = f"http://127.0.0.1:{running.port}"
-    key = {"X-API-KEY": team.api_key}
+    key = {"X-API-KEY": owner.api_key}
     token = running.call(
-        "POST", "/v1/auth/fetch-command-exchange-token/", {"user_uuid": team.user_uuid}, headers=key
+        "POST", "/v1/auth/fetch-command-exchange-token/", {"user_uuid": owner.user_uuid}, headers=key
     ).json["token"]
-    headers = (f"X-API-KEY: {team.api_key}", f"X-EXCHANGE-TOKEN: {token}", "Content-Type: application/json")
+    headers = (f"X-API-KEY: {owner.api_key}", f"X-EXCHANGE-TOKEN: {token}", "Content-Type: application/json")
     for number in range(100):
         body = {"op": "set", "params": {"key": f"key-{number}", "value": {"text": "x" * 100, "number": number}}}
         running.call("POST", "/v1/platform/storage/", body, headers=key | {"X-EXCHANGE-TOKEN": token})

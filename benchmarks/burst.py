@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.support import profiles
-from benchmarks.support.platform import BenchmarkError, Platform, Team, platform, used_since
+from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> None:
         Receiver(answering=options.origins) as receiver,
         platform(deliverers=options.deliverers, dispatchers=options.dispatchers) as running,
     ):
-        team = running.make_team(receiver.url)
-        warm_up(running, team, receiver)
+        owner = running.make_owner(receiver.url)
+        warm_up(running, owner, receiver)
         with profiles.profiled(running, [name for name in running.names() if "beat" not in name], options.profile):
-            rounds = [_round(running, team, receiver, options) for _ in range(options.rounds)]
+            rounds = [_round(running, owner, receiver, options) for _ in range(options.rounds)]
     for number, each in enumerate(rounds, 1):
         emit("burst", round=number, n=options.n, kind=options.kind, origins=options.origins, **each)
     rates = [each["rate"] for each in rounds]
@@ -77,14 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def warm_up(running: Platform, team: Team, receiver: Receiver, *, count: int = 200) -> None:
+def warm_up(running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, count: int = 200) -> None:
     """Returns when every process has worked: schedules fired, were delivered and recorded."""
-    deliver(running, team, receiver, count=count, kind="period", timeout=90)
+    deliver(running, owner, receiver, count=count, kind="period", timeout=90)
 
 
 def deliver(
-    running: Platform,
-    team: Team,
+    running: MeasuredPlatform,
+    owner: Owner,
     receiver: Receiver,
     *,
     count: int,
@@ -99,7 +99,7 @@ def deliver(
     running.execute("DELETE FROM scheduling_scheduledexecution")
     # Enough time to insert them on a busy machine too; on the tick of a whole second.
     due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4 + count // 3_000)
-    insert_schedules(running, team, count=count, due=due, urls=receiver.urls, kind=kind)
+    insert_schedules(running, owner, count=count, due=due, urls=receiver.urls, kind=kind)
     settle(running)
     if datetime.now(UTC) >= due:
         raise BenchmarkError("The schedules were due before all of them were inserted.")
@@ -116,18 +116,18 @@ def deliver(
     return due
 
 
-def _unfinished(running: Platform) -> int:
+def _unfinished(running: MeasuredPlatform) -> int:
     return int(running.query("SELECT count(*) FROM deliveries_delivery WHERE state = 'pending'")[0][0])
 
 
-def _round(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> dict[str, Any]:
+def _round(running: MeasuredPlatform, owner: Owner, receiver: Receiver, options: argparse.Namespace) -> dict[str, Any]:
     progress(f"burst of {options.n:,}")
     before: dict[str, float] = {}
 
     def note_cpu() -> None:
         before.update(running.cpu_seconds() | {"receiver": _cpu(receiver)})
 
-    due = deliver(running, team, receiver, count=options.n, kind=options.kind, on_ready=note_cpu)
+    due = deliver(running, owner, receiver, count=options.n, kind=options.kind, on_ready=note_cpu)
     used = used_since(before, running.cpu_seconds() | {"receiver": _cpu(receiver)})
     result = _figures(running, receiver, due, options.n)
     bare = _bare(receiver, options)
@@ -140,11 +140,11 @@ def _round(running: Platform, team: Team, receiver: Receiver, options: argparse.
     }
 
 
-def _figures(running: Platform, receiver: Receiver, due: datetime, n: int) -> dict[str, Any]:
+def _figures(running: MeasuredPlatform, receiver: Receiver, due: datetime, n: int) -> dict[str, Any]:
     [(delivered, attempts, written, finished)] = running.query(
         "SELECT count(*) FILTER (WHERE state = 'delivered'), sum(attempt_count), max(created_at), max(finished_at)"
         " FROM deliveries_delivery WHERE due_at = %s",
-        due,
+        [due],
     )
     received = receiver.counts()
     if (delivered, attempts, received.count) != (n, n, n):

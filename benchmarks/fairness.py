@@ -19,20 +19,20 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.hanging, options.seconds = min(options.hanging, 200), min(options.seconds, 3)
     with Receiver(hanging=1) as receiver, platform(deliverers=options.deliverers) as running:
-        team = running.make_team(receiver.url)
-        warm_up(running, team, receiver)
+        owner = running.make_owner(receiver.url)
+        warm_up(running, owner, receiver)
         progress("the healthy receiver alone")
-        alone = lag_of_steady_load(running, team, receiver, rate=options.rate, seconds=options.seconds)
+        alone = lag_of_steady_load(running, owner, receiver, rate=options.rate, seconds=options.seconds)
         progress(f"with {options.hanging:,} due for one that hangs")
         begins_in = 5
         due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in)
-        insert_schedules(running, team, count=options.hanging, due=due, urls=receiver.hanging_urls)
+        insert_schedules(running, owner, count=options.hanging, due=due, urls=receiver.hanging_urls)
         beside = lag_of_steady_load(
-            running, team, receiver, rate=options.rate, seconds=options.seconds, begins_in=begins_in - 1
+            running, owner, receiver, rate=options.rate, seconds=options.seconds, begins_in=begins_in - 1
         )
         hung = receiver.counts().hanging_count
         states = running.query(
-            "SELECT state, count(*) FROM deliveries_delivery WHERE url = %s GROUP BY 1", receiver.hanging_urls[0]
+            "SELECT state, count(*) FROM deliveries_delivery WHERE url = %s GROUP BY 1", receiver.hanging_urls[:1]
         )
     lags = [milliseconds([arrival.lag for arrival in arrivals]) for arrivals in (alone, beside)]
     emit(

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from benchmarks.burst import deliver, warm_up
 from benchmarks.steady import lag_of_steady_load
-from benchmarks.support.platform import Platform, Team, platform
+from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import settle
@@ -38,13 +38,13 @@ def main(arguments: Sequence[str]) -> None:
         Receiver() as receiver,
         platform(deliverers=options.deliverers, postgres_options={"shared_buffers": options.shared_buffers}) as running,
     ):
-        team = running.make_team(receiver.url)
-        warm_up(running, team, receiver)
-        empty = _measure(running, team, receiver, options)
+        owner = running.make_owner(receiver.url)
+        warm_up(running, owner, receiver)
+        empty = _measure(running, owner, receiver, options)
         fill_ledger(running, options.rows)
         settle(running)
         sizes = _sizes(running)
-        full = _measure(running, team, receiver, options)
+        full = _measure(running, owner, receiver, options)
     emit(
         "ledger_size",
         rows=options.rows,
@@ -77,9 +77,9 @@ class _Measured:
     lag: dict[str, float]
 
 
-def _measure(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> _Measured:
-    rates = _rates(running, team, receiver, options)
-    arrivals = lag_of_steady_load(running, team, receiver, rate=options.rate, seconds=options.seconds)
+def _measure(running: MeasuredPlatform, owner: Owner, receiver: Receiver, options: argparse.Namespace) -> _Measured:
+    rates = _rates(running, owner, receiver, options)
+    arrivals = lag_of_steady_load(running, owner, receiver, rate=options.rate, seconds=options.seconds)
     return _Measured(
         rates=rates,
         tick_ms=running.run_module("benchmarks.support.tick")["tick_ms_median"],
@@ -102,16 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _rates(running: Platform, team: Team, receiver: Receiver, options: argparse.Namespace) -> list[int]:
+def _rates(running: MeasuredPlatform, owner: Owner, receiver: Receiver, options: argparse.Namespace) -> list[int]:
     rates = []
     for _ in range(options.rounds):
-        due = deliver(running, team, receiver, count=options.n, kind="period")
-        [(finished,)] = running.query("SELECT max(finished_at) FROM deliveries_delivery WHERE due_at = %s", due)
+        due = deliver(running, owner, receiver, count=options.n, kind="period")
+        [(finished,)] = running.query("SELECT max(finished_at) FROM deliveries_delivery WHERE due_at = %s", [due])
         rates.append(round(options.n / (finished - due).total_seconds()))
     return rates
 
 
-def fill_ledger(running: Platform, rows: int) -> None:
+def fill_ledger(running: MeasuredPlatform, rows: int) -> None:
     """Copies a delivered row `rows` times, as if each had been a slot of a schedule of its own."""
     columns = [
         name
@@ -142,7 +142,7 @@ def _value(column: str) -> sql.Composable:
     return sql.Identifier("template", column)
 
 
-def _sizes(running: Platform) -> dict[str, Any]:
+def _sizes(running: MeasuredPlatform) -> dict[str, Any]:
     """MiB of the table and of each of its indexes."""
     return dict(
         running.query(

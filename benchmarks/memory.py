@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import psutil
 
 from benchmarks.burst import deliver, warm_up
-from benchmarks.support.platform import Platform, platform
+from benchmarks.support.platform import MeasuredPlatform, platform
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, progress, table
 
@@ -21,13 +21,13 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.deliveries, options.burst = min(options.deliveries, 1000), min(options.burst, 500)
     with Receiver(keep="none") as receiver, platform(_PROCESSES) as running:
-        team = running.make_team(receiver.url)
+        owner = running.make_owner(receiver.url)
         running.wait_until_ready()
-        warm_up(running, team, receiver)
+        warm_up(running, owner, receiver)
         samples = [(0, _memory(running))]
         for done in range(options.burst, options.deliveries + 1, options.burst):
             progress(f"{done:,} of {options.deliveries:,}")
-            deliver(running, team, receiver, count=options.burst, kind="period")
+            deliver(running, owner, receiver, count=options.burst, kind="period")
             samples.append((done, _memory(running)))
     for deliveries, parts in samples:
         emit("memory", deliveries=deliveries, parts=parts, total=_total(parts))
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _memory(running: Platform) -> dict[str, dict[str, float]]:
+def _memory(running: MeasuredPlatform) -> dict[str, dict[str, float]]:
     """Resident MiB of each process with its children; in PSS, a page that n processes share counts one nth for each."""
     return {name: _of_tree(running.process(name)) for name in _PROCESSES}
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from benchmarks.support.platform import Platform, Team, platform
+from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.results import emit, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.n, options.rounds = min(options.n, 1000), 1
     with platform(processes=()) as running:
-        team = running.make_team(_URL)
-        rounds = [_round(running, team, options) for _ in range(options.rounds)]
+        owner = running.make_owner(_URL)
+        rounds = [_round(running, owner, options) for _ in range(options.rounds)]
     costs = {step: {cost: round(median(each[step][cost] for each in rounds), 1) for cost in _COSTS} for step in _STEPS}
     emit("statements", n=options.n, batch=options.batch, rounds=options.rounds, **costs)
     table(
@@ -42,11 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _round(running: Platform, team: Team, options: argparse.Namespace) -> dict[str, Any]:
+def _round(running: MeasuredPlatform, owner: Owner, options: argparse.Namespace) -> dict[str, Any]:
     progress(f"{options.n:,} due at once")
     running.execute("DELETE FROM scheduling_scheduledexecution")
     due = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-    insert_schedules(running, team, count=options.n, due=due, urls=[_URL])
+    insert_schedules(running, owner, count=options.n, due=due, urls=[_URL])
     settle(running)
     result: dict[str, Any] = running.run_module("benchmarks.support.hot_path", "--batch", str(options.batch))
     return result

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.burst import warm_up
 from benchmarks.support import profiles
-from benchmarks.support.platform import BenchmarkError, Platform, Team, platform
+from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform
 from benchmarks.support.receiver import Arrival, Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
@@ -27,17 +27,17 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.stored, options.seconds = min(options.stored, 20_000), min(options.seconds, 3)
     with Receiver() as receiver, platform(deliverers=options.deliverers) as running:
-        team = running.make_team(receiver.url)
-        warm_up(running, team, receiver)
+        owner = running.make_owner(receiver.url)
+        warm_up(running, owner, receiver)
         few = min(_FEW, options.stored)
-        _store(running, team, receiver, few)
+        _store(running, owner, receiver, few)
         tick_of_few = running.run_module("benchmarks.support.tick")
         progress(f"storing {options.stored:,} schedules")
-        _store(running, team, receiver, options.stored - few)
+        _store(running, owner, receiver, options.stored - few)
         tick_of_many = running.run_module("benchmarks.support.tick")
         progress(f"{options.rate} due in each of {options.seconds} seconds")
         with profiles.profiled(running, running.names(), options.profile):
-            arrivals = lag_of_steady_load(running, team, receiver, rate=options.rate, seconds=options.seconds)
+            arrivals = lag_of_steady_load(running, owner, receiver, rate=options.rate, seconds=options.seconds)
     lag = milliseconds([arrival.lag for arrival in arrivals])
     emit(
         "steady",
@@ -76,20 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _store(running: Platform, team: Team, receiver: Receiver, count: int) -> None:
+def _store(running: MeasuredPlatform, owner: Owner, receiver: Receiver, count: int) -> None:
     if count:
         due = datetime.now(UTC).replace(microsecond=0) + _FAR
-        insert_schedules(running, team, count=count, due=due, urls=receiver.urls, each_second=100)
+        insert_schedules(running, owner, count=count, due=due, urls=receiver.urls, each_second=100)
     settle(running)
 
 
 def lag_of_steady_load(
-    running: Platform, team: Team, receiver: Receiver, *, rate: int, seconds: int, begins_in: int = 3
+    running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, rate: int, seconds: int, begins_in: int = 3
 ) -> list[Arrival]:
     """`rate` schedules due in each of `seconds` seconds; their arrivals at the receiver, once all have come."""
     begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 3_000)
     receiver.reset()
-    insert_schedules(running, team, count=rate * seconds, due=begin, urls=receiver.urls, each_second=rate)
+    insert_schedules(running, owner, count=rate * seconds, due=begin, urls=receiver.urls, each_second=rate)
     if datetime.now(UTC) >= begin:
         raise BenchmarkError("The schedules were due before all of them were inserted.")
     # Nothing is asked of anybody meanwhile.

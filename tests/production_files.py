@@ -198,7 +198,7 @@ def the_image_holds_the_code(root: Path) -> Iterator[str]:
     for path in ("manage.py", "requirements/production.txt", *first_party_packages(root)):
         if path not in admitted:
             yield f".dockerignore keeps {path} out of the image."
-    for path in (".env", ".git", ".local", ".venv", "tests"):
+    for path in (".env", ".git", ".local", ".venv", "benchmarks", "harness", "tests"):
         if any(fnmatch(path, pattern) for pattern in admitted):
             yield f".dockerignore lets {path} into the image."
     for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", _dockerfile(root), re.MULTILINE):

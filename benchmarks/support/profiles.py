@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.support.platform import BenchmarkError, Platform
+from benchmarks.support.platform import BenchmarkError, MeasuredPlatform
 
 _SAMPLES_A_SECOND = "400"
 _LONGEST_SECONDS = "600"
@@ -21,7 +21,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def profiled(running: Platform, names: Sequence[str], directory: Path | None) -> Iterator[None]:
+def profiled(running: MeasuredPlatform, names: Sequence[str], directory: Path | None) -> Iterator[None]:
     """Samples these processes (`deliverer.1`) meanwhile; a file of folded stacks each. Nothing without a directory."""
     if directory is None:
         yield
@@ -35,7 +35,7 @@ def profiled(running: Platform, names: Sequence[str], directory: Path | None) ->
             [
                 *(str(program), "record", "--subprocesses", "--format", "raw", "--rate", _SAMPLES_A_SECOND),
                 *("--duration", _LONGEST_SECONDS, "--output", str(directory / f"{name}.folded")),
-                *("--pid", str(running.process(*_split(name)).pid)),
+                *("--pid", str(running.process(name).pid)),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -50,8 +50,3 @@ def profiled(running: Platform, names: Sequence[str], directory: Path | None) ->
             sampler.send_signal(signal.SIGINT)
         for sampler in samplers:
             sampler.wait(30)
-
-
-def _split(name: str) -> tuple[str, int]:
-    kind, _, number = name.partition(".")
-    return kind, int(number)

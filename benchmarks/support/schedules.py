@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from benchmarks.support.platform import Platform, Team
+from benchmarks.support.platform import MeasuredPlatform, Owner
 
 # What repeats long after a benchmark's end; each fires once while it runs.
 _PERIOD_SECONDS = 24 * 3600
@@ -28,8 +28,8 @@ LATERAL (SELECT %(due)s::timestamptz + make_interval(secs => g / %(each_second)s
 
 
 def insert_schedules(
-    platform: Platform,
-    team: Team,
+    platform: MeasuredPlatform,
+    owner: Owner,
     *,
     count: int,
     due: datetime,
@@ -43,9 +43,9 @@ def insert_schedules(
     `kind` is once, period or cron; `payload` is the length of each payload's text; URLs are taken in turn.
     """
     parameters = {
-        "organization": team.organization_id,
-        "command": team.command_id,
-        "owner": team.user_id,
+        "organization": owner.organization_id,
+        "command": owner.command_id,
+        "owner": owner.user_id,
         "cron": "*/5 * * * *" if kind == "cron" else "",
         "frequency": _PERIOD_SECONDS if kind == "period" else 0,
         "repeats": 1 if kind == "once" else -1,
@@ -61,7 +61,7 @@ def insert_schedules(
         connection.execute(_INSERT, parameters)
 
 
-def settle(platform: Platform) -> None:
+def settle(platform: MeasuredPlatform) -> None:
     """Statistics and a checkpoint, so that what is measured next is not paying for the inserts."""
     for statement in (
         "VACUUM (ANALYZE) scheduling_scheduledexecution",

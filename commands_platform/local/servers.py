@@ -113,9 +113,11 @@ class EmbeddedServers:
 
 
 @contextmanager
-def temporary_servers(directory: Path, *, durable: bool = False) -> Iterator[EmbeddedServers]:
-    """Runs both servers, small, in a directory that is theirs alone and is removed at the end."""
-    servers = EmbeddedServers(directory, durable=durable, shared_buffers="32MB")
+def temporary_servers(
+    directory: Path, *, durable: bool = False, shared_buffers: str = "32MB"
+) -> Iterator[EmbeddedServers]:
+    """Runs both servers in a directory that is theirs alone and is removed at the end."""
+    servers = EmbeddedServers(directory, durable=durable, shared_buffers=shared_buffers)
     try:
         with servers:
             yield servers

@@ -5,13 +5,14 @@ from uuid import uuid4
 
 import pytest
 
+from harness.platform import RunningPlatform
 from tests.receiver import Receiver
-from tests.stories.running import RunningPlatform, Team, running_platform
+from tests.stories.platform import Team, running_platform
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[RunningPlatform]:
-    """One platform for all stories of this process; whoever kills a part of it starts it again."""
+    """One platform for all stories of this process. A story that kills a part of it starts it again."""
     with running_platform() as platform:
         yield platform
 

@@ -4,109 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 
-from benchmarks import chaos
-from benchmarks.support.chaos_judge import Disturbance, Load, Row, Verdict, judge
-from benchmarks.support.chaos_receiver import Arrival
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-LOAD = Load(UUID(int=1), NOON, timedelta(seconds=1), NOON + timedelta(seconds=9))
+from harness.chaos.run import SHORT_PLAN, run_chaos
 
 
 @pytest.mark.xdist_group("stories")
 @pytest.mark.timeout(240)
 def test_chaos_loses_no_slot_and_fires_none_twice() -> None:
-    plan = replace(chaos.SHORT, seed=random.SystemRandom().randrange(10_000))
+    plan = replace(SHORT_PLAN, seed=random.SystemRandom().randrange(10_000))
 
-    report = chaos.run(plan)
+    report = run_chaos(plan)
 
     story = f"python -m benchmarks chaos --quick --seed {plan.seed}: {report.as_json()}\n{report.log[-5000:]}"
     assert report.is_good, story
     assert report.verdict.slots == plan.rate * (plan.seconds + 8), story
     assert sum(report.faults.values()) >= 8, story
-
-
-def at(second: float) -> datetime:
-    return NOON + timedelta(seconds=second)
-
-
-def row(second: int, *, state: str = "delivered", last: int | None = None, number: int = 0) -> Row:
-    return Row(
-        id=UUID(int=100 + second + number),
-        schedule=LOAD.uuid,
-        due_at=at(second),
-        last_due_at=None if last is None else at(last),
-        slot_count=1 if last is None else last - second + 1,
-        state=state,
-        reason="missed" if state == "skipped" else "",
-    )
-
-
-def arrival(second: int, *, number: int = 0, after: float = 0.1) -> Arrival:
-    return Arrival(at(second + after).timestamp(), UUID(int=100 + second + number), LOAD.uuid, at(second), 1)
-
-
-ROWS = [row(second) for second in range(10)]
-ARRIVALS = [arrival(second) for second in range(10)]
-
-
-def judged(rows: list[Row], arrivals: list[Arrival], disturbances: list[Disturbance] | None = None) -> Verdict:
-    return judge([LOAD], rows, arrivals, disturbances or [])
-
-
-def test_the_judge_is_content_with_a_row_and_a_request_for_each_slot() -> None:
-    verdict = judged(ROWS, ARRIVALS)
-
-    assert verdict.is_good
-    assert (verdict.slots, verdict.delivered, verdict.requests) == (10, 10, 10)
-
-
-def test_the_judge_counts_a_run_of_missed_slots_as_told() -> None:
-    verdict = judged([*ROWS[:3], row(3, state="skipped", last=7), *ROWS[8:]], [*ARRIVALS[:3], *ARRIVALS[8:]])
-
-    assert verdict.is_good
-    assert verdict.missed == 5
-
-
-@pytest.mark.parametrize(
-    ("rows", "arrivals", "what"),
-    [
-        pytest.param(ROWS[1:], ARRIVALS[1:], "lost", id="no row"),
-        pytest.param(ROWS, ARRIVALS[1:], "lost", id="delivered, and never arrived"),
-        pytest.param([row(0, state="pending"), *ROWS[1:]], ARRIVALS, "unfinished", id="still to be sent"),
-        pytest.param([row(0, state="failed"), *ROWS[1:]], ARRIVALS, "failed", id="failed"),
-        pytest.param([*ROWS, row(0, number=50)], [*ARRIVALS, arrival(0, number=50)], "twice", id="two rows"),
-        pytest.param([*ROWS, row(2, state="skipped", last=4)], ARRIVALS, "twice", id="fired and told as missed"),
-        pytest.param(ROWS, [*ARRIVALS, arrival(0, number=50)], "invented", id="a request without a row"),
-        pytest.param([*ROWS, row(10)], [*ARRIVALS, arrival(10)], "invented", id="a slot after the end"),
-        pytest.param([row(0, state="skipped"), *ROWS[1:]], ARRIVALS, "invented", id="told as missed, and sent"),
-        pytest.param(ROWS, [*ARRIVALS, arrival(0, after=6)], "duplicates_unexplained", id="sent again for no reason"),
-    ],
-)
-def test_the_judge_finds_what_must_not_be(rows: list[Row], arrivals: list[Arrival], what: str) -> None:
-    verdict = judged(rows, arrivals)
-
-    assert not verdict.is_good
-    assert getattr(verdict, what) > 0
-    assert verdict.examples[what]
-
-
-@pytest.mark.parametrize(
-    ("disturbance", "is_explained"),
-    [
-        (Disturbance("kill", at(-1).timestamp(), at(0.5).timestamp()), True),
-        (Disturbance("kill", at(0.5).timestamp(), at(7).timestamp()), False),
-        (Disturbance("freeze", 0, 0, at(5.5).timestamp(), at(6.5).timestamp()), True),
-    ],
-)
-def test_the_judge_allows_a_duplicate_of_what_was_in_flight_at_a_fault(
-    disturbance: Disturbance, is_explained: bool
-) -> None:
-    verdict = judged(ROWS, [*ARRIVALS, arrival(0, after=6)], [disturbance])
-
-    assert verdict.duplicates == 1
-    assert verdict.is_good is is_explained

@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 from standardwebhooks import Webhook
 
+from harness.platform import RunningPlatform, wait_until
 from tests.receiver import Answer, Receiver
-from tests.stories.running import RunningPlatform, Team, wait_until
+from tests.stories.platform import Team
 
 pytestmark = [pytest.mark.xdist_group("stories"), pytest.mark.timeout(180)]
 
@@ -83,7 +84,7 @@ def test_a_change_is_in_every_later_callback_however_shortly_it_comes_before(
     for due_at, request in zip(due_times(receiver), receiver.requests, strict=True):
         changes_before = sum(instant < due_at.timestamp() for instant in changed_at)
         assert request.json["payload"]["version"] >= changes_before
-    rows = platform.query("SELECT due_at FROM deliveries_delivery WHERE source_uuid = %s ORDER BY due_at", uuid)
+    rows = platform.query("SELECT due_at FROM deliveries_delivery WHERE source_uuid = %s ORDER BY due_at", [uuid])
     assert [(later - earlier).total_seconds() for (earlier,), (later,) in pairwise(rows)] == [1] * (len(rows) - 1)
 
 
@@ -189,14 +190,14 @@ def test_two_beats_and_two_dispatchers_fire_no_slot_twice(
     platform: RunningPlatform, team: Team, receiver: Receiver
 ) -> None:
     for name in ("beat", "dispatcher", "deliverer"):
-        platform.start(name, number=2)
+        platform.start(f"{name}.2")
     try:
         uuids = [team.schedule(execution_frequency=1, repeats=4) for _ in range(10)]
         receiver.wait_for(40, timeout=40)
         time.sleep(1.5)
     finally:
         for name in ("beat", "dispatcher", "deliverer"):
-            platform.stop(name, number=2)
+            platform.stop(f"{name}.2")
 
     sent = Counter(
         (request.json["scheduled_execution"]["uuid"], request.json["scheduled_execution"]["due_at"])

@@ -1,6 +1,6 @@
-"""The verdict on a run: the slots there had to be, against the ledger and against what the receiver saw.
+"""The verdict on a run: compares the slots that had to fire with the ledger and with what the receiver saw.
 
-Pure, and knows nothing of how the platform computes: a schedule's slots are whole periods after a phase.
+It is pure and knows nothing of how the platform computes: a schedule's slots are whole periods after its first one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from benchmarks.support.chaos_receiver import Arrival
+from harness.chaos.receiver import Arrival
 
-_EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the ledger; `errors` holds the numbers of its attempts that are recorded as failed."""
+    """One row of the ledger. `errors` are the numbers of the attempts that are recorded as failed."""
 
     id: UUID
     schedule: UUID
@@ -48,10 +48,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What may make an attempt necessary again, or send it late; spans are in seconds of this machine's clock.
+    """A fault that explains duplicates. Times are in seconds of this machine's clock.
 
-    An attempt that arrived between `begin` and `end` may be made again; one that has been made again by somebody else
-    may still arrive between `late_begin` and `late_end`.
+    An attempt that arrived between `begin` and `end` may be repeated. An attempt that another process has repeated may
+    still arrive between `late_begin` and `late_end`.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Disturbance:
 
 @dataclass(slots=True)
 class Verdict:
-    """Counts of slots and requests, with some examples of what must not be. `is_good` is the verdict."""
+    """Counts of slots and requests, with a few examples of each mistake."""
 
     slots: int = 0
     delivered: int = 0
@@ -92,14 +92,14 @@ class Verdict:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"good": self.is_good}
 
     def note(self, kind: str, *facts: object) -> None:
-        if len(self.examples[kind]) < _EXAMPLES:
+        if len(self.examples[kind]) < _MAX_EXAMPLES:
             self.examples[kind].append(" ".join(map(str, facts)))
 
 
 def judge(
     loads: Sequence[Load], rows: Iterable[Row], arrivals: Iterable[Arrival], disturbances: Sequence[Disturbance]
 ) -> Verdict:
-    """Every slot has one row, and a row that says delivered has arrived, under one id for one slot."""
+    """Checks that each slot has one row, and that what is recorded as delivered has arrived, under one id a slot."""
     verdict = Verdict()
     by_schedule: dict[UUID, list[Row]] = defaultdict(list)
     by_id: dict[UUID, Row] = {}
@@ -173,7 +173,7 @@ def _judge_row(verdict: Verdict, row: Row, *, has_arrived: bool) -> None:
 
 
 def _covered(row: Row, load: Load) -> list[datetime]:
-    """The slots that a row tells of: its own, or all of a run of skipped ones."""
+    """Returns the slots that a row accounts for: its own, or a range of skipped ones."""
     if row.last_due_at is None:
         return [row.due_at]
     return [row.due_at + number * load.period for number in range((row.last_due_at - row.due_at) // load.period + 1)]
@@ -185,7 +185,7 @@ def _judge_duplicates(
     rows: Mapping[UUID, Row],
     disturbances: Sequence[Disturbance],
 ) -> None:
-    """A request after which another one came is a retry where its failure is recorded, else a duplicate."""
+    """Counts repeated requests: a repetition is a retry if the earlier failure is recorded, else a duplicate."""
     for webhook_id, arrivals in requests.items():
         for earlier, later in pairwise(sorted(arrivals, key=lambda arrival: arrival.at)):
             row = rows.get(webhook_id)

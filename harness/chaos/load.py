@@ -1,7 +1,7 @@
-"""The load of a chaos run: schedules, and backlogs of deliveries, copied by the database from rows the platform made.
+"""The load of a chaos run: schedules and backlogs of deliveries, which the database copies from rows of the platform.
 
-Run as a module it prepares an empty database, in one process because starting Django is what takes time: it migrates,
-makes an organization with a command and a user, and a schedule to copy from, which stays paused.
+Run as a module it prepares an empty database: it migrates, makes an organization with a command and a user, and a
+paused schedule to copy from. It does so in one process, because starting Django takes most of the time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from benchmarks.support.chaos_judge import Load, Row
-from benchmarks.support.chaos_platform import ChaosPlatform
+from harness.chaos.judge import Load, Row
+from harness.chaos.platform import ChaosPlatform
 
-# Late slots are skipped, fired at once, or fired one by one: whatever becomes of them has to be accounted for.
+# Late slots are skipped, fired once, or fired one by one. All of them must be accounted for.
 _POLICIES = ("fire_latest", "fire_latest", "skip", "fire_all")
 
 _COPY_SCHEDULE = """
@@ -43,7 +43,7 @@ SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
 FROM deliveries_delivery WHERE kind = 'scheduled'
 """
 
-# As if dispatched in time, with no sender there: one for each `number`, evenly over the span up to `until`.
+# As if they had been dispatched in time with no sender running, evenly spread over the span up to `until`.
 _COPY_DELIVERIES = """
 INSERT INTO deliveries_delivery
 SELECT copy.* FROM (SELECT * FROM deliveries_delivery WHERE state = 'delivered' LIMIT 1) template,
@@ -63,7 +63,7 @@ LATERAL jsonb_populate_record(NULL::deliveries_delivery, to_jsonb(template) || j
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Schedules of one kind: a cron expression or a period, how many, and how many of its slots there are."""
+    """Schedules of one kind: a cron expression or a period in seconds, and their number."""
 
     cron: str
     seconds: int
@@ -71,7 +71,7 @@ class _Kind:
 
 
 def kinds_of(rate: int) -> list[_Kind]:
-    """Periods and crons of one and of two seconds, `rate` slots a second in all."""
+    """Returns periods and cron expressions of one and two seconds, which make `rate` slots a second in all."""
     share = rate // 4
     return [
         _Kind("", 1, share),
@@ -82,7 +82,7 @@ def kinds_of(rate: int) -> list[_Kind]:
 
 
 def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str = "") -> list[Load]:
-    """Schedules with `rate` slots a second, from a few seconds from now on, for `span`; they end by themselves."""
+    """Makes schedules with `rate` slots a second. They begin in a few seconds and end by themselves after `span`."""
     now = platform.now()
     first = now.replace(microsecond=0) + timedelta(seconds=4)
     first += timedelta(seconds=first.second % 2)
@@ -93,7 +93,7 @@ def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str =
     for kind in kinds_of(rate):
         period = timedelta(seconds=kind.seconds)
         for number in range(kind.count):
-            # Of the periods of two seconds half are due at odd ones; such a cron expression is due at even ones.
+            # Half of the periods of two seconds are due at odd seconds. Such a cron expression is due at even ones.
             start = first if kind.cron else first + timedelta(seconds=number % kind.seconds)
             load = Load(uuid4(), start, period, end)
             loads.append(load)
@@ -106,12 +106,12 @@ def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str =
 
 
 def make_backlog(platform: ChaosPlatform, *, count: int, span: timedelta, urls: Sequence[str]) -> None:
-    """`count` deliveries that were due during the last `span` and were never tried, to origins in turn."""
+    """Makes `count` deliveries that were due during the last `span` and never tried, spread over the origins."""
     platform.query(_COPY_DELIVERIES, {"count": count, "until": platform.now(), "span": span, "urls": list(urls)})
 
 
 def ledger(platform: ChaosPlatform) -> list[Row]:
-    """Every row that a schedule led to."""
+    """Returns every ledger row of a schedule."""
     return [
         Row(id_, schedule, due_at, last_due_at, slot_count, state, reason, frozenset(errors))
         for id_, schedule, due_at, last_due_at, slot_count, state, reason, errors in platform.query(_LEDGER)

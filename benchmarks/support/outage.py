@@ -1,31 +1,31 @@
-"""After an outage: how fast and in which order a long queue is drained, and what that does to what is due now."""
+"""After an outage: how fast and in which order a long queue is drained, and how that delays what is due now."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks.support.chaos_judge import judge
-from benchmarks.support.chaos_load import ledger, make_backlog, make_load
-from benchmarks.support.chaos_platform import ChaosPlatform, chaos_platform
-from benchmarks.support.chaos_receiver import Arrival, running_receiver
 from benchmarks.support.results import milliseconds
+from harness.chaos.judge import judge
+from harness.chaos.load import ledger, make_backlog, make_load
+from harness.chaos.platform import ChaosPlatform, chaos_platform
+from harness.chaos.receiver import Arrival, running_receiver
 
-_ANSWERS_AFTER = 0.02
-_BEFORE_SECONDS = 8
-_WORKERS = ("dispatcher.1", "deliverer.1", "deliverer.2", "beat.1")
-_LONGEST_DRAIN = 300.0
+_ANSWER_SECONDS = 0.02
+_SECONDS_BEFORE_BACKLOG = 8
+_OUTAGE_WORKERS = ("dispatcher.1", "deliverer.1", "deliverer.2", "beat.1")
+_MAX_DRAIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class OutagePlan:
-    """`backlog` deliveries of the last hour for `origins` receivers, while `rate` slots a second go to the first.
+    """`backlog` deliveries of the last hour, while `rate` slots a second go to the first of `origins` receivers.
 
-    Where `shared`, the backlog is for that first receiver as well, else for all but it.
+    If `shared`, the backlog is for that first receiver as well. Otherwise it is for all the others.
     """
 
     backlog: int = 20_000
@@ -35,25 +35,24 @@ class OutagePlan:
     after_seconds: int = 20
 
 
-def run(plan: OutagePlan, say: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
-    """Rates, order and lateness of one drain; `lost` and `duplicates` of both loads, which should be 0."""
+def run_outage(plan: OutagePlan) -> dict[str, Any]:
+    """Returns rates, order and lateness of one drain, and what was lost or duplicated, which should be 0."""
     with (
         chaos_platform() as platform,
         running_receiver(
-            platform.servers.directory / "receiver.log", answers_after=_ANSWERS_AFTER, origins=plan.origins
+            platform.servers.directory / "receiver.log", answers_after=_ANSWER_SECONDS, origins=plan.origins
         ) as receiver,
     ):
         platform.prepare(receiver.url)
-        for name in _WORKERS:
+        for name in _OUTAGE_WORKERS:
             platform.start(name)
-        span = timedelta(seconds=_BEFORE_SECONDS + plan.after_seconds)
+        span = timedelta(seconds=_SECONDS_BEFORE_BACKLOG + plan.after_seconds)
         loads = make_load(platform, rate=plan.rate, span=span)
-        began = loads[0].first.timestamp() + _BEFORE_SECONDS
+        began = loads[0].first.timestamp() + _SECONDS_BEFORE_BACKLOG
         time.sleep(max(0.0, began - time.time()))
         urls = receiver.urls[:1] if plan.shared else receiver.urls[1:]
         make_backlog(platform, count=plan.backlog, span=timedelta(hours=1), urls=urls)
         stored = time.time()
-        say({"event": "backlog stored", "seconds": round(stored - began, 2)})
         _await_end(platform, until=loads[0].end)
         time.sleep(0.5)
         live = {load.uuid for load in loads}
@@ -77,14 +76,14 @@ def run(plan: OutagePlan, say: Callable[[dict[str, Any]], None] = lambda _: None
             "first_after_s": round(first - stored, 2),
             "drained_after_s": round(drained - stored, 2),
             "drained_per_s": round(len(distinct) / max(drained - first, 0.001)),
-            "order": order([arrival.due_at for arrival in sorted(backlog, key=lambda arrival: arrival.at)]),
+            "order": measure_order([arrival.due_at for arrival in sorted(backlog, key=lambda arrival: arrival.at)]),
             "live_lag_before": milliseconds(before),
             "live_lag_during": {"count": len(during), **milliseconds(during)},
         }
 
 
 def _await_end(platform: ChaosPlatform, *, until: datetime) -> None:
-    deadline = time.monotonic() + _LONGEST_DRAIN
+    deadline = time.monotonic() + _MAX_DRAIN_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.5)
         ((pending, now),) = platform.query(
@@ -98,11 +97,11 @@ def _lag(arrival: Arrival) -> float:
     return arrival.at - arrival.due_at.timestamp()
 
 
-def order(due: Sequence[datetime]) -> dict[str, float]:
-    """How far a sequence of due times is from being sorted.
+def measure_order(due: Sequence[datetime]) -> dict[str, float]:
+    """Returns how far a sequence of due times is from being sorted.
 
-    `inverted` is the part of all pairs that stand the wrong way round (0: sorted, 0.5: shuffled), from a sample;
-    `displaced_p99` and `displaced_max` are in places.
+    `inverted` is the share of pairs in the wrong order, from a sample: 0 is sorted, 0.5 is shuffled. `displaced_p99`
+    and `displaced_max` count places.
     """
     count = len(due)
     if count < 2:

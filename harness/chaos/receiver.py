@@ -1,6 +1,6 @@
-"""A receiver in a process of its own: answers every POST with 204 after a wait and logs what came, and when.
+"""A receiver in a process of its own. It answers every POST with 204 after a wait, and logs what came and when.
 
-Its log is the other half of the verdict, so nothing of the platform is imported here, and nothing ever restarts it.
+The verdict compares its log with the ledger. So it knows nothing of how the platform works, and nothing restarts it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from uuid import UUID
 import orjson
 
 from commands_platform.local import launch
+from harness.processes import ROOT
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _WRITE_EVERY_SECONDS = 0.2
@@ -28,7 +29,7 @@ _WRITE_EVERY_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it came in: `at` in seconds of this machine's clock, the rest as the request said it."""
+    """One request: `at` is in seconds of this machine's clock, the rest is what the request said."""
 
     at: float
     webhook_id: UUID
@@ -39,7 +40,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class RunningReceiver:
-    """Where it listens, and where its log is."""
+    """Its URLs and its log file."""
 
     urls: list[str]
     log: Path
@@ -52,7 +53,7 @@ class RunningReceiver:
         return self.log.read_bytes().count(b"\n")
 
     def arrivals(self) -> list[Arrival]:
-        """Everything that came so far, in the order of its coming."""
+        """Returns the requests that came so far, in order."""
         return [
             Arrival(at, UUID(webhook_id), UUID(schedule), datetime.fromisoformat(due_at), attempt)
             for at, webhook_id, schedule, due_at, attempt in map(orjson.loads, self.log.read_bytes().splitlines())
@@ -61,11 +62,9 @@ class RunningReceiver:
 
 @contextmanager
 def running_receiver(log: Path, *, answers_after: float, origins: int = 1) -> Iterator[RunningReceiver]:
-    """A receiver on free loopback ports, gone afterwards; it waits up to `answers_after` seconds with each answer."""
-    command = [sys.executable, "-m", "benchmarks.support.chaos_receiver", str(log), str(answers_after), str(origins)]
-    with launch.start(
-        command, death_signal=signal.SIGKILL, cwd=Path(__file__).resolve().parents[2], stdout=subprocess.PIPE
-    ) as process:
+    """Runs a receiver on free loopback ports. It waits up to `answers_after` seconds before each answer."""
+    command = [sys.executable, "-m", "harness.chaos.receiver", str(log), str(answers_after), str(origins)]
+    with launch.start(command, death_signal=signal.SIGKILL, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             ports = process.stdout.readline().split()
@@ -75,7 +74,7 @@ def running_receiver(log: Path, *, answers_after: float, origins: int = 1) -> It
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection with one request at a time, as libcurl makes them."""
+    """One keep-alive connection that carries one request at a time, as libcurl does it."""
 
     def __init__(self, lines: list[bytes], answers_after: float) -> None:
         self._lines = lines
