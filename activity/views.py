@@ -15,7 +15,7 @@ from activity.serializers import ActivityInput, ActivityOutput, ActivityQuery
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.models import TokenSubject
 from auth_tokens.scopes import Scope
-from commands_platform.lib.http.inputs import read_input, read_query
+from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.pagination import paginate
 
 _LOOKUPS = {
@@ -55,7 +55,7 @@ class ActivityList(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Records something that was done, by the token's user or by another of the same organization."""
         token = request.context.required_token()
-        record = services.record_activity(token=token, **read_input(ActivityInput, request.data))
+        record = services.record_activity(token=token, **read_body(ActivityInput, request))
         return Response(ActivityOutput.render(record), status=status.HTTP_201_CREATED)
 
 

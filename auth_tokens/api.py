@@ -7,10 +7,10 @@ from typing import Any, ClassVar, cast
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
+from commands_platform.lib.http.unknown_fields import NamesIgnoredFields
 
 TOKEN_STATUS_HEADER = "X-Exchange-Token-Status"  # noqa: S105
 
@@ -23,7 +23,7 @@ class ApiRequest(Request):
         return cast("CallerContext", self.auth)
 
 
-class PlatformView(APIView):
+class PlatformView(NamesIgnoredFields):
     """An endpoint of the API: JSON, for a key that has `required_scope`."""
 
     required_scope: ClassVar[Scope | None] = None

@@ -18,7 +18,7 @@ from auth_tokens.serializers import (
     UserOutput,
 )
 from commands_platform.lib.errors import NotFoundError
-from commands_platform.lib.http.inputs import read_input, read_query
+from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import PageQuery, paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
@@ -33,7 +33,7 @@ class FetchExchangeToken(PlatformView):
     @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
     def post(self, request: ApiRequest) -> Response:
         """Makes a token with which the API key's command acts as a user."""
-        values = read_input(ExchangeTokenInput, request.data)
+        values = read_body(ExchangeTokenInput, request)
         fetched = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
         more: dict[str, object] = {}
         if values["include_expiry"]:

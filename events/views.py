@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.scopes import Scope
-from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.inputs import read_body
 from events import services
 from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
 
@@ -21,7 +21,7 @@ class EventSubscription(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
         token = request.context.required_token()
-        hook = services.register_hook(token=token, **read_input(EventSubscriptionInput, request.data))
+        hook = services.register_hook(token=token, **read_body(EventSubscriptionInput, request))
         return Response(EventSubscriptionOutput.render(hook))
 
     @extend_schema(responses={200: None})
@@ -40,7 +40,7 @@ class EventList(PlatformView):
 
         The answer is 202, since the callbacks are still to be made: `deliveries` is how many hooks it is for.
         """
-        values = read_input(EventInput, request.data)
+        values = read_body(EventInput, request)
         occurrence, deliveries = services.publish_event(
             context=request.context, name=values["event"], body=values["body"], object_id=values["object"]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,12 +15,14 @@ from commands_platform.lib.http.fields import (
     NullIsAbsentSerializer,
     StrictBooleanField,
     StrictCharField,
+    StrictChoiceField,
     StrictIntegerField,
     UUIDField,
 )
 from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
 from commands_platform.lib.http.pagination import LimitQuery, PageQuery
 from commands_platform.lib.http.renderers import RawJson
+from commands_platform.lib.http.unknown_fields import MeantFields, folded, suggestion, unknown_message
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
@@ -37,39 +40,36 @@ from scheduling.models import (
 _LARGEST_INTEGER = 2**31 - 1
 _URL_LENGTH = 2048
 MOST_REDELIVERIES = 1000
+# The fields that keep a schedule from running at once.
+_TIMING_FIELDS = ("cron", "execution_frequency", "starts_at")
 
 
-class _Text(StrictCharField):
-    """Text where null and "" both mean: none."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return super().run_validation("" if data is None else data)
-
-
-class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution]):
+class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], MeantFields):
     """The fields that may be changed; each is optional."""
 
     never_null = frozenset({"name"})
+    meant = {
+        **dict.fromkeys(("expression", "schedule", "crontab"), "cron"),
+        **dict.fromkeys(("interval", "frequency", "every"), "execution_frequency"),
+        **dict.fromkeys(("runat", "when", "delay"), "starts_at"),
+    }
 
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
-    cron = _Text(max_length=255)
+    cron = StrictCharField(max_length=255, null_is_empty=True)
     repeats = StrictIntegerField(min_value=FOREVER, max_value=_LARGEST_INTEGER, required=False)
     payload = JsonObjectField(required=False)
-    timezone_type = serializers.ChoiceField(choices=TimezoneType.choices, required=False)
-    timezone = _Text(max_length=64)
-    callback_url = _Text(max_length=_URL_LENGTH)
+    timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
+    timezone = StrictCharField(max_length=64, null_is_empty=True)
+    callback_url = StrictCharField(max_length=_URL_LENGTH, null_is_empty=True)
     is_active = StrictBooleanField(required=False)
-    description = _Text(max_length=2000, any_characters=True)
+    description = StrictCharField(max_length=2000, any_characters=True, null_is_empty=True)
     cron_seconds = StrictBooleanField(required=False)
-    dst_gap = serializers.ChoiceField(choices=GapRule.choices, required=False)
-    dst_overlap = serializers.ChoiceField(choices=OverlapRule.choices, required=False)
+    dst_gap = StrictChoiceField(choices=GapRule.choices, required=False)
+    dst_overlap = StrictChoiceField(choices=OverlapRule.choices, required=False)
     starts_at = InstantField(required=False, allow_null=True)
     ends_at = InstantField(required=False, allow_null=True)
-    misfire_policy = serializers.ChoiceField(choices=MisfirePolicy.choices, required=False)
+    misfire_policy = StrictChoiceField(choices=MisfirePolicy.choices, required=False)
     misfire_grace = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
     skip_overlapping = StrictBooleanField(required=False)
     timeout = StrictIntegerField(min_value=1, max_value=30, required=False, allow_null=True)
@@ -79,6 +79,13 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution]):
 
 class ScheduledExecutionInput(ScheduledExecutionChanges):
     """A new schedule."""
+
+    def refuses(self, data: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, str]:
+        """Refuses what looks like a timing where there is none: a typo must not run the schedule at once."""
+        if data.get("cron") or data.get("execution_frequency"):
+            return {}
+        looks_like = {name: self.meant.get(folded(name)) or suggestion(name, _TIMING_FIELDS) for name in unknown}
+        return {name: unknown_message(field) for name, field in looks_like.items() if field is not None}
 
     name = StrictCharField(max_length=255)
     command_uuid = UUIDField(required=False, allow_null=True)
@@ -169,7 +176,7 @@ class SlotQuery(LimitQuery):
             **super().get_fields(),
             "from": InstantField(required=False, help_text="Slots from this instant on."),
             "to": InstantField(required=False, help_text="Slots before this instant."),
-            "state": serializers.ChoiceField(choices=State.choices, required=False),
+            "state": StrictChoiceField(choices=State.choices, required=False),
             "cursor": InstantField(required=False, help_text="Slots after this instant; `next` has it."),
         }
 
@@ -223,7 +230,7 @@ class RedeliveryInput(serializers.Serializer[Delivery]):
             "from": InstantField(),
             "to": InstantField(),
             "states": BoundedListField(
-                child=serializers.ChoiceField(choices=[state.value for state in REDELIVERABLE_STATES]),
+                child=StrictChoiceField(choices=[state.value for state in REDELIVERABLE_STATES]),
                 max_length=len(REDELIVERABLE_STATES),
                 allow_empty=False,
                 default=lambda: [State.FAILED.value],

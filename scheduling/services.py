@@ -26,7 +26,7 @@ from scheduling.due import AHEAD, Slot, due_view, insert_slots, skipped_row, wit
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.tasks import dispatch_due
-from scheduling.validation import check_fields, check_has_run
+from scheduling.validation import check_fields, check_has_run, with_implied
 
 _TIMING_FIELDS = {
     "cron",
@@ -258,6 +258,7 @@ def _locked_or_none(pk: int) -> ScheduledExecution | None:
 
 def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
     """Sets the given fields and checks the whole. Raises InvalidInputError with every field that is wrong."""
+    values = with_implied(values)
     for field in _EDITABLE_FIELDS & values.keys():
         setattr(schedule, field, values[field])
     check_fields(schedule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -17,6 +18,23 @@ from scheduling.recurrence import check_zone, parse_cron
 MAX_PERIOD = timedelta(days=3653)
 MAX_PAYLOAD_BYTES = 256 * 1024
 _FIRST_YEAR = 1970
+
+
+def with_implied(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the given values with what they imply: a `timezone` alone makes the schedule use it.
+
+    Raises InvalidInputError for a `timezone` beside another `timezone_type`, since it would have no effect.
+    """
+    if not values.get("timezone"):
+        return values
+    timezone_type = values.get("timezone_type", TimezoneType.CUSTOM)
+    if timezone_type != TimezoneType.CUSTOM:
+        raise InvalidInputError(
+            errors={
+                "timezone": [f"It has no effect with timezone_type {timezone_type}: leave one of the two fields out."]
+            }
+        )
+    return {**values, "timezone_type": TimezoneType.CUSTOM}
 
 
 def check_fields(schedule: ScheduledExecution) -> None:

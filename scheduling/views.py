@@ -16,7 +16,7 @@ from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import NotFoundError
-from commands_platform.lib.http.inputs import read_input, read_query
+from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import fitting_rows, paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
@@ -60,7 +60,7 @@ class ScheduledExecutionList(PlatformView):
     @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreatedOutput})
     def post(self, request: ApiRequest) -> Response:
         """Schedules a call. It needs an exchange token, or `command_uuid`."""
-        values = read_input(ScheduledExecutionInput, request.data)
+        values = read_body(ScheduledExecutionInput, request)
         schedule = services.create_scheduled_execution(
             context=request.context,
             command_uuid=values.pop("command_uuid", None),
@@ -83,7 +83,7 @@ class ScheduledExecutionDetail(PlatformView):
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the fields that are given. What the old version has not sent yet is cancelled."""
         schedule = _find(request.context, uuid)
-        changes = read_input(ScheduledExecutionChanges, request.data)
+        changes = read_body(ScheduledExecutionChanges, request)
         schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
         return Response(ScheduledExecutionOutput.render(schedule))
 
@@ -142,7 +142,7 @@ class Redelivery(PlatformView):
     def post(self, request: ApiRequest, uuid: str) -> Response:
         """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
         schedule = _find(request.context, uuid)
-        values = read_input(RedeliveryInput, request.data)
+        values = read_body(RedeliveryInput, request)
         count = services.redeliver_slots(
             schedule=schedule,
             due_from=values["from"],

@@ -10,6 +10,7 @@ from typing import Any
 
 from drf_spectacular.utils import PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from commands_platform.lib.http.fields import (
     AnyJsonField,
@@ -17,9 +18,10 @@ from commands_platform.lib.http.fields import (
     InstantField,
     JsonObjectField,
     StrictCharField,
+    StrictChoiceField,
     StrictIntegerField,
 )
-from commands_platform.lib.http.inputs import read_input
+from commands_platform.lib.http.inputs import read_body, read_part
 from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.text import has_control_characters
 from storage.models import Item
@@ -37,16 +39,6 @@ class KeyField(StrictCharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=LONGEST_KEY, trim_whitespace=False, **kwargs)
-
-
-class OptionalTextField(KeyField):
-    """The same where null and "" both mean: none."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return super().run_validation("" if data is None else data)
 
 
 class ItemsField(JsonObjectField):
@@ -93,18 +85,13 @@ class NumberField(serializers.FloatField):
         return data
 
 
-class CursorField(serializers.CharField):
+class CursorField(StrictCharField):
     """`next_cursor` of an earlier page, which is the last key of that page."""
 
-    default_error_messages = {"invalid": "This is no cursor of a list."}
+    default_error_messages = {"invalid": "This is not a cursor of a list."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        if data is not serializers.empty and data is not None and not isinstance(data, str):
-            self.fail("invalid")
-        return super().run_validation("" if data is None else data)
+        super().__init__(null_is_empty=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         try:
@@ -149,7 +136,7 @@ class IncrementParams(serializers.Serializer[Item]):
 
 
 class ListParams(serializers.Serializer[Item]):
-    prefix = OptionalTextField()
+    prefix = KeyField(null_is_empty=True)
     limit = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_RESULTS)
     cursor = CursorField()
 
@@ -182,11 +169,9 @@ PARAMS: dict[str, type[serializers.Serializer[Item]]] = {
 class StorageInput(serializers.Serializer[Item]):
     """An operation, its parameters, and perhaps the namespace that it takes place in."""
 
-    op = serializers.ChoiceField(
-        choices=list(PARAMS), error_messages={"invalid_choice": f"Must be one of {', '.join(PARAMS)}."}
-    )
+    op = StrictChoiceField(choices=list(PARAMS))
     params = JsonObjectField()
-    namespace = OptionalTextField()
+    namespace = KeyField(null_is_empty=True)
 
 
 def documented_input() -> PolymorphicProxySerializer:
@@ -194,7 +179,7 @@ def documented_input() -> PolymorphicProxySerializer:
     variants: dict[str, serializers.Serializer[Any] | type[serializers.Serializer[Any]]] = {
         op: inline_serializer(
             f"Storage{op.title().replace('_', '')}",
-            {"op": serializers.ChoiceField(choices=[op]), "params": params(), "namespace": OptionalTextField()},
+            {"op": StrictChoiceField(choices=[op]), "params": params(), "namespace": KeyField(null_is_empty=True)},
         )
         for op, params in PARAMS.items()
     }
@@ -210,11 +195,12 @@ class Operation:
     namespace: str
 
 
-def read_operation(data: Any) -> Operation:
+def read_operation(request: Request) -> Operation:
     """Returns the operation of a request's body. Raises REST framework's ValidationError."""
-    values = read_input(StorageInput, data)
+    values = read_body(StorageInput, request)
     op = values["op"]
-    return Operation(op, read_input(PARAMS[op], values["params"]), values.get("namespace", ""))
+    params = read_part(PARAMS[op], values["params"], request, within="params")
+    return Operation(op, params, values.get("namespace", ""))
 
 
 class ItemOutput(Output[Item]):

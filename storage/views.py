@@ -154,7 +154,7 @@ class Storage(PlatformView):
         Operations on many items take place on all of them or on none. A version that is not the one in `if_version`
         is answered with 409, `version_conflict`; `"if_version": 0` asks that there be no such item.
         """
-        operation = read_operation(request.data)
+        operation = read_operation(request)
         bucket = services.find_bucket(context=request.context, namespace=operation.namespace)
         return _OPERATIONS[operation.op](bucket, **operation.params)
 

@@ -31,18 +31,26 @@ _INSTANT = re.compile(
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string, normalised to NFC; without control and format characters unless `any_characters` allows them."""
+    """A JSON string, normalised to NFC, without control and format characters unless `any_characters` allows them.
+
+    With `null_is_empty` the field is optional, and null and "" both mean that there is no text.
+    """
 
     default_error_messages = {
         "control_characters": "Control and format characters are not allowed.",
     }
 
-    def __init__(self, *, any_characters: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, any_characters: bool = False, null_is_empty: bool = False, **kwargs: Any) -> None:
         self.any_characters = any_characters
+        self.null_is_empty = null_is_empty
+        if null_is_empty:
+            kwargs |= {"required": False, "allow_blank": True, "allow_null": True}
         super().__init__(**kwargs)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        # The parent turns whatever it gets into text, to see whether it is blank.
+        if data is None and self.null_is_empty:
+            data = ""
+        # The parent turns any value into text to see whether it is blank.
         if data is not serializers.empty and data is not None and not isinstance(data, str):
             self.fail("invalid")
         return super().run_validation(data)
@@ -79,6 +87,16 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class StrictChoiceField(serializers.ChoiceField):
+    """One of a few JSON strings; the message for any other value lists them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        # The parent compares the value's text, so that true would be found among choices such as "True".
+        if isinstance(data, str) and data in self.choices:
+            return data
+        raise serializers.ValidationError(f"Must be one of {', '.join(map(str, self.choices))}.", code="invalid_choice")
 
 
 class JsonObjectField(serializers.DictField):

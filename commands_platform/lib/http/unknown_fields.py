@@ -1,0 +1,134 @@
+"""Fields of a body that no serializer knows: ignored and named in the answer, or refused.
+
+Clients written for other servers may send more than we know, so unknown fields are ignored by default, and the header
+`X-Ignored-Fields` names them. `Prefer: handling=strict` (RFC 7240) asks for a 400 instead. A serializer may refuse
+some names always: see `MeantFields`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+IGNORED_HEADER = "X-Ignored-Fields"
+# Each name costs a comparison with all known ones, and room in a header.
+MAX_NAMED_FIELDS = 50
+MAX_NAME_SHOWN = 64
+
+_NOTED = "_ignored_fields"
+_STRICT = "handling=strict"
+
+
+class MeantFields:
+    """Says for a serializer which known field an unknown name stands for, and which names are never ignored."""
+
+    meant: ClassVar[Mapping[str, str]] = {}
+    """The known field for each name that `folded` gives."""
+
+    def refuses(self, data: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, str]:
+        """Returns those of the unknown names that must not be ignored, each with its message."""
+        return {}
+
+
+class NamesIgnoredFields(APIView):
+    """A view whose answers name the fields of the request that were ignored."""
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        noted: dict[str, None] = getattr(request, _NOTED, {})
+        if noted:
+            names = [_shown(name) for name in islice(noted, MAX_NAMED_FIELDS)]
+            response[IGNORED_HEADER] = ", ".join([*names, "..."] if len(noted) > len(names) else names)
+        if is_strict(request):
+            response["Preference-Applied"] = _STRICT
+        return response
+
+
+def note_ignored(request: Request, names: Iterable[str]) -> None:
+    """Has the answer say that these fields had no effect."""
+    noted: dict[str, None] = getattr(request, _NOTED, {})
+    setattr(request, _NOTED, noted | dict.fromkeys(names))
+
+
+def note(
+    serializer: serializers.Serializer[Any], data: object, request: Request, *, within: str = ""
+) -> dict[str, list[str]]:
+    """Notes the unknown fields of a body on the request. Returns messages for those that must be refused instead."""
+    found = {}
+    if isinstance(data, Mapping):
+        found = dict(islice(_unknown(serializer, data, f"{within}." if within else ""), MAX_NAMED_FIELDS + 1))
+    if not found:
+        return {}
+    if is_strict(request):
+        return {path: [_message(path, owner)] for path, owner in islice(found.items(), MAX_NAMED_FIELDS)}
+    refused: dict[str, str] = {}
+    if isinstance(serializer, MeantFields) and isinstance(data, Mapping):
+        refused = serializer.refuses(data, [name for name in data if name not in serializer.fields])
+    note_ignored(request, (path for path in found if path not in refused))
+    return {path: [message] for path, message in refused.items()}
+
+
+def is_strict(request: Request) -> bool:
+    """Returns whether the caller would rather have a 400 than an ignored field."""
+    prefer = request.META.get("HTTP_PREFER")
+    if not prefer:
+        return False
+    preferences = (preference.partition(";")[0] for preference in prefer.lower().split(","))
+    return any("".join(preference.split()).replace('"', "") == _STRICT for preference in preferences)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that looks most like `name`, if one does."""
+    if len(name) > MAX_NAME_SHOWN:
+        return None
+    by_folded = {folded(each): each for each in known}
+    closest = get_close_matches(folded(name), by_folded, n=1, cutoff=0.8)
+    return by_folded[closest[0]] if closest else None
+
+
+def folded(name: str) -> str:
+    """Returns the name without what differs between the styles of names: `runAt`, `run-at` and `run_at` are one."""
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _unknown(
+    serializer: serializers.Serializer[Any], data: Mapping[str, Any], prefix: str
+) -> Iterator[tuple[str, serializers.Serializer[Any]]]:
+    """Yields the path of each unknown field with the serializer that does not know it."""
+    fields = serializer.fields
+    for name, value in data.items():
+        field = fields.get(name)
+        if field is None or field.read_only:
+            yield f"{prefix}{name}", serializer
+        elif isinstance(field, serializers.Serializer) and isinstance(value, Mapping):
+            yield from _unknown(field, value, f"{prefix}{name}.")
+        elif isinstance(field, serializers.ListSerializer) and isinstance(value, list):
+            child = field.child
+            for index, item in enumerate(value):
+                if isinstance(child, serializers.Serializer) and isinstance(item, Mapping):
+                    yield from _unknown(child, item, f"{prefix}{name}.{index}.")
+
+
+def _message(path: str, serializer: serializers.Serializer[Any]) -> str:
+    name = path.rpartition(".")[2]
+    meant = serializer.meant.get(folded(name)) if isinstance(serializer, MeantFields) else None
+    meant = meant or suggestion(name, serializer.fields)
+    return unknown_message(meant)
+
+
+def unknown_message(meant: str | None) -> str:
+    """Returns what is said of an unknown field, with the way out where one is known."""
+    return f"Unknown field. Is `{meant}` meant?" if meant else "Unknown field."
+
+
+def _shown(name: str) -> str:
+    # A header holds no blanks at its ends, no line breaks, no commas in a name, and no letters beyond Latin-1.
+    return quote(name[:MAX_NAME_SHOWN], safe="[]@$") + ("..." if len(name) > MAX_NAME_SHOWN else "")

@@ -1,0 +1,154 @@
+"""What a request gives is used, or refused, or named as ignored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from scheduling.models import ScheduledExecution
+from tests.api import ApiClient
+from tests.scheduling.schedules import LIST, create, detail, stored
+
+pytestmark = pytest.mark.django_db
+
+STRICT = {"Prefer": "handling=strict"}
+
+
+def test_a_zone_alone_is_the_one_that_the_expression_is_read_in(alice: ApiClient, time: list[datetime]) -> None:
+    schedule = create(alice, cron="0 9 * * *", timezone="Asia/Tokyo")
+
+    assert schedule.next_run_at == datetime(2026, 2, 26, 0, 0, tzinfo=UTC)
+    assert alice.get(detail(str(schedule.uuid))).json()["timezone_type"] == "custom_timezone"
+
+
+def test_a_zone_alone_is_used_on_a_change_too(alice: ApiClient, time: list[datetime]) -> None:
+    schedule = create(alice, cron="0 9 * * *")
+
+    answer = alice.patch(detail(str(schedule.uuid)), {"timezone": "Asia/Tokyo"}).json()
+
+    assert answer["timezone_type"] == "custom_timezone"
+    assert stored(str(schedule.uuid)).next_run_at == datetime(2026, 2, 26, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("timezone_type", ["organization_timezone", "user_timezone"])
+def test_a_zone_beside_another_type_is_refused_with_the_way_out(alice: ApiClient, timezone_type: str) -> None:
+    schedule = create(alice, cron="0 9 * * *")
+    given = {"timezone": "Asia/Tokyo", "timezone_type": timezone_type}
+
+    for response in (alice.post(LIST, {"name": "x", **given}), alice.patch(detail(str(schedule.uuid)), given)):
+        assert response.status_code == 400
+        assert response.json()["errors"] == {
+            "timezone": [f"It has no effect with timezone_type {timezone_type}: leave one of the two fields out."]
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("expression", "cron"),
+        ("schedule", "cron"),
+        ("crontab", "cron"),
+        ("interval", "execution_frequency"),
+        ("frequency", "execution_frequency"),
+        ("every", "execution_frequency"),
+        ("run_at", "starts_at"),
+        ("when", "starts_at"),
+        ("delay", "starts_at"),
+        ("runAt", "starts_at"),
+        ("Cron", "cron"),
+        ("executionFrequency", "execution_frequency"),
+        ("execution_frequncy", "execution_frequency"),
+        ("start_at", "starts_at"),
+    ],
+)
+def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant: str) -> None:
+    response = alice.post(LIST, {"name": "report", name: "0 9 * * *"})
+
+    assert response.status_code == 400
+    assert response.json()["errors"] == {name: [f"Unknown field. Is `{meant}` meant?"]}
+    assert not ScheduledExecution.objects.exists()
+
+
+@pytest.mark.parametrize("timing", [{"cron": "0 9 * * *"}, {"execution_frequency": 60}])
+def test_a_misspelt_timing_beside_a_real_one_is_named_as_ignored(alice: ApiClient, timing: dict[str, Any]) -> None:
+    response = alice.post(LIST, {"name": "report", "expression": "0 9 * * *", "colour": "green", **timing})
+
+    assert response.status_code == 200
+    assert response.headers["X-Ignored-Fields"] == "expression, colour"
+
+
+def test_a_misspelt_timing_on_a_change_is_named_as_ignored(alice: ApiClient) -> None:
+    schedule = create(alice, execution_frequency=60)
+
+    response = alice.patch(detail(str(schedule.uuid)), {"expression": "0 9 * * *"})
+
+    assert response.status_code == 200
+    assert response.headers["X-Ignored-Fields"] == "expression"
+
+
+def test_an_answer_about_known_fields_names_nothing(alice: ApiClient) -> None:
+    response = alice.post(LIST, {"name": "report"})
+
+    assert "X-Ignored-Fields" not in response.headers
+    assert "Preference-Applied" not in response.headers
+
+
+def test_odd_names_are_written_so_that_they_fit_into_a_header(alice: ApiClient) -> None:
+    response = alice.post(LIST, {"name": "report", "é, \r\nX: 1": 1, "y" * 5000: 2})
+
+    assert response.status_code == 200
+    assert response.headers["X-Ignored-Fields"] == f"%C3%A9%2C%20%0D%0AX%3A%201, {'y' * 64}..."
+
+
+def test_a_strict_caller_gets_a_400_and_nothing_is_made(alice: ApiClient) -> None:
+    response = alice.post(
+        LIST, {"name": "report", "cron": "0 9 * * *", "expresion": 1, "interval": 5, "foo": 1}, headers=STRICT
+    )
+
+    assert response.status_code == 400
+    assert response.json()["errors"] == {
+        "expresion": ["Unknown field."],
+        "interval": ["Unknown field. Is `execution_frequency` meant?"],
+        "foo": ["Unknown field."],
+    }
+    assert not ScheduledExecution.objects.exists()
+
+
+def test_a_strict_caller_without_unknown_fields_is_told_that_it_was_heard(alice: ApiClient) -> None:
+    response = alice.post(LIST, {"name": "report"}, headers=STRICT)
+
+    assert response.status_code == 200
+    assert response.headers["Preference-Applied"] == "handling=strict"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "ignored"),
+    [
+        ("/v1/platform/activity/", {"category": "a", "action": "b", "foo": 1}, "foo"),
+        ("/v1/platform/event-subscription/", {"subscriptions": ["a"], "foo": 1}, "foo"),
+        ("/v1/platform/events/", {"event": "a.b", "foo": 1}, "foo"),
+        ("/v1/platform/storage/", {"op": "get", "params": {"key": "a", "ke": 1}, "foo": 1}, "foo, params.ke"),
+        ("/v1/auth/fetch-command-exchange-token/", {"foo": 1}, "foo"),
+    ],
+)
+def test_every_endpoint_names_what_it_ignores_and_refuses_it_if_asked(
+    alice: ApiClient, path: str, body: dict[str, Any], ignored: str
+) -> None:
+    if "auth" in path:
+        body = body | {"user_uuid": str(alice.caller.user.uuid)}
+
+    assert alice.post(path, body).headers["X-Ignored-Fields"] == ignored
+    refused = alice.post(path, body, headers=STRICT)
+    assert refused.status_code == 400
+    assert b"Unknown field" in refused.content
+
+
+@pytest.mark.parametrize("instant", ["2026-02-25T12:00:00 02:00", "2026-02-25T12:00:00+02:00"])
+def test_a_bare_plus_in_a_query_is_understood(alice: ApiClient, instant: str) -> None:
+    schedule = create(alice, execution_frequency=60)
+
+    response = alice.get(f"{LIST}{schedule.uuid}/slots/?from={instant.replace(' ', '+')}")
+
+    assert response.status_code == 200, response.content
