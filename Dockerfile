@@ -10,7 +10,7 @@ RUN python -m pip --python /venv/bin/python install --only-binary :all: --requir
 # What may come in stands in .dockerignore.
 COPY . .
 # The settings insist on these three; collectstatic uses none of them, and the image keeps none.
-RUN SECRET_KEY=of-the-build-only DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 \
+RUN SECRET_KEY=of-the-build-only-0123456789-abcdefghijklmnopqrstuvwxyz DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 \
     /venv/bin/python manage.py collectstatic --noinput \
     && python -m compileall -q /app
 

@@ -9,6 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MIN_SECRET_LENGTH = 50
+MIN_DISTINCT_CHARACTERS = 10
+# What Django, tutorials and our own .env.example put where a secret belongs.
+_FROM_EXAMPLES = ("django-insecure-", "changeme", "change-me", "change_me", "openssl rand", "random characters")
+
 
 class BadEnvironmentError(SystemExit):
     """An environment variable is missing or has a value that cannot be used."""
@@ -94,6 +99,27 @@ def spans(name: str, default: tuple[int, ...]) -> tuple[timedelta, ...]:
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """Comma-separated words."""
     return _read(name, list(default), lambda raw: [part.strip() for part in raw.split(",") if part.strip()])
+
+
+def secret(name: str) -> str:
+    """A secret that nobody can guess. Refuses one that is short, repetitive, or known from an example."""
+    return _read(name, None, _hard_to_guess)
+
+
+def secrets(name: str) -> list[str]:
+    """Comma-separated secrets, each of them hard to guess."""
+    return _read(name, [], lambda raw: [_hard_to_guess(part.strip()) for part in raw.split(",") if part.strip()])
+
+
+def _hard_to_guess(raw: str) -> str:
+    how = "make one with: openssl rand -base64 48"
+    if any(word in raw.lower() for word in _FROM_EXAMPLES):
+        raise ValueError(f"is from an example; {how}")
+    if len(raw) < MIN_SECRET_LENGTH:
+        raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters; {how}")
+    if len(set(raw)) < MIN_DISTINCT_CHARACTERS:
+        raise ValueError(f"must have at least {MIN_DISTINCT_CHARACTERS} different characters; {how}")
+    return raw
 
 
 def parsed(name: str, default: str, convert: Callable[[str], T]) -> T:

@@ -7,6 +7,7 @@ from django.http import HttpRequest, JsonResponse
 from redis import RedisError
 
 from commands_platform.lib import broker
+from organizations.services import secrets_are_readable
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
@@ -15,8 +16,8 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 
 
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """200 when PostgreSQL and the broker answer and beat has ticked in the last seconds; else 503 with what is not."""
-    checks = {"database": _database_answers(), "broker": False, "beat": False}
+    """Returns 200 when PostgreSQL and the broker answer, beat ticks, and secrets can be decrypted; else 503."""
+    checks = {"database": _database_answers(), "secrets": _secrets_are_readable(), "broker": False, "beat": False}
     try:
         checks["beat"] = broker.beat_lives()
         checks["broker"] = True
@@ -24,6 +25,13 @@ def readyz(_request: HttpRequest) -> JsonResponse:
         pass
     ready = all(checks.values())
     return JsonResponse({"status": "ready" if ready else "not ready", **checks}, status=200 if ready else 503)
+
+
+def _secrets_are_readable() -> bool:
+    try:
+        return secrets_are_readable()
+    except Error:
+        return False
 
 
 def _database_answers() -> bool:

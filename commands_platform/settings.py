@@ -44,8 +44,10 @@ DATABASE_URL = env.text("DATABASE_URL", _server_urls.database_url if _server_url
 REDIS_URL = env.text("REDIS_URL", _server_urls.redis_url if _server_urls else None)
 if EMBEDDED and not os.environ.get("SECRET_KEY"):
     os.environ["SECRET_KEY"] = secret_key(LOCAL_DIR)
-SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY = env.text("SECRET_KEY") if EMBEDDED else env.secret("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+# The first one encrypts what is kept in the database, and all of them decrypt it.
+SECRETS_KEYS = env.secrets("SECRETS_KEYS") or [SECRET_KEY, *SECRET_KEY_FALLBACKS]
 
 # The web
 

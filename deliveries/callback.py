@@ -9,6 +9,8 @@ import orjson
 
 from auth_tokens.tokens import make_token_of
 from commands_platform import __version__
+from commands_platform.lib.encryption import SecretUnreadableError
+from deliveries.custom_headers import read_headers
 from deliveries.models import Kind
 from deliveries.queue import Claim
 from deliveries.signing import signature_header
@@ -26,7 +28,12 @@ class CallbackRequest:
 
 
 def build_request(claim: Claim, *, now: datetime) -> CallbackRequest:
-    """The request of this attempt, signed for this second. The webhook-id is the same on every attempt."""
+    """Returns the request of this attempt, signed for this second. The webhook-id is the same on every attempt.
+
+    Raises SecretUnreadableError if the command's secrets or a header's value cannot be decrypted.
+    """
+    if not claim.command.is_readable:
+        raise SecretUnreadableError
     message_id, timestamp = str(claim.id), int(now.timestamp())
     body = _body(claim)
     signature = signature_header(claim.command.signing_secrets, message_id=message_id, timestamp=timestamp, body=body)
@@ -52,7 +59,7 @@ def _extra_headers(claim: Claim) -> list[bytes]:
     if not claim.headers:
         return []
     # HTTP's own encoding of header values; pycurl would refuse a text that is not ASCII.
-    return [f"{name}: {value}".encode("latin-1") for name, value in orjson.loads(claim.headers).items()]
+    return [f"{name}: {value}".encode("latin-1") for name, value in read_headers(claim.headers).items()]
 
 
 def _body(claim: Claim) -> bytes:

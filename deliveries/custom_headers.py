@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import orjson
+
+from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible, decrypt_values
 from commands_platform.lib.errors import InvalidInputError
 
 MAX_HEADERS = 32
@@ -44,11 +47,22 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if folded in seen:
             raise InvalidInputError(f"The header {_shown(name)} is given twice.")
         seen.add(folded)
-        checked[name] = _checked_value(name, value)
+        # A stored value that no key decrypts was checked when it was given.
+        checked[name] = value if isinstance(value, EncryptedText) else _checked_value(name, value)
     # As they stand in the request: "Name: value\r\n".
     if sum(len(name) + len(value) + 4 for name, value in checked.items()) > MAX_HEADERS_BYTES:
         raise InvalidInputError(f"The headers are longer than {MAX_HEADERS_BYTES} bytes in all.")
     return checked
+
+
+def read_headers(stored: str) -> dict[str, str]:
+    """Returns the headers that a delivery is sent with. Raises SecretUnreadableError."""
+    return decrypt_values(orjson.loads(stored)) if stored else {}
+
+
+def header_values(stored: str) -> list[str]:
+    """Returns the values that can be decrypted, to be removed from what receivers echo."""
+    return [decrypt_if_possible(value) for value in orjson.loads(stored).values()] if stored else []
 
 
 def _check_name(name: str) -> None:

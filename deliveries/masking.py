@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import orjson
-
+from deliveries.custom_headers import header_values
 from deliveries.models import Delivery
 
 REMOVED = "[removed]"
@@ -19,8 +18,8 @@ _SHORTEST_HEADER_SECRET = 6
 
 def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
     """The text without tokens, signatures, keys, these secrets, and these headers' values (a JSON object, or "")."""
-    values: dict[str, str] = orjson.loads(headers) if headers else {}
-    own = (*secrets, *(value for value in values.values() if len(value) >= _SHORTEST_HEADER_SECRET))
+    values = header_values(headers)
+    own = (*secrets, *(value for value in values if len(value) >= _SHORTEST_HEADER_SECRET))
     # The longest first: one may be part of another.
     for secret in sorted(filter(None, own), key=len, reverse=True):
         text = text.replace(secret, REMOVED)

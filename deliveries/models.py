@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models import F, Func, Q
 
+from commands_platform.lib.database.encrypted import CopiedValuesField
 from commands_platform.lib.database.identifiers import new_ledger_id
 from organizations.models import Command, Organization, User
 
@@ -117,7 +118,9 @@ class Delivery(models.Model):
     origin = models.TextField(
         blank=True, default="", help_text="Scheme, host and port of the URL: whom a limit is for."
     )
-    headers = models.TextField(blank=True, default="", help_text="Extra headers, as a JSON object; empty: none.")
+    headers = CopiedValuesField(
+        blank=True, default="", help_text="Extra headers as a JSON object with encrypted values; empty: none."
+    )
     timeout = models.PositiveSmallIntegerField(null=True, help_text="In seconds; empty: the server's.")
     body = models.TextField(blank=True, default="", help_text="As JSON, without the exchange token.")
     attempt_count = models.PositiveSmallIntegerField(default=0)

@@ -19,6 +19,7 @@ from django.db import transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_of
+from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries.models import Kind, State
 from deliveries.signals import deliveries_failed
 
@@ -30,6 +31,8 @@ class CommandFacts(NamedTuple):
     token_generation: int
     signing_secrets: tuple[str, ...]
     signature: str
+    is_readable: bool
+    """False if its secrets cannot be decrypted."""
 
 
 class Claim(NamedTuple):
@@ -233,8 +236,10 @@ _COMMAND_COLUMNS = 5
 def _command(
     id_: int, token_generation: int, secret: str | None, previous_secret: str | None, signature: str
 ) -> CommandFacts:
-    secrets = tuple(each for each in (secret, previous_secret) if each)
-    return CommandFacts(id_, token_generation, secrets, signature)
+    texts = [decrypt_if_possible(each) for each in (secret, previous_secret) if each]
+    signature = signature and decrypt_if_possible(signature)
+    is_readable = not any(isinstance(each, EncryptedText) for each in (*texts, signature))
+    return CommandFacts(id_, token_generation, tuple(texts), signature, is_readable)
 
 
 def count_due(*, most: int, until: datetime | None = None) -> int:

@@ -17,6 +17,7 @@ import structlog
 from django.conf import settings
 
 from commands_platform.lib.database.availability import retry_while_away
+from commands_platform.lib.errors import PlatformError
 from deliveries import queue
 from deliveries.callback import build_request
 from deliveries.intake import Intake, release
@@ -304,12 +305,13 @@ def _log(claim: Claim, verdict: Verdict, result: Result | None) -> None:
 
 
 def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:
+    cause = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}."
     return {
         "number": claim.attempt,
         "started_at": started_at.isoformat(),
         "status": None,
         "error": AttemptError.UNSENDABLE,
-        "message": f"The request could not be made ({type(error).__name__}).",
+        "message": f"The request could not be made: {cause}",
     }
 
 

@@ -10,6 +10,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
+from commands_platform.lib.database.encrypted import EncryptedTextField
+from commands_platform.lib.encryption import EncryptedText
 from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.zones import check_zone
 from organizations.secrets import new_signing_secret, new_static_signature
@@ -92,10 +94,10 @@ class Command(models.Model):
         default=False, help_text="A public command may act for users of other organizations."
     )
     is_active = models.BooleanField(default=True)
-    signing_secret = models.CharField(max_length=100, default=new_signing_secret, editable=False)
-    previous_signing_secret = models.CharField(max_length=100, blank=True, editable=False)
+    signing_secret = EncryptedTextField(default=new_signing_secret, editable=False)
+    previous_signing_secret = EncryptedTextField(blank=True, editable=False)
     previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
-    signature = models.CharField(max_length=64, default=new_static_signature, editable=False)
+    signature = EncryptedTextField(default=new_static_signature, editable=False)
     token_generation = models.PositiveIntegerField(
         default=0, editable=False, help_text="Raising it revokes every exchange token of this command."
     )
@@ -116,7 +118,13 @@ class Command(models.Model):
         return self.name
 
     def rotate_signing_secret(self, *, now: datetime, overlap: timedelta) -> None:
-        """Takes a new secret; for the length of `overlap` callbacks are signed with both. The caller saves."""
-        self.previous_signing_secret = self.signing_secret
-        self.previous_secret_expires_at = now + overlap
+        """Takes a new secret. For the length of `overlap` callbacks are signed with both. The caller saves.
+
+        Secrets whose key is lost are replaced without an overlap, the static signature too.
+        """
+        is_lost = isinstance(self.signing_secret, EncryptedText)
+        self.previous_signing_secret = "" if is_lost else self.signing_secret
+        self.previous_secret_expires_at = None if is_lost else now + overlap
         self.signing_secret = new_signing_secret()
+        if isinstance(self.signature, EncryptedText):
+            self.signature = new_static_signature()

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from commands_platform.lib import clock
+from commands_platform.lib.encryption import EncryptedText
 from organizations.models import Command, User
 
 ROTATION_OVERLAP = timedelta(hours=24)
@@ -18,8 +19,14 @@ def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVE
     """Gives the command a new signing secret; the old one signs beside it until the overlap is over."""
     command = Command.objects.select_for_update().get(pk=command.pk)
     command.rotate_signing_secret(now=clock.now(), overlap=overlap)
-    command.save(update_fields=["signing_secret", "previous_signing_secret", "previous_secret_expires_at"])
+    command.save(update_fields=["signing_secret", "previous_signing_secret", "previous_secret_expires_at", "signature"])
     return command
+
+
+def secrets_are_readable() -> bool:
+    """Returns whether SECRETS_KEYS holds the keys of the oldest and of the newest command's secrets."""
+    ends = (Command.objects.only("signing_secret").order_by(order).first() for order in ("pk", "-pk"))
+    return not any(command is not None and isinstance(command.signing_secret, EncryptedText) for command in ends)
 
 
 def revoke_tokens_of_command(*, command: Command) -> None:

@@ -13,6 +13,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from auth_tokens.models import CallerContext, TokenSubject
 from commands_platform.lib import clock
+from commands_platform.lib.database.encrypted import EncryptedValuesField
 from commands_platform.lib.json.column import JsonTextField
 from deliveries.models import Delivery, DeliveryQuerySet
 from organizations.models import Command, Organization, User
@@ -103,7 +104,7 @@ class ScheduledExecution(models.Model):
     )
     timeout = models.PositiveSmallIntegerField(null=True, blank=True, help_text="In seconds; empty: the server's.")
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's.")
-    headers = JsonTextField(default=dict, help_text="Extra headers of its callbacks.")
+    headers = EncryptedValuesField(default=dict, help_text="Extra headers of its callbacks.")
     effective_from = models.DateTimeField(help_text="When its present timing began; every slot since is in the ledger.")
     anchor_at = models.DateTimeField(help_text="The phase of a period: slots are whole periods after it.")
     next_run_at = models.DateTimeField(null=True, blank=True)

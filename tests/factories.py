@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -13,6 +14,7 @@ from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey, TokenSubject
 from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
+from commands_platform.lib.database.encrypted import encrypted_json
 from deliveries.models import Delivery, Kind, State
 from organizations.models import Command, Organization, User
 from scheduling.models import ScheduledExecution
@@ -85,7 +87,9 @@ def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExe
 
 
 def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
-    """A pending one that is due now."""
+    """A pending one that is due now. `headers` is a JSON object, or empty."""
+    if headers := values.get("headers"):
+        values["headers"] = encrypted_json(json.loads(headers))
     command = command or make_command()
     now: datetime = values.pop("now", None) or clock.now()
     return Delivery.objects.create(

@@ -1,3 +1,4 @@
+import commands_platform.lib.database.encrypted
 import commands_platform.lib.database.identifiers
 import django.db.models.deletion
 from django.db import migrations, models
@@ -26,7 +27,7 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, choices=[('missed', 'the server was not running at the time'), ('paused', 'the schedule was paused'), ('overlap', 'the run before it was not finished'), ('outside_window', 'the schedule had ended when it could have been sent'), ('no_callback_url', 'neither the schedule nor its command has a callback URL'), ('organization_inactive', 'the organization is inactive'), ('command_inactive', 'the command is inactive'), ('user_inactive', 'the user it runs as is inactive'), ('schedule_paused', 'the schedule was paused before it was sent'), ('schedule_changed', 'the schedule was changed before it was sent'), ('schedule_deactivated', 'the schedule was deactivated before it was sent'), ('schedule_deleted', 'the schedule was deleted before it was sent'), ('hook_removed', 'the hook was removed before it was sent'), ('invalid_schedule', 'its slots can no longer be computed'), ('blocked_address', "callbacks may not reach the receiver's address"), ('rejected', "the receiver's answer said not to try again"), ('retries_exhausted', 'every attempt failed'), ('expired', 'the receiver could not be reached for too long'), ('unsendable', 'the request could not be made')], default='', max_length=32)),
                 ('url', models.TextField(blank=True, default='')),
                 ('origin', models.TextField(blank=True, default='', help_text='Scheme, host and port of the URL: whom a limit is for.')),
-                ('headers', models.TextField(blank=True, default='', help_text='Extra headers, as a JSON object; empty: none.')),
+                ('headers', commands_platform.lib.database.encrypted.CopiedValuesField(blank=True, default='', help_text='Extra headers as a JSON object with encrypted values; empty: none.')),
                 ('timeout', models.PositiveSmallIntegerField(help_text="In seconds; empty: the server's.", null=True)),
                 ('body', models.TextField(blank=True, default='', help_text='As JSON, without the exchange token.')),
                 ('attempt_count', models.PositiveSmallIntegerField(default=0)),

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from commands_platform.lib.encryption import EncryptedText, SecretUnreadableError
 from commands_platform.lib.errors import PlatformError
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
@@ -106,6 +107,8 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         done="Secrets shown.",
     )
     def show_secrets(self, command: Command) -> ShownOnce:
+        if any(isinstance(each, EncryptedText) for each in _secrets_of(command).values()):
+            raise SecretUnreadableError
         return ShownOnce("A receiver checks this command's callbacks with these secrets.", _secrets_of(command))
 
     @operator_action(

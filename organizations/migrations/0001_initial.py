@@ -1,3 +1,4 @@
+import commands_platform.lib.database.encrypted
 import django.db.models.deletion
 import django.db.models.functions.text
 import organizations.models
@@ -37,10 +38,10 @@ class Migration(migrations.Migration):
                 ('callback_url', models.TextField(blank=True)),
                 ('is_public', models.BooleanField(default=False, help_text='A public command may act for users of other organizations.')),
                 ('is_active', models.BooleanField(default=True)),
-                ('signing_secret', models.CharField(default=organizations.secrets.new_signing_secret, editable=False, max_length=100)),
-                ('previous_signing_secret', models.CharField(blank=True, editable=False, max_length=100)),
+                ('signing_secret', commands_platform.lib.database.encrypted.EncryptedTextField(default=organizations.secrets.new_signing_secret, editable=False)),
+                ('previous_signing_secret', commands_platform.lib.database.encrypted.EncryptedTextField(blank=True, editable=False)),
                 ('previous_secret_expires_at', models.DateTimeField(editable=False, null=True)),
-                ('signature', models.CharField(default=organizations.secrets.new_static_signature, editable=False, max_length=64)),
+                ('signature', commands_platform.lib.database.encrypted.EncryptedTextField(default=organizations.secrets.new_static_signature, editable=False)),
                 ('token_generation', models.PositiveIntegerField(default=0, editable=False, help_text='Raising it revokes every exchange token of this command.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commands', to='organizations.organization')),

@@ -1,3 +1,4 @@
+import commands_platform.lib.database.encrypted
 import commands_platform.lib.json.column
 import django.db.models.deletion
 import uuid
@@ -58,7 +59,7 @@ class Migration(migrations.Migration):
                 ('skip_overlapping', models.BooleanField(default=False, help_text='A slot is skipped while the one before it is not finished.')),
                 ('timeout', models.PositiveSmallIntegerField(blank=True, help_text="In seconds; empty: the server's.", null=True)),
                 ('max_attempts', models.PositiveSmallIntegerField(blank=True, help_text="Empty: the server's.", null=True)),
-                ('headers', commands_platform.lib.json.column.JsonTextField(default=dict, help_text='Extra headers of its callbacks.')),
+                ('headers', commands_platform.lib.database.encrypted.EncryptedValuesField(default=dict, help_text='Extra headers of its callbacks.')),
                 ('effective_from', models.DateTimeField(help_text='When its present timing began; every slot since is in the ledger.')),
                 ('anchor_at', models.DateTimeField(help_text='The phase of a period: slots are whole periods after it.')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True)),

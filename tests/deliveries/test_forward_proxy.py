@@ -114,7 +114,7 @@ def test_a_malformed_proxy_stops_the_process_with_a_line_without_its_password() 
     variables = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "REDIS_URL": "redis://127.0.0.1:1/0",
-        "SECRET_KEY": "of-this-test-only",
+        "SECRET_KEY": "of-this-test-only-0123456789-abcdefghijklmnopqrstuvwxyz",
         "CALLBACK_PROXY": "http://ada:hush-hush@proxy.internal",
     }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -132,3 +135,42 @@ def test_a_variable_without_a_default_must_be_set(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(env.BadEnvironmentError, match=f"{NAME}: must be set"):
         env.text(NAME)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("short", "at least 50 characters"),
+        ("abc" * 30, "at least 10 different characters"),
+        ("django-insecure-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ", "from an example"),
+        ("ChangeMe-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ-abc", "from an example"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_stops_the_start_and_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, value: str, problem: str
+) -> None:
+    monkeypatch.setenv("A_SECRET", value)
+
+    for read in (env.secret, env.secrets):
+        with pytest.raises(env.BadEnvironmentError, match=problem) as error:
+            read("A_SECRET")
+        assert str(error.value).startswith("A_SECRET: ")
+        assert "openssl rand -base64 48" in str(error.value)
+        assert value not in str(error.value)
+
+
+def test_a_random_secret_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "Nq3v9Yt0bQmTz7LrXw2KcPd8HsJf5GaEeUiOoRnMxVvBkZyWl1S4u6Ch")
+
+    assert env.secret("A_SECRET") == env.secrets("A_SECRET")[0]
+
+
+def test_the_server_does_not_start_with_a_weak_secret_key() -> None:
+    environment = os.environ | {"SECRET_KEY": "django-insecure-" + "x" * 50}
+
+    run = subprocess.run(
+        [sys.executable, "manage.py", "check"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode != 0
+    assert "SECRET_KEY: is from an example" in run.stderr

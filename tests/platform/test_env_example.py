@@ -67,7 +67,7 @@ def settings_with(variables: dict[str, str]) -> str:
     required = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "REDIS_URL": "redis://127.0.0.1:1/0",
-        "SECRET_KEY": "of-this-test-only",
+        "SECRET_KEY": "of-this-test-only-0123456789-abcdefghijklmnopqrstuvwxyz",
         "PATH": os.environ["PATH"],
         # Sets are printed in the same order twice.
         "PYTHONHASHSEED": "0",

@@ -12,7 +12,7 @@ from commands_platform.lib import broker
 from commands_platform.local.ports import free_port
 from tests.api import ApiResponse
 
-READY = {"status": "ready", "database": True, "broker": True, "beat": True}
+READY = {"status": "ready", "database": True, "secrets": True, "broker": True, "beat": True}
 SECRET = "hunter2-of-the-test"
 
 
@@ -103,7 +103,8 @@ def test_without_a_broker_it_is_not_ready() -> None:
 def test_without_a_database_it_is_not_ready() -> None:
     response = get("/readyz")
 
-    assert (response.status_code, response.json()) == (503, {**READY, "status": "not ready", "database": False})
+    assert response.status_code == 503
+    assert response.json() == {**READY, "status": "not ready", "database": False, "secrets": False}
     assert_tells_no_secret(response)
 
 
@@ -112,4 +113,4 @@ def test_without_anything_it_says_all_of_it() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503
-    assert response.json() == {"status": "not ready", "database": False, "broker": False, "beat": False}
+    assert response.json() == {key: "not ready" if key == "status" else False for key in READY}

