@@ -166,7 +166,7 @@ def test_a_random_secret_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_server_does_not_start_with_a_weak_secret_key() -> None:
-    environment = os.environ | {"SECRET_KEY": "django-insecure-" + "x" * 50}
+    environment = os.environ | {"COMMANDS_EMBEDDED": "false", "SECRET_KEY": "django-insecure-" + "x" * 50}
 
     run = subprocess.run(
         [sys.executable, "manage.py", "check"], env=environment, capture_output=True, text=True, check=False
