@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from auth_tokens import services
 from auth_tokens.models import ApiKey
-from auth_tokens.scopes import ALL_SCOPES, Scope
+from auth_tokens.scopes import Scope
 from commands_platform.lib import clock
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
@@ -39,6 +39,7 @@ _WHAT_SCOPES_ALLOW = {
     Scope.EVENTS_PUBLISH: "publish events",
     Scope.ACTIVITY: "record and read activity",
     Scope.DIRECTORY: "read the organization and its users",
+    Scope.MANAGE: "reach everything of the organization, whatever command or user it belongs to",
 }
 
 
@@ -62,7 +63,6 @@ class StateFilter(_DropdownFilter):
 class ApiKeyForm(_ModelForm):
     scopes = forms.MultipleChoiceField(
         choices=[(scope.value, f"{scope.value}: {what}") for scope, what in _WHAT_SCOPES_ALLOW.items()],
-        initial=ALL_SCOPES,
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
 
@@ -77,25 +77,28 @@ class ApiKeyForm(_ModelForm):
         organization, command = self.cleaned_data.get("organization"), self.cleaned_data.get("command")
         if organization and command and command.organization_id != organization.pk:
             self.add_error("command", "The command belongs to another organization.")
+        owner = self.cleaned_data.get("owner")
+        if organization and owner and owner.organization_id != organization.pk:
+            self.add_error("owner", "The owner belongs to another organization.")
         return cleaned
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ShowsOnceAdmin):
     form = ApiKeyForm
-    list_display = ("label", "owner", "scope_badges", "state", "expires", "last_used", "created")
+    list_display = ("label", "belongs_to", "scope_badges", "state", "expires", "last_used", "created")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)
     search_fields = ("name", "prefix", "organization__name", "command__name")
     search_help_text = "Name, prefix, organization, command, or UUID"
     ordering = ("-pk",)
-    related = ("organization", "command")
-    autocomplete_fields = ("organization", "command")
+    related = ("organization", "command", "owner")
+    autocomplete_fields = ("organization", "command", "owner")
     labels = {"expires_at": "Expires at (UTC)"}
     actions = ("revoke",)
     actions_detail = ("revoke",)
-    add_fieldsets = ((None, {"fields": ("name", "organization", "command", "scopes", "expires_at")}),)
+    add_fieldsets = ((None, {"fields": ("name", "organization", "command", "owner", "scopes", "expires_at")}),)
     fieldsets = (
-        (None, {"fields": ("name", "prefix", "state", "organization", "command", "scope_badges")}),
+        (None, {"fields": ("name", "prefix", "state", "organization", "command", "owner", "scope_badges")}),
         ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
     )
     readonly_fields = ("identifier", "prefix", "state", "scope_badges", "created", "expires", "last_used", "revoked")
@@ -125,6 +128,7 @@ class ApiKeyAdmin(ShowsOnceAdmin):
         made, key = services.create_api_key(
             organization=values["organization"],
             command=values["command"],
+            owner=values["owner"],
             name=values["name"],
             scopes=values["scopes"],
             expires_at=values["expires_at"],
@@ -143,14 +147,12 @@ class ApiKeyAdmin(ShowsOnceAdmin):
     def label(self, key: ApiKey) -> SafeString:
         return html.two_lines(key.name or "API key", html.mono(f"cmdp_{key.prefix}…"))
 
-    @admin.display(description="Whose")
-    def owner(self, key: ApiKey) -> SafeString:
+    @admin.display(description="Belongs to")
+    def belongs_to(self, key: ApiKey) -> SafeString:
         return html.two_lines(key.organization, key.command or "no command")
 
     @admin.display(description="Scopes")
     def scope_badges(self, key: ApiKey) -> SafeString:
-        if set(key.scopes) == set(ALL_SCOPES):
-            return html.plain_badge("all scopes")
         return html.badges(key.scopes)
 
     @admin.display(description="State")

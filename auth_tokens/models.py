@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
@@ -25,6 +26,10 @@ class ApiKey(models.Model):
         Command, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys",
         help_text="Only a key that is bound to a command may fetch exchange tokens.",
     )  # fmt: skip
+    owner = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys",
+        help_text="Whose key it is, as /v1/me/ shows it. It gives no rights.",
+    )  # fmt: skip
     prefix = models.CharField(max_length=8, unique=True, editable=False)
     secret_hash = models.BinaryField(unique=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=40, choices=Scope.choices), default=list)
@@ -32,6 +37,10 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    if TYPE_CHECKING:
+        organization_id: int
+        command_id: int | None
 
     class Meta:
         ordering = ["-created_at"]
@@ -83,6 +92,15 @@ class CallerContext:
     def organization(self) -> Organization:
         """The API key's organization."""
         return self.api_key.organization
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether the key reaches all of its organization, whatever command or user it belongs to."""
+        return Scope.MANAGE.value in self.api_key.scopes
+
+    def acts_as(self, command: Command) -> bool:
+        """Whether the key may act as the command: as its own, or as any of its organization if it is bound to none."""
+        return command.organization_id == self.organization.pk and self.api_key.command_id in (None, command.pk)
 
     @property
     def void_token(self) -> VoidToken | None:

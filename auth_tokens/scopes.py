@@ -13,6 +13,8 @@ class Scope(models.TextChoices):
     EVENTS_PUBLISH = "EVENTS_PUBLISH"
     ACTIVITY = "ACTIVITY"
     DIRECTORY = "DIRECTORY"
+    MANAGE = "MANAGE"
 
 
-ALL_SCOPES: list[str] = [scope.value for scope in Scope]
+# What a command and its receiver work with. MANAGE is not among them: it is for whoever runs the organization.
+COMMAND_SCOPES: list[str] = [scope.value for scope in Scope if scope is not Scope.MANAGE]

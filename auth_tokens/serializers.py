@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
+from auth_tokens.models import CallerContext
 from commands_platform.lib.http.fields import InstantField, StrictBooleanField, UUIDField
 from commands_platform.lib.http.outputs import Output
 from organizations.models import Command, Organization, User
@@ -47,10 +48,49 @@ class CommandOutput(Output[Command]):
     name = serializers.CharField()
 
 
-class ApiKeyOwnerOutput(Output[Organization]):
-    """Whom an API key speaks for."""
+class MeOutput(Output[CallerContext]):
+    """Whose key it is, in DailyBot's own flat shape, and beside that what the key may do.
 
+    A key without an owner goes by its name, or else by its command's or its organization's.
+    """
+
+    uuid = serializers.UUIDField(source="api_key.owner.uuid", allow_null=True)
+    full_name = serializers.CharField()
+    email = serializers.CharField()
+    role = serializers.CharField(source="api_key.owner.role", allow_null=True)
+    timezone = serializers.CharField()
+    is_active = serializers.BooleanField()
+    organization_uuid = serializers.UUIDField(source="organization.uuid")
+    organization_name = serializers.CharField(source="organization.name")
     organization = OrganizationOutput()
-    command = CommandOutput(allow_null=True)
-    scopes = serializers.ListField(child=serializers.CharField())
-    user = UserOutput(allow_null=True)
+    user = serializers.CharField(help_text="The full name.")
+    command = CommandOutput(source="api_key.command", allow_null=True)
+    scopes = serializers.ListField(source="api_key.scopes", child=serializers.CharField())
+    token_user = UserOutput(allow_null=True)
+
+    @staticmethod
+    def get_full_name(context: CallerContext) -> str:
+        api_key = context.api_key
+        if api_key.owner is not None:
+            return api_key.owner.full_name
+        return api_key.name or (api_key.command.name if api_key.command else context.organization.name)
+
+    get_user = get_full_name
+
+    @staticmethod
+    def get_email(context: CallerContext) -> str:
+        return context.api_key.owner.email if context.api_key.owner else ""
+
+    @staticmethod
+    def get_timezone(context: CallerContext) -> str:
+        owner = context.api_key.owner
+        return (owner.timezone if owner else "") or context.organization.timezone
+
+    @staticmethod
+    def get_is_active(context: CallerContext) -> bool:
+        return context.api_key.owner is None or context.api_key.owner.is_active
+
+    @staticmethod
+    def get_token_user(context: CallerContext) -> User | None:
+        # A void token shows as none here, and the answer's header says why.
+        return context.required_token().user if context.has_token else None

@@ -13,7 +13,6 @@ from auth_tokens import tokens
 from auth_tokens.errors import CommandNotPublicError, KeyWithoutCommandError, UnknownUserError
 from auth_tokens.keys import hash_key, new_key
 from auth_tokens.models import ApiKey, CallerContext
-from auth_tokens.scopes import ALL_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from organizations.models import Command, Organization, User
@@ -32,18 +31,25 @@ def create_api_key(
     *,
     organization: Organization,
     command: Command | None = None,
+    owner: User | None = None,
     name: str = "",
-    scopes: Sequence[str] = ALL_SCOPES,
+    scopes: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key. Returns its row and the key itself, which nobody can see again."""
+    """Makes a key, which may do nothing unless it is given scopes.
+
+    Returns its row and the key itself, which nobody can see again. Raises InvalidInputError.
+    """
     if command is not None and command.organization_id != organization.pk:
         raise InvalidInputError(errors={"command": ["The command belongs to another organization."]})
+    if owner is not None and owner.organization_id != organization.pk:
+        raise InvalidInputError(errors={"owner": ["The owner belongs to another organization."]})
     key, prefix = new_key()
     row = ApiKey.objects.create(
         name=name,
         organization=organization,
         command=command,
+        owner=owner,
         prefix=prefix,
         secret_hash=hash_key(key),
         scopes=list(scopes),

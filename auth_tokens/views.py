@@ -11,9 +11,9 @@ from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.errors import ExchangeNotPossibleError
 from auth_tokens.scopes import Scope
 from auth_tokens.serializers import (
-    ApiKeyOwnerOutput,
     ExchangeTokenInput,
     ExchangeTokenOutput,
+    MeOutput,
     OrganizationOutput,
     UserOutput,
 )
@@ -46,19 +46,10 @@ class FetchExchangeToken(PlatformView):
 class Me(PlatformView):
     required_scope = Scope.DIRECTORY
 
-    @extend_schema(responses=ApiKeyOwnerOutput)
+    @extend_schema(responses=MeOutput)
     def get(self, request: ApiRequest) -> Response:
-        """Whom the API key speaks for, and the user of the exchange token where there is one."""
-        context = request.context
-        return Response(
-            ApiKeyOwnerOutput.of(
-                organization=context.organization,
-                command=context.api_key.command,
-                scopes=context.api_key.scopes,
-                # A void token shows as none here: its status is told by the answer's header.
-                user=context.required_token().user if context.has_token else None,
-            )
-        )
+        """Shows whose key it is, what it may do, and the user of the exchange token where there is one."""
+        return Response(MeOutput.render(request.context))
 
 
 class OrganizationDetail(PlatformView):

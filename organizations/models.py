@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
@@ -62,6 +63,9 @@ class User(models.Model):
         default=0, editable=False, help_text="Raising it revokes every exchange token of this user."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    if TYPE_CHECKING:
+        organization_id: int
 
     class Meta:
         ordering = ["full_name", "id"]

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 
-from auth_tokens.models import CallerContext, TokenSubject
+from auth_tokens.models import CallerContext
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import EncryptedValuesField
 from commands_platform.lib.json.column import JsonTextField
@@ -56,12 +56,23 @@ class OverlapRule(models.TextChoices):
 
 
 class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
-    def owned_by(self, context: CallerContext, token: TokenSubject) -> ScheduledExecutionQuerySet:
-        """Those of the token's organization whose command is the API key's organization's.
+    def visible_to(self, context: CallerContext) -> ScheduledExecutionQuerySet:
+        """Returns those that the caller may see. Raises MissingTokenError for a void token.
 
-        The second half keeps a public command from reading what another organization's users scheduled with theirs.
+        With a token they are those of its organization, else those of the key's organization that no user owns. A
+        bound key sees those of its command, another those of its organization's commands: so a public command never
+        reads what another organization's users scheduled with theirs. A manager sees all of its own organization.
         """
-        return self.filter(organization=token.organization, command__organization=context.organization)
+        token = context.optional_token()
+        organization = context.organization if token is None else token.organization
+        schedules = self.filter(organization=organization)
+        if context.is_manager and organization == context.organization:
+            return schedules
+        if context.api_key.command_id is not None:
+            schedules = schedules.filter(command=context.api_key.command_id)
+        else:
+            schedules = schedules.filter(command__organization=context.organization)
+        return schedules if token is not None else schedules.filter(owner=None)
 
     def active(self) -> ScheduledExecutionQuerySet:
         return self.filter(is_active=True)

@@ -223,7 +223,7 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
     if command_uuid is None:
         raise MissingTokenOrCommandError
     command = Command.objects.filter(uuid=command_uuid, organization=context.organization, is_active=True).first()
-    if command is None:
+    if command is None or not context.acts_as(command):
         raise InvalidCommandError
     return _Party(context.organization, command, None)
 

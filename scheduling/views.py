@@ -13,17 +13,15 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
-from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import NotFoundError
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import fitting_rows, paginate
-from commands_platform.lib.http.routes import uuid_or_not_found
 from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Kind
 from scheduling import services
-from scheduling.models import ScheduledExecution, ScheduledExecutionQuerySet
+from scheduling.models import ScheduledExecution
+from scheduling.reach import find_own_schedule, find_schedule, find_slot, refuse_foreign, visible_schedules
 from scheduling.serializers import (
     ExpandQuery,
     RedeliveryInput,
@@ -51,10 +49,10 @@ class ScheduledExecutionList(PlatformView):
         responses=page_of(ScheduledExecutionOutput),
     )
     def get(self, request: ApiRequest) -> Response:
-        """The token's organization's schedules of the API key's commands, newest first."""
+        """Lists the schedules that the caller may see, newest first. Without a token, those that no user owns."""
         query = read_query(ScheduledExecutionQuery, request)
         render = partial(ScheduledExecutionOutput.render_many, expand=query["expand"])
-        schedules = _visible(request.context)
+        schedules = visible_schedules(request.context)
         return Response(paginate(request, schedules, query, render=render, weigh=_LARGE_COLUMNS))
 
     @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreatedOutput})
@@ -77,13 +75,15 @@ class ScheduledExecutionDetail(PlatformView):
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """One schedule."""
         expand = read_query(ExpandQuery, request, ignore_unknown=True)["expand"]
-        return Response(ScheduledExecutionOutput.render(_find(request.context, uuid), expand=expand))
+        return Response(ScheduledExecutionOutput.render(find_schedule(request.context, uuid), expand=expand))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the fields that are given. What the old version has not sent yet is cancelled."""
-        schedule = _find(request.context, uuid)
+        schedule = find_schedule(request.context, uuid)
         changes = read_body(ScheduledExecutionChanges, request)
+        if changes != {"is_active": False}:
+            refuse_foreign(request.context, schedule)
         schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
         return Response(ScheduledExecutionOutput.render(schedule))
 
@@ -95,7 +95,7 @@ class ScheduledExecutionDetail(PlatformView):
     @extend_schema(responses={204: None})
     def delete(self, request: ApiRequest, uuid: str) -> Response:
         """Removes the schedule and cancels what it has not sent."""
-        services.delete_scheduled_execution(schedule=_find(request.context, uuid))
+        services.delete_scheduled_execution(schedule=find_schedule(request.context, uuid))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -109,7 +109,7 @@ class SlotList(PlatformView):
     )
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """The schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
-        schedule = _find(request.context, uuid)
+        schedule = find_schedule(request.context, uuid)
         query = read_query(SlotQuery, request)
         rows, more = _slots_page(schedule, query)
         following = request.build_absolute_uri(_with_cursor(request, rows[-1])) if more else None
@@ -122,7 +122,7 @@ class SlotDetail(PlatformView):
     @extend_schema(responses=SlotDetailOutput)
     def get(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """One slot, with each attempt and the body that was sent."""
-        return Response(SlotDetailOutput.render(_find_slot(_find(request.context, uuid), delivery_uuid)))
+        return Response(SlotDetailOutput.render(find_slot(find_schedule(request.context, uuid), delivery_uuid)))
 
 
 class SlotRedelivery(PlatformView):
@@ -131,7 +131,7 @@ class SlotRedelivery(PlatformView):
     @extend_schema(request=None, responses=RedeliveryOutput)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """Sends a finished slot once more: the same body and `webhook-id`, with a full set of attempts."""
-        services.redeliver_slot(delivery=_find_slot(_find(request.context, uuid), delivery_uuid))
+        services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
         return Response(RedeliveryOutput.of(count=1, dry_run=False))
 
 
@@ -141,7 +141,7 @@ class Redelivery(PlatformView):
     @extend_schema(request=RedeliveryInput, responses=RedeliveryOutput)
     def post(self, request: ApiRequest, uuid: str) -> Response:
         """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
-        schedule = _find(request.context, uuid)
+        schedule = find_own_schedule(request.context, uuid)
         values = read_body(RedeliveryInput, request)
         count = services.redeliver_slots(
             schedule=schedule,
@@ -183,24 +183,3 @@ def _with_cursor(request: ApiRequest, last: Delivery) -> str:
     query = request.GET.copy()
     query["cursor"] = format_instant(last.due_at)
     return f"{escape_uri_path(request.path)}?{query.urlencode()}"
-
-
-def _find_slot(schedule: ScheduledExecution, uuid: str) -> Delivery:
-    delivery = schedule.slots().select_related("command").filter(pk=uuid_or_not_found(uuid)).first()
-    if delivery is None:
-        raise NotFoundError
-    return delivery
-
-
-def _visible(context: CallerContext) -> ScheduledExecutionQuerySet:
-    token = context.required_token()
-    schedules = ScheduledExecution.objects.owned_by(context, token)
-    return schedules.select_related("organization", "command__organization", "owner")
-
-
-def _find(context: CallerContext, uuid: str) -> ScheduledExecution:
-    """The caller's own schedule. Another organization's looks just like none."""
-    schedule = _visible(context).filter(uuid=uuid_or_not_found(uuid)).first()
-    if schedule is None:
-        raise NotFoundError
-    return schedule

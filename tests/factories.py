@@ -12,7 +12,7 @@ from auth_tokens import services as auth_services
 from auth_tokens import tokens
 from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey, TokenSubject
-from auth_tokens.scopes import ALL_SCOPES
+from auth_tokens.scopes import COMMAND_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import encrypted_json
 from deliveries.models import Delivery, Kind, State
@@ -44,13 +44,17 @@ def make_command(organization: Organization | None = None, **values: Any) -> Com
 
 
 def make_api_key(
-    organization: Organization | None = None, *, command: Command | None = None, scopes: list[str] | None = None
+    organization: Organization | None = None,
+    *,
+    command: Command | None = None,
+    scopes: list[str] | None = None,
+    **values: Any,
 ) -> tuple[ApiKey, str]:
-    """The key's row and the key itself."""
+    """Returns the key's row and the key itself."""
     if organization is None:
         organization = command.organization if command else make_organization()
     return auth_services.create_api_key(
-        organization=organization, command=command, scopes=ALL_SCOPES if scopes is None else scopes
+        organization=organization, command=command, scopes=COMMAND_SCOPES if scopes is None else scopes, **values
     )
 
 

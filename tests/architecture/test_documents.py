@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auth_tokens.scopes import ALL_SCOPES
+from auth_tokens.scopes import Scope
 from commands_platform import __version__
 from deliveries.models import Reason, State
 from scheduling.serializers import ScheduledExecutionInput
@@ -70,11 +70,11 @@ def test_the_changelog_knows_the_version() -> None:
 def test_the_variables_that_a_page_names_exist(page: str) -> None:
     named = set(_VARIABLE.findall((ROOT / page).read_text()))
 
-    assert named - example_variables(ROOT).keys() - set(ALL_SCOPES) == set()
+    assert named - example_variables(ROOT).keys() - set(Scope.values) == set()
 
 
 def test_the_reference_lists_every_scope_every_field_of_a_schedule_and_every_end_of_a_delivery() -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
 
-    for word in [*ALL_SCOPES, *State.values, *Reason.values, *ScheduledExecutionInput().fields]:
+    for word in [*Scope.values, *State.values, *Reason.values, *ScheduledExecutionInput().fields]:
         assert f"`{word}`" in reference, word

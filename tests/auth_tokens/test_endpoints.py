@@ -142,13 +142,51 @@ def test_the_directory_answers_nobody_without_a_key(alice: ApiClient, path: str)
         assert response.json()["code"] == "not_authenticated"
 
 
-def test_me_is_the_keys_organization_and_command_and_the_tokens_user(alice: ApiClient) -> None:
-    answer = alice.get("/v1/me/").json()
+def test_me_is_the_owner_of_the_key_in_dailybots_flat_shape(alice: ApiClient) -> None:
+    owner = make_user(alice.caller.organization, full_name="Grace Hopper", role="admin", timezone="Asia/Tokyo")
+    command, organization = alice.caller.command, alice.caller.organization
+    _, key = make_api_key(command=command, owner=owner, scopes=["DIRECTORY", "STORAGE"])
 
-    assert answer["organization"]["uuid"] == str(alice.caller.organization.uuid)
-    assert answer["command"] == {"uuid": str(alice.caller.command.uuid), "name": alice.caller.command.name}
-    assert answer["user"]["uuid"] == str(alice.caller.user.uuid)
-    assert alice.get("/v1/me", token=None).json()["user"] is None
+    answer = alice.get("/v1/me/", key=key).json()
+
+    token_user = answer.pop("token_user")
+    assert token_user["uuid"] == str(alice.caller.user.uuid)
+    assert answer == {
+        "uuid": str(owner.uuid),
+        "full_name": "Grace Hopper",
+        "email": owner.email,
+        "role": "admin",
+        "timezone": "Asia/Tokyo",
+        "is_active": True,
+        "organization_uuid": str(organization.uuid),
+        "organization_name": organization.name,
+        "organization": {
+            "uuid": str(organization.uuid),
+            "name": organization.name,
+            "timezone": "UTC",
+            "is_active": True,
+        },
+        "user": "Grace Hopper",
+        "command": {"uuid": str(command.uuid), "name": command.name},
+        "scopes": ["DIRECTORY", "STORAGE"],
+    }
+
+
+def test_me_without_a_token_has_no_token_user(alice: ApiClient) -> None:
+    assert alice.get("/v1/me", token=None).json()["token_user"] is None
+
+
+def test_a_key_without_an_owner_goes_by_its_name_or_its_commands_or_its_organizations(alice: ApiClient) -> None:
+    organization, command = alice.caller.organization, alice.caller.command
+    _, named = make_api_key(organization, name="CI")
+    _, unnamed = make_api_key(organization)
+
+    names = {key: alice.get("/v1/me/", key=key, token=None).json() for key in (named, unnamed, alice.caller.key)}
+
+    assert names[named]["user"] == "CI"
+    assert names[unnamed]["user"] == organization.name
+    assert names[alice.caller.key]["user"] == command.name
+    assert (names[named]["uuid"], names[named]["email"], names[named]["role"]) == (None, "", None)
 
 
 def test_the_organization_is_the_keys(alice: ApiClient) -> None:

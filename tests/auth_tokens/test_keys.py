@@ -18,7 +18,7 @@ from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.models import ApiKey
 from commands_platform.lib.errors import InvalidInputError
 from tests.api import ApiClient
-from tests.factories import make_api_key, make_command, make_organization
+from tests.factories import make_api_key, make_command, make_organization, make_user
 
 ME = "/v1/me/"
 
@@ -122,6 +122,19 @@ def test_the_last_use_is_written_at_most_once_a_minute() -> None:
         seen.append(row.last_used_at)
 
     assert seen == [start, start, start, start + timedelta(seconds=61)]
+
+
+@pytest.mark.django_db
+def test_a_new_key_may_do_nothing_unless_it_is_given_scopes() -> None:
+    row, _ = services.create_api_key(organization=make_organization())
+
+    assert row.scopes == []
+
+
+@pytest.mark.django_db
+def test_a_key_cannot_be_owned_by_another_organizations_user() -> None:
+    with pytest.raises(InvalidInputError):
+        services.create_api_key(organization=make_organization(), owner=make_user())
 
 
 @pytest.mark.django_db

@@ -226,7 +226,7 @@ def test_a_void_token_does_not_keep_a_caller_from_fetching_a_new_one(alice: ApiC
 def test_me_shows_no_user_for_a_void_token_and_says_why(alice: ApiClient) -> None:
     response = alice.get(ME, token=void_token(alice, "user revoked"))
 
-    assert response.json()["user"] is None
+    assert response.json()["token_user"] is None
     assert response["X-Exchange-Token-Status"] == "revoked"
 
 
@@ -234,7 +234,7 @@ def test_a_key_and_its_token_cost_one_query(alice: ApiClient, django_assert_num_
     alice.get(ME)
 
     with django_assert_num_queries(1):
-        assert alice.get(ME).json()["user"]
+        assert alice.get(ME).json()["token_user"]
 
 
 def test_a_key_without_a_command_takes_tokens_of_its_organizations_commands_only(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey
-from auth_tokens.scopes import ALL_SCOPES
+from auth_tokens.scopes import COMMAND_SCOPES
 from organizations.models import Command, Organization, User
 from tests.factories import make_command, make_organization, make_user
 
@@ -54,7 +55,8 @@ def test_one_json_object_tells_what_was_made() -> None:
         },
         "user": {"uuid": str(user.uuid), "full_name": "Ada Lovelace", "email": "ada@example.com"},
         "api_key": made["api_key"],
-        "scopes": list(ALL_SCOPES),
+        "scopes": list(COMMAND_SCOPES),
+        "expires_at": None,
     }
     assert (command.organization, user.organization) == (organization, organization)
 
@@ -81,14 +83,50 @@ def test_nothing_has_to_be_said() -> None:
     assert (made["user"]["full_name"], made["user"]["email"]) == ("Default user", "")
 
 
-def test_the_key_authenticates_with_every_scope_as_the_command() -> None:
+def test_the_key_authenticates_as_the_command_with_every_scope_but_manage() -> None:
     made = bootstrap_as_json()
 
     found = find_caller(key=made["api_key"]).api_key
 
     assert found.command == Command.objects.get()
     assert found.organization == Organization.objects.get()
-    assert found.scopes == list(ALL_SCOPES)
+    assert found.scopes == list(COMMAND_SCOPES)
+
+
+def test_the_key_belongs_to_the_user() -> None:
+    made = bootstrap_as_json()
+
+    owner = find_caller(key=made["api_key"]).api_key.owner
+    assert owner is not None
+    assert str(owner.uuid) == made["user"]["uuid"]
+
+
+def test_the_scopes_and_the_expiry_are_those_that_were_asked_for() -> None:
+    made = bootstrap_as_json("--scopes", "MANAGE, STORAGE", "--expires-days", "7")
+
+    row = ApiKey.objects.get()
+    assert made["scopes"] == row.scopes == ["MANAGE", "STORAGE"]
+    assert row.expires_at is not None
+    assert row.expires_at - row.created_at == pytest.approx(timedelta(days=7), abs=timedelta(minutes=1))
+    assert made["expires_at"].endswith("Z")
+
+
+def test_people_are_told_the_scopes_and_the_expiry() -> None:
+    told = bootstrap("--scopes", "STORAGE")
+
+    assert "Scopes         STORAGE" in told
+    assert "Expires        never" in told
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--scopes", "EVERYTHING"), ("--scopes", ""), ("--expires-days", "0"), ("--expires-days", "99999999")],
+)
+def test_a_scope_or_an_expiry_that_is_none_is_refused(options: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match=options[0]):
+        bootstrap(*options)
+
+    assert not ApiKey.objects.exists()
 
 
 def test_a_second_run_finds_all_by_name_and_makes_another_key() -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
+from auth_tokens.scopes import COMMAND_SCOPES, Scope
 from auth_tokens.services import create_api_key
+from commands_platform.lib import clock
 from commands_platform.lib.errors import PlatformError
+from commands_platform.lib.instants import format_instant
 from commands_platform.lib.zones import check_zone
 from organizations.models import Command as PlatformCommand
 from organizations.models import Organization, User
 from outbound.guard import address_guard
+
+MAX_KEY_DAYS = 3650
 
 Row = TypeVar("Row", Organization, PlatformCommand, User)
 
@@ -30,6 +36,15 @@ class Command(BaseCommand):
         parser.add_argument("--public", action="store_true", help="The command may act for other organizations' users.")
         parser.add_argument("--user", default="Default user", metavar="NAME", dest="user_name")
         parser.add_argument("--email", default="", metavar="E")
+        parser.add_argument(
+            "--scopes",
+            default=",".join(COMMAND_SCOPES),
+            metavar="LIST",
+            help=f"What the key may do, separated by commas: {', '.join(Scope.values)}. Default: all but MANAGE.",
+        )
+        parser.add_argument(
+            "--expires-days", type=int, metavar="DAYS", help="After how many days the key expires. Default: never."
+        )
         parser.add_argument("--json", action="store_true", dest="as_json", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,7 +58,7 @@ class Command(BaseCommand):
 
 
 def _check_text(options: dict[str, Any]) -> None:
-    for option in ("organization", "timezone", "command_name", "callback_url", "user_name", "email"):
+    for option in ("organization", "timezone", "command_name", "callback_url", "user_name", "email", "scopes"):
         text = options[option]
         # An argument whose bytes are no UTF-8 comes as lone surrogates, which PostgreSQL takes as little as NUL.
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -55,7 +70,14 @@ def _make(options: dict[str, Any]) -> dict[str, Any]:
     organization = _organization(options["organization"], options["timezone"])
     command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
     user = _user(organization, options["user_name"], options["email"])
-    api_key, key = create_api_key(organization=organization, command=command, name="bootstrap")
+    api_key, key = create_api_key(
+        organization=organization,
+        command=command,
+        owner=user,
+        name="bootstrap",
+        scopes=_scopes(options["scopes"]),
+        expires_at=_expiry(options["expires_days"]),
+    )
     return {
         "organization": {
             "uuid": str(organization.uuid),
@@ -73,7 +95,24 @@ def _make(options: dict[str, Any]) -> dict[str, Any]:
         "user": {"uuid": str(user.uuid), "full_name": user.full_name, "email": user.email},
         "api_key": key,
         "scopes": api_key.scopes,
+        "expires_at": format_instant(api_key.expires_at) if api_key.expires_at else None,
     }
+
+
+def _scopes(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in Scope.values]
+    if unknown or not names:
+        raise CommandError(f"--scopes: {', '.join(unknown) or 'none'} given; choose from {', '.join(Scope.values)}.")
+    return list(dict.fromkeys(names))
+
+
+def _expiry(days: int | None) -> datetime | None:
+    if days is None:
+        return None
+    if not 1 <= days <= MAX_KEY_DAYS:
+        raise CommandError(f"--expires-days must be from 1 to {MAX_KEY_DAYS}.")
+    return clock.now() + timedelta(days=days)
 
 
 def _organization(name: str, timezone: str) -> Organization:
@@ -128,5 +167,7 @@ def _for_people(made: dict[str, Any]) -> str:
             f"Signature      {made['command']['signature']}",
             f"User           {made['user']['uuid']}  {made['user']['full_name']}",
             f"API key        {made['api_key']}  (shown this once)",
+            f"Scopes         {', '.join(made['scopes'])}",
+            f"Expires        {made['expires_at'] or 'never'}",
         ]
     )
