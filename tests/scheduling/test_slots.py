@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SECRET = "whsec_" + "A" * 32
-TOKEN = "WzEsMCwxLDAsIllIVUdSVFpxRHV2LUgwZm0iXQ:1xUuxD:pHtRU6XfCNosWqVg1DORYwcSHvQnP5op2C_aMOi_N5U"
+TOKEN = "cmdt_mRFkU_XU7Wb_9Ajydpba3KjCM1Oq7Hb0L2eg6KqdVW48A7ttH0mqFyCJPjLXuniuPOe_mlU6nvQjMdIm"
 
 
 @pytest.fixture
@@ -353,7 +353,10 @@ def test_a_deleted_schedules_slots_are_not_found(alice: ApiClient, schedule: Sch
         assert alice.request(method, path, span(0, 9)).status_code == 404
 
 
-def test_a_key_a_token_and_the_scope_are_needed(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_a_key_and_the_scope_are_needed_and_a_token_for_what_a_user_owns(
+    alice: ApiClient, schedule: ScheduledExecution
+) -> None:
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(owner=alice.caller.user)
     delivery = make_row(schedule, 0, State.FAILED)
     scopeless = ApiClient(alice.caller.with_scopes("STORAGE"))
 
