@@ -117,11 +117,11 @@ def test_without_a_token_a_key_reaches_schedules_that_no_user_owns(alice: ApiCli
 @pytest.mark.parametrize("which", ["owned", "unknown", "a stranger's", "malformed"])
 def test_without_a_token_any_other_schedule_needs_one(alice: ApiClient, way: str, which: str) -> None:
     uuid = {
-        "owned": lambda: make_schedule(alice.caller.command, owner=alice.caller.user).uuid,
-        "unknown": uuid4,
-        "a stranger's": lambda: make_schedule().uuid,
-        "malformed": lambda: "no-uuid",
-    }[which]()
+        "owned": make_schedule(alice.caller.command, owner=alice.caller.user).uuid,
+        "unknown": uuid4(),
+        "a stranger's": make_schedule().uuid,
+        "malformed": "no-uuid",
+    }[which]
 
     response = WAYS[way](alice, uuid, token=None)
 
