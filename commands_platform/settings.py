@@ -69,6 +69,11 @@ X_FRAME_OPTIONS = "DENY"
 APPEND_SLASH = False
 
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 1024 * 1024, minimum=64 * 1024, maximum=64 * 1024 * 1024)
+# A request body must be complete after this, and must not trickle.
+MAX_BODY_SECONDS = env.integer("MAX_BODY_SECONDS", 30, minimum=1, maximum=600)
+# What one client address may have in progress in each web worker.
+MAX_REQUESTS_PER_ADDRESS = env.integer("MAX_REQUESTS_PER_ADDRESS", 256, minimum=1, maximum=100_000)
+WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1, maximum=256)
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 

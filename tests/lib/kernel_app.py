@@ -1,4 +1,4 @@
-"""A WSGI application of the kernel alone, for a web server of its own process."""
+"""The kernel alone behind its gateway, for a web server of its own process."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ settings.configure(
 _django = get_wsgi_application()
 
 # REST framework, which stands behind this import, wants Django to be set up.
+from commands_platform.lib.http.gateway.application import Callers, Gateway  # noqa: E402
+from commands_platform.lib.http.gateway.bodies import BodyLimits  # noqa: E402
 from commands_platform.lib.http.middleware import refuse_unreadable_requests  # noqa: E402
 
-application = refuse_unreadable_requests(_django)
+application = Gateway(
+    refuse_unreadable_requests(_django),
+    callers=Callers(
+        may_be_key=lambda key: not key.startswith("no key"),
+        is_key=lambda key: key != "unknown",
+        address_of=lambda environ: str(environ.get("HTTP_X_ADDRESS", "")),
+    ),
+    limits=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=3.0, grace=0.5, least_rate=100_000),
+    threads=2,
+    max_requests_per_address=20,
+)

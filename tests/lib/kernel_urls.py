@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -60,6 +60,15 @@ def reads_the_body(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.body)
 
 
+def headers(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({name: value for name, value in request.META.items() if isinstance(value, str)})
+
+
+def long_stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Answers in pieces, without a length."""
+    return StreamingHttpResponse(b"x" * 65_536 for _ in range(200))
+
+
 def only_get(request: HttpRequest) -> HttpResponse:
     return HttpResponseNotAllowed(["GET"])
 
@@ -74,6 +83,8 @@ _plain: dict[str, Callable[..., Any]] = {
     "plain-bug": raising(lambda: RuntimeError("a secret reason")),
     "reads-the-body": reads_the_body,
     "only-get": only_get,
+    "headers": headers,
+    "long-stream": long_stream,
     "teapot": teapot,
 }
 

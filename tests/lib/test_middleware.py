@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.conf import LazySettings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.signals import request_started
 from django.db import close_old_connections
@@ -16,6 +15,7 @@ from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands_platform.lib.http.gateway.refusals import REFUSAL, TOO_MANY
 from commands_platform.lib.http.middleware import RequestHygieneMiddleware, refuse_unreadable_requests
 from tests.lib.hostile import (
     HOSTILE_BODIES,
@@ -176,41 +176,15 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     assert answer_to(environ_of(Unread(), CONTENT_LENGTH=length)).status_code == 400
 
 
-def chunked(body: BytesIO) -> dict[str, Any]:
-    return environ_of(body, HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input_terminated": True})
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b"x" * 1024 * 1024])
-def test_a_body_in_chunks_gets_a_length(body: bytes) -> None:
-    response = answer_to(chunked(BytesIO(body)))
-
-    assert response.content == body
-    assert response["X-Length"] == str(len(body))
-
-
-def test_a_body_in_chunks_is_read_up_to_the_limit_only(settings: LazySettings) -> None:
-    settings.MAX_BODY_BYTES = 100
-    stream = BytesIO(b"x" * 1000)
-
-    assert answer_to(chunked(stream)).status_code == 413
-    assert stream.tell() == 101
-
-
-def test_a_server_whose_input_has_no_end_cannot_take_chunks() -> None:
-    response = answer_to(environ_of(Unread(), HTTP_TRANSFER_ENCODING="chunked"))
-
-    assert response.status_code == 411
-    assert b"length_required" in response.content
-
-
 def test_a_request_without_any_length_has_no_body() -> None:
     assert answer_to(environ_of(Unread())).content == b""
 
 
-def test_a_get_is_never_read() -> None:
-    environ = chunked(Unread()) | {"REQUEST_METHOD": "GET"}
+def test_what_the_gateway_refused_is_answered_without_a_look_at_the_body() -> None:
+    response = answer_to(environ_of(Unread(), CONTENT_LENGTH="5", **{REFUSAL: TOO_MANY}))
 
-    assert answer_to(environ).status_code == 200
+    assert (response.status_code, response["Retry-After"]) == (429, "1")
+    assert b"throttled" in response.content
 
 
 def test_headers_that_only_look_like_the_real_ones_are_dropped() -> None:

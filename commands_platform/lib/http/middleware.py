@@ -1,9 +1,8 @@
-"""What must be settled before any other code sees a request: readable text everywhere, and a body of a known size."""
+"""Refuses requests that no other code should see: unreadable text, and bodies that are too large or too slow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -14,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from commands_platform.lib.http.exception_handler import error_body
+from commands_platform.lib.http.gateway.refusals import REFUSAL, Refusal
 from commands_platform.lib.http.handlers import internal_error, is_api_path, json_error
 from commands_platform.lib.json import strict_json
 from commands_platform.lib.json.strict_json import PayloadTooLargeError
@@ -26,8 +26,6 @@ logger = structlog.get_logger(__name__)
 # Django parses the header before any middleware runs, in time that grows faster than its length.
 MAX_CONTENT_TYPE_LENGTH = 1000
 
-_METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-
 _ERRORS_BY_STATUS = {
     400: ("The request is not valid.", "bad_request"),
     403: ("You do not have permission to perform this action.", "permission_denied"),
@@ -38,10 +36,10 @@ _ERRORS_BY_STATUS = {
 
 
 class RequestHygieneMiddleware:
-    """Refuses NUL and what is not UTF-8 in path, query and headers (400), and API bodies over MAX_BODY_BYTES (413).
+    """Refuses NUL and bytes that are not UTF-8 in path, query and headers, and API bodies over MAX_BODY_BYTES.
 
-    Gives bodies that come in chunks a length, since Django reads none without; and gives errors under the API's path
-    that some other code answered in HTML the contract's shape.
+    Also answers with what the gateway refused, and gives errors under the API's path the shape that the API has, where
+    other code has answered in HTML.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -90,8 +88,8 @@ def _refused_text(request: HttpRequest) -> HttpResponse | None:
 
 
 def _is_clean_path(path: str) -> bool:
-    # Django has decoded the path already; it keeps as %XX only those bytes that are not UTF-8.
-    return "\0" not in path and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
+    # Bytes that are not UTF-8 have become this character in the server, or, in Django's own test client, stayed as %XX.
+    return not {"\0", "\ufffd"} & set(path) and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
 
 
 def _is_clean_query(query: str) -> bool:
@@ -124,26 +122,18 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _refused_body(request: HttpRequest) -> HttpResponse | None:
+    refusal: Refusal | None = request.META.get(REFUSAL)
+    if refusal is not None:
+        response = json_error(refusal.status, refusal.detail, refusal.code)
+        for name, value in refusal.headers.items():
+            response[name] = value
+        return response
     announced = request.META.get("CONTENT_LENGTH")
     if not announced:
-        return None if request.method in _METHODS_WITHOUT_BODY else _read_unannounced_body(request)
+        return None
     if not (announced.isascii() and announced.isdigit() and len(announced) < 20):
         return json_error(400, "The Content-Length header is not valid.", "bad_request")
     return _too_large() if int(announced) > settings.MAX_BODY_BYTES and is_api_path(request.path_info) else None
-
-
-def _read_unannounced_body(request: HttpRequest) -> HttpResponse | None:
-    """Gives the request the length of a body that came in chunks (HTTP/1.1) or in frames (HTTP/2), or refuses it."""
-    if request.META.get("wsgi.input_terminated"):
-        # The server ends its input where the body ends; otherwise reading on would wait for the next request.
-        body = request.META["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
-        if len(body) > settings.MAX_BODY_BYTES:
-            return _too_large()
-        request.META["CONTENT_LENGTH"] = str(len(body))
-        request._stream = BytesIO(body)  # noqa: SLF001
-    elif "HTTP_TRANSFER_ENCODING" in request.META:
-        return json_error(411, "The request needs a Content-Length header.", "length_required")
-    return None
 
 
 def _too_large() -> HttpResponse:

@@ -1,0 +1,38 @@
+"""The application that granian serves, by its RSGI interface: the gateway in front of Django."""
+
+from __future__ import annotations
+
+# First, since it sets up Django, which the others need.
+from commands_platform.wsgi import application as django
+
+# isort: split
+from django.conf import settings
+from django.db import Error, close_old_connections
+
+from auth_tokens import services
+from auth_tokens.errors import InvalidApiKeyError
+from auth_tokens.keys import has_key_shape
+from commands_platform.lib.http.gateway.application import Callers, Gateway
+from commands_platform.lib.http.gateway.bodies import BodyLimits
+
+
+def _is_key(key: str) -> bool:
+    try:
+        services.find_caller(key=key)
+    except InvalidApiKeyError:
+        return False
+    except Error:
+        # Django says what is wrong with the database, and needs no body for that.
+        return False
+    finally:
+        close_old_connections()
+    return True
+
+
+application = Gateway(
+    django,
+    callers=Callers(may_be_key=has_key_shape, is_key=_is_key, address_of=lambda environ: environ["REMOTE_ADDR"]),
+    limits=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=settings.MAX_BODY_SECONDS),
+    threads=settings.WEB_THREADS,
+    max_requests_per_address=settings.MAX_REQUESTS_PER_ADDRESS,
+)

@@ -1,0 +1,127 @@
+"""The gateway: slow, large and cut-short bodies, and clients that ask for too much at once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.lib.kernel_server import CHUNKED_POST, chunk, exchange, head, kernel_server
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with kernel_server() as number:
+        yield number
+
+
+def begun(port: int, stack: ExitStack, request: bytes) -> socket.socket:
+    """A connection on which a request has been begun."""
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 15))
+    connection.sendall(request)
+    return connection
+
+
+def announcing(length: int, **headers: str) -> bytes:
+    return head("POST /v1/echo/", Content_Type="application/json", Content_Length=str(length), **headers)
+
+
+def test_slow_bodies_hold_up_nobody(port: int) -> None:
+    with ExitStack() as stack:
+        for number in range(100):
+            begun(port, stack, announcing(100, X_Address=f"slow-{number % 10}") + b"{")
+
+        # There are two threads: were they waiting for bodies, this would not be answered before those are given up.
+        assert exchange(port, announcing(2), b"{}") == (200, {})
+
+
+@pytest.mark.parametrize("request_head", [announcing(1_000), CHUNKED_POST], ids=["announced", "in chunks"])
+def test_a_body_that_stops_is_answered_with_408(port: int, request_head: bytes) -> None:
+    body = b"{" if request_head != CHUNKED_POST else chunk(b"{")
+
+    status, answer = exchange(port, request_head, body)
+
+    assert (status, answer["code"]) == (408, "request_timeout")
+
+
+def test_a_body_that_trickles_is_given_up_long_before_its_deadline(port: int) -> None:
+    with ExitStack() as stack:
+        connection = begun(port, stack, announcing(100_000))
+        connection.settimeout(0.05)
+        received = b""
+        pieces = 0
+        while not received:
+            connection.sendall(b" ")
+            pieces += 1
+            try:
+                received = connection.recv(1000)
+            except TimeoutError:
+                continue
+
+    assert received.startswith(b"HTTP/1.1 408")
+    # One every 0.05 s: the deadline of 3 s would have let 60 of them pass.
+    assert pieces < 40
+
+
+def test_a_body_that_is_cut_short_reaches_no_view(port: int) -> None:
+    with ExitStack() as stack:
+        begun(port, stack, announcing(100) + b"{}").shutdown(socket.SHUT_WR)
+
+    assert exchange(port, announcing(2), b"{}") == (200, {})
+
+
+def test_the_body_of_a_caller_without_a_key_is_not_read(port: int) -> None:
+    """The kernel's view asks for no key, so it finds a body that cannot be read, and not an empty one."""
+    status, answer = exchange(port, announcing(100, X_API_KEY="no key"))
+
+    assert (status, answer["code"]) == (400, "parse_error")
+
+
+def test_a_large_body_is_read_only_once_the_key_is_known(port: int) -> None:
+    assert exchange(port, announcing(100_000, X_API_KEY="unknown"))[0] == 400
+    assert exchange(port, CHUNKED_POST.replace(b"Host", b"X-API-KEY: unknown\r\nHost"))[0] == 400
+    assert exchange(port, announcing(2, X_API_KEY="unknown"), b"{}") == (200, {})
+
+
+def test_one_address_cannot_have_everything_in_progress(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(20):
+            begun(port, stack, announcing(100, X_Address="greedy") + b"{")
+        # None of them is answered before 0.5 s; the server may need a moment to take them all up.
+        answers = (exchange(port, announcing(2, X_Address="greedy"), b"{}") for _ in range(50))
+
+        assert any(status == 429 and answer["code"] == "throttled" for status, answer in answers)
+        assert exchange(port, announcing(2, X_Address="modest"), b"{}") == (200, {})
+
+
+def test_headers_with_underscores_are_left_out(port: int) -> None:
+    with ExitStack() as stack:
+        connection = begun(
+            port,
+            stack,
+            b"GET /v1/headers/ HTTP/1.1\r\nHost: localhost\r\nX_API_KEY: under\r\nConnection: close\r\n\r\n",
+        )
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"under" not in answer
+
+
+def test_headers_that_come_twice_are_joined(port: int) -> None:
+    request = (
+        b"GET /v1/headers/ HTTP/1.1\r\nHost: localhost\r\nX-Two: 1\r\nX-Two: 2\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n"
+    )
+
+    _, headers = exchange(port, request)
+
+    assert (headers["HTTP_X_TWO"], headers["HTTP_COOKIE"]) == ("1,2", "a=1; b=2")
+
+
+def test_a_long_response_is_streamed_whole(port: int) -> None:
+    with ExitStack() as stack:
+        connection = begun(port, stack, head("GET /v1/long-stream/", Connection="close"))
+        answer = b"".join(iter(lambda: connection.recv(1_000_000), b""))
+
+    assert answer.count(b"x" * 1000) >= 200 * 65
