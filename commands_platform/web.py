@@ -9,7 +9,7 @@ from commands_platform.wsgi import application as django
 from django.conf import settings
 from django.db import Error, close_old_connections
 
-from auth_tokens import services
+from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.keys import has_key_shape
 from commands_platform.lib.http.gateway.application import Callers, Gateway
@@ -18,7 +18,7 @@ from commands_platform.lib.http.gateway.bodies import BodyLimits
 
 def _is_key(key: str) -> bool:
     try:
-        services.find_caller(key=key)
+        callers.find_caller(key=key)
     except InvalidApiKeyError:
         return False
     except Error:
