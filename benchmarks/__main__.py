@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in (*NAMES, "all"):
         print(_USAGE, file=sys.stdout if arguments in (["--help"], ["-h"]) else sys.stderr)
         return 0 if arguments in (["--help"], ["-h"]) else 2
-    # What is running is ended on the way out.
+    # SystemExit lets every context manager end what it started.
     signal.signal(signal.SIGTERM, _exit)
     name, *options = arguments
     try:

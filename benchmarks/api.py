@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.support import profiles
-from benchmarks.support.loader import Load, Request, put_load
+from benchmarks.support.loader import LoadResult, Request, put_load
 from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, progress, table
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         owner = running.make_owner(receiver.url)
         running.wait_until_ready()
         bare_port = _start_bare(running)
-        loads: dict[str, Load] = {}
+        loads: dict[str, LoadResult] = {}
         cpu: dict[str, dict[str, float]] = {}
         for name, request in _requests(running, owner, bare_port).items():
             if not (name.startswith("yardstick") or options.only in name):
@@ -140,7 +140,7 @@ def _requests(running: MeasuredPlatform, owner: Owner, bare_port: int) -> dict[s
     }
 
 
-def _check(name: str, load: Load) -> None:
+def _check(name: str, load: LoadResult) -> None:
     bad = {status: count for status, count in load.statuses.items() if not 200 <= status < 300}
     if bad or not load.statuses:
         raise BenchmarkError(f"{name} was answered with {load.statuses}.")

@@ -1,4 +1,4 @@
-"""What survives: a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
+"""Chaos: a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
 
 `python -m benchmarks chaos` prints one JSON line for each fault, and a verdict on every slot. It computes the slots
 itself, and compares them with the ledger and with the receiver's log. It fails if a slot was lost or fired twice.

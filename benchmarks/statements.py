@@ -13,7 +13,7 @@ from benchmarks.support.results import emit, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
 # Nobody listens there, and nobody is called.
-_URL = "http://127.0.0.1:65000/callback"
+_UNREACHABLE_URL = "http://127.0.0.1:65000/callback"
 _STEPS = ("dispatch", "claim", "record")
 _COSTS = ("client_us", "postgres_us", "wall_us")
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         options.n, options.rounds = min(options.n, 1000), 1
     with platform(processes=()) as running:
-        owner = running.make_owner(_URL)
+        owner = running.make_owner(_UNREACHABLE_URL)
         rounds = [_round(running, owner, options) for _ in range(options.rounds)]
     costs = {step: {cost: round(median(each[step][cost] for each in rounds), 1) for cost in _COSTS} for step in _STEPS}
     emit("statements", n=options.n, batch=options.batch, rounds=options.rounds, **costs)
@@ -46,7 +46,7 @@ def _round(running: MeasuredPlatform, owner: Owner, options: argparse.Namespace)
     progress(f"{options.n:,} due at once")
     running.execute("DELETE FROM scheduling_scheduledexecution")
     due = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-    insert_schedules(running, owner, count=options.n, due=due, urls=[_URL])
+    insert_schedules(running, owner, count=options.n, due=due, urls=[_UNREACHABLE_URL])
     settle(running)
     result: dict[str, Any] = running.run_module("benchmarks.support.hot_path", "--batch", str(options.batch))
     return result

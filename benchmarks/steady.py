@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from benchmarks.burst import warm_up
 from benchmarks.support import profiles
 from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform
-from benchmarks.support.receiver import Arrival, Receiver
+from benchmarks.support.receiver import Receiver, TimedArrival
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
@@ -85,7 +85,7 @@ def _store(running: MeasuredPlatform, owner: Owner, receiver: Receiver, count: i
 
 def lag_of_steady_load(
     running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, rate: int, seconds: int, begins_in: int = 3
-) -> list[Arrival]:
+) -> list[TimedArrival]:
     """`rate` schedules due in each of `seconds` seconds; their arrivals at the receiver, once all have come."""
     begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 3_000)
     receiver.reset()
@@ -100,7 +100,7 @@ def lag_of_steady_load(
     return receiver.arrivals()
 
 
-def _first_lags(arrivals: Sequence[Arrival]) -> list[float]:
+def _first_lags(arrivals: Sequence[TimedArrival]) -> list[float]:
     first: dict[float, float] = {}
     for arrival in arrivals:
         first[arrival.due] = min(arrival.lag, first.get(arrival.due, arrival.lag))

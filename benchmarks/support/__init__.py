@@ -1,1 +1,1 @@
-"""What the benchmarks share: a platform to measure, a receiver that is not the bottleneck, loaders and results."""
+"""Shared by the benchmarks: a platform to measure, a receiver that is not the bottleneck, loaders and results."""

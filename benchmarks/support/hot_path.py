@@ -15,7 +15,7 @@ import psutil
 
 T = TypeVar("T")
 
-# What is claimed and not recorded yet while the next claim is made, as in a sender.
+# A sender makes its next claim while this many batches are not recorded yet.
 _IN_HAND = 2
 _ATTEMPT = {
     "number": 1, "started_at": "2026-02-25T12:00:00.123456Z", "status": 204, "error": None, "message": "",

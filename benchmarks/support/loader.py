@@ -16,7 +16,7 @@ from benchmarks.support.results import percentile
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked again and again; of several bodies each connection takes the next. Without any it is a GET."""
+    """A request that is repeated. Connections take the bodies in turn; without any body it is a GET."""
 
     url: str
     headers: tuple[str, ...] = ()
@@ -24,8 +24,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What came of it; latencies in milliseconds."""
+class LoadResult:
+    """The outcome of a load, with latencies in milliseconds."""
 
     rate: float
     p50_ms: float
@@ -34,7 +34,7 @@ class Load:
     cpu_seconds: float
 
 
-def put_load(request: Request, *, connections: int, seconds: float) -> Load:
+def put_load(request: Request, *, connections: int, seconds: float) -> LoadResult:
     """Asks for `seconds` seconds, after a fifth of that time to warm up."""
     context = multiprocessing.get_context("spawn")
     results: Queue[tuple[Any, ...]] = context.Queue()
@@ -42,7 +42,7 @@ def put_load(request: Request, *, connections: int, seconds: float) -> Load:
     worker.start()
     took, latencies, statuses, cpu = results.get(timeout=seconds * 3 + 60)
     worker.join()
-    return Load(
+    return LoadResult(
         rate=round(len(latencies) / took, 1),
         p50_ms=round(percentile(latencies, 50) * 1000, 2),
         p99_ms=round(percentile(latencies, 99) * 1000, 2),

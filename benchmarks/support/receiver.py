@@ -7,17 +7,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from harness.processes import ROOT
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What came so far; `first` and `last` are Unix times, 0 while nothing came."""
+    """The callbacks that came so far. `first` and `last` are Unix times, 0 while none has come."""
 
     count: int
     hanging_count: int
@@ -26,7 +25,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class TimedArrival:
     """One callback: when it was read whole, when it was due (Unix times), and its webhook-id (kept with `ids`)."""
 
     at: float
@@ -78,10 +77,10 @@ class Receiver:
     def counts(self) -> Counts:
         return Counts(**self._ask("stats"))
 
-    def arrivals(self) -> list[Arrival]:
+    def arrivals(self) -> list[TimedArrival]:
         """Every callback since the last reset, in the order they came."""
         return [
-            Arrival(at, datetime.fromisoformat(due).timestamp() if due else 0.0, id_)
+            TimedArrival(at, datetime.fromisoformat(due).timestamp() if due else 0.0, id_)
             for at, due, id_ in self._ask("arrivals")
         ]
 

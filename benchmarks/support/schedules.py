@@ -7,10 +7,10 @@ from datetime import datetime
 
 from benchmarks.support.platform import MeasuredPlatform, Owner
 
-# What repeats long after a benchmark's end; each fires once while it runs.
+# Longer than a benchmark runs, so each schedule fires once.
 _PERIOD_SECONDS = 24 * 3600
 
-_INSERT = """
+_INSERT_SCHEDULES = """
 INSERT INTO scheduling_scheduledexecution (
     uuid, organization_id, command_id, owner_id, name, is_active, description, cron, cron_seconds, dst_gap,
     dst_overlap, execution_frequency, repeats, payload, callback_url, timezone_type, timezone, misfire_policy,
@@ -58,7 +58,7 @@ def insert_schedules(
     with platform.connect() as connection:
         # The rows are known to be sound: their foreign keys need not be looked up a million times.
         connection.execute("SET session_replication_role = replica")
-        connection.execute(_INSERT, parameters)
+        connection.execute(_INSERT_SCHEDULES, parameters)
 
 
 def settle(platform: MeasuredPlatform) -> None:

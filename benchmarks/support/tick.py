@@ -1,4 +1,4 @@
-"""What one tick costs when nothing is due, and how it looks; run with the platform's settings."""
+"""Measures a tick when nothing is due, and explains its query. It runs with the platform's settings."""
 
 from __future__ import annotations
 

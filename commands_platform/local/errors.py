@@ -1,4 +1,4 @@
-"""What can go wrong with the local directory and the servers in it."""
+"""Errors of the local directory and of the servers in it."""
 
 from __future__ import annotations
 

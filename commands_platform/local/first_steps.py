@@ -1,4 +1,4 @@
-"""What a newcomer needs to get in: a first organization with a key, an admin login, and a request to try."""
+"""Prepares what a newcomer needs: a first organization with a key, an admin login, and a request to try."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commands_platform.local.ports import free_port
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What was made for a newcomer, and where."""
+    """A newcomer's organization, key and login, and the URLs to use them at."""
 
     base_url: str
     receiver_port: int

@@ -24,8 +24,8 @@ from honcho.printer import Message, Printer
 
 from commands_platform.local import launch
 
-# What is left of a child's output without a line's end, before it is shown anyway.
-_LONGEST_LINE = 64 * 1024
+# A longer line is shown before its end has come.
+_MAX_LINE_BYTES = 64 * 1024
 
 
 class StopRequestedError(BaseException):
@@ -33,7 +33,7 @@ class StopRequestedError(BaseException):
 
 
 class StopRequests:
-    """What SIGINT, SIGTERM and SIGHUP ask for, from the first one on."""
+    """Collects requests to stop: SIGINT, SIGTERM and SIGHUP."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -174,7 +174,7 @@ class ProcessGroup:
             if not read:
                 self._selector.unregister(key.fileobj)
             *lines, rest = (child.unfinished_line + read).split(b"\n")
-            if rest and (not read or len(rest) > _LONGEST_LINE):
+            if rest and (not read or len(rest) > _MAX_LINE_BYTES):
                 lines.append(rest)
                 rest = b""
             child.unfinished_line = rest

@@ -1,4 +1,4 @@
-"""What PostgreSQL and Valkey have in common: one process in a directory, and its log file."""
+"""The common part of PostgreSQL and Valkey: one process in a directory, and its log file."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Disturbance:
 
 
 @dataclass(slots=True)
-class Verdict:
+class ChaosVerdict:
     """Counts of slots and requests, with a few examples of each mistake."""
 
     slots: int = 0
@@ -98,9 +98,9 @@ class Verdict:
 
 def judge(
     loads: Sequence[Load], rows: Iterable[Row], arrivals: Iterable[Arrival], disturbances: Sequence[Disturbance]
-) -> Verdict:
+) -> ChaosVerdict:
     """Checks that each slot has one row, and that what is recorded as delivered has arrived, under one id a slot."""
-    verdict = Verdict()
+    verdict = ChaosVerdict()
     by_schedule: dict[UUID, list[Row]] = defaultdict(list)
     by_id: dict[UUID, Row] = {}
     for row in rows:
@@ -130,7 +130,7 @@ def judge(
 
 
 def _judge_schedule(
-    verdict: Verdict, load: Load, rows: Sequence[Row], requests: Mapping[UUID, Sequence[Arrival]]
+    verdict: ChaosVerdict, load: Load, rows: Sequence[Row], requests: Mapping[UUID, Sequence[Arrival]]
 ) -> None:
     expected = list(load.slots())
     verdict.slots += len(expected)
@@ -153,7 +153,7 @@ def _judge_schedule(
             verdict.note("twice", load.uuid, slot, "rows", times)
 
 
-def _judge_row(verdict: Verdict, row: Row, *, has_arrived: bool) -> None:
+def _judge_row(verdict: ChaosVerdict, row: Row, *, has_arrived: bool) -> None:
     if row.state == "delivered":
         verdict.delivered += 1
         if not has_arrived:
@@ -180,7 +180,7 @@ def _covered(row: Row, load: Load) -> list[datetime]:
 
 
 def _judge_duplicates(
-    verdict: Verdict,
+    verdict: ChaosVerdict,
     requests: Mapping[UUID, Sequence[Arrival]],
     rows: Mapping[UUID, Row],
     disturbances: Sequence[Disturbance],

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from harness.chaos.faults import CLOCK_STEPS, TIMEOUT_SECONDS, ChaosPlan, Faults
-from harness.chaos.judge import Load, Verdict, judge
+from harness.chaos.judge import ChaosVerdict, Load, judge
 from harness.chaos.load import ledger, make_load
 from harness.chaos.platform import ChaosPlatform, chaos_platform
 from harness.chaos.receiver import RunningReceiver, running_receiver
@@ -34,7 +34,7 @@ class ChaosReport:
     """The verdict, what was done to the platform, and how late first attempts were, in seconds."""
 
     seed: int
-    verdict: Verdict
+    verdict: ChaosVerdict
     faults: dict[str, int]
     lag: dict[str, float]
     ended_by_themselves: list[str]

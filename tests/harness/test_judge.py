@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from harness.chaos.judge import Disturbance, Load, Row, Verdict, judge
+from harness.chaos.judge import ChaosVerdict, Disturbance, Load, Row, judge
 from harness.chaos.receiver import Arrival
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ ROWS = [row(second) for second in range(10)]
 ARRIVALS = [arrival(second) for second in range(10)]
 
 
-def judged(rows: list[Row], arrivals: list[Arrival], disturbances: list[Disturbance] | None = None) -> Verdict:
+def judged(rows: list[Row], arrivals: list[Arrival], disturbances: list[Disturbance] | None = None) -> ChaosVerdict:
     return judge([LOAD], rows, arrivals, disturbances or [])
 
 

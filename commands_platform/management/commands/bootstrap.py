@@ -152,7 +152,7 @@ def _saved(row: Row, *, changed: list[str]) -> Row:
         raise CommandError(
             "; ".join(f"{kind} {field}: {' '.join(says)}" for field, says in error.message_dict.items())
         ) from error
-    # Of a row that exists only these: somebody may be revoking its tokens or rotating its secret.
+    # Only these fields of an existing row: its tokens may be revoked, or its secret rotated, at the same time.
     row.save(update_fields=None if row.pk is None else changed)
     return row
 

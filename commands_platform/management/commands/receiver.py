@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from standardwebhooks import Webhook, WebhookVerificationError
 
-_LARGEST_BODY = 4 * 1024 * 1024
-_LONGEST_VALUE = 2000
+_MAX_SHOWN_BODY_BYTES = 4 * 1024 * 1024
+_MAX_SHOWN_CHARACTERS = 2000
 
 
 class Command(BaseCommand):
@@ -74,7 +74,7 @@ def _judge_signature(body: bytes, headers: Mapping[str, str], secret: str | None
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) and value.isprintable() else json.dumps(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…"
 
 
 def _known_secret(local_dir: Path) -> str | None:
@@ -93,7 +93,7 @@ def _handler(local_dir: Path, write: Callable[[str], object]) -> type[BaseHTTPRe
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
-            if not (length.isascii() and length.isdigit() and int(length) <= _LARGEST_BODY):
+            if not (length.isascii() and length.isdigit() and int(length) <= _MAX_SHOWN_BODY_BYTES):
                 self.close_connection = True
                 self.send_error(HTTPStatus.LENGTH_REQUIRED if not length else HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
                 return

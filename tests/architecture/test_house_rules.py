@@ -1,0 +1,268 @@
+"""The house rules that a program can check: names that mean one thing, plain English, and files of a readable size."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.prose import Sentence, markdown_sentences, python_sentences
+from tests.production_files import ROOT, first_party_packages
+
+# Management commands are all called Command, and Django's TypeVars and settings have names of their own.
+CLASSES_WITH_ONE_NAME = {"Command"}
+# The yardstick of a benchmark overrides settings of the platform.
+OVERRIDES_SETTINGS = {"benchmarks/support/bare_settings.py"}
+
+# Not rewritten yet. A file or a name leaves its list when it keeps the rule.
+SHARED_CONSTANTS: set[str] = {
+    "CLAIM",
+    "CLAIM_OLDEST",
+    "COLUMNS",
+    "IDENTITY",
+    "INSERT",
+    "LARGEST_INTEGER",
+    "LOCK",
+    "LOOKUPS",
+    "NUMBER",
+    "PARTIES",
+    "ROWS_AT_ONCE",
+    "SECOND",
+    "SECRETS",
+    "SHAPE",
+    "TONES",
+    "UNFOLD",
+    "URL",
+}
+FILES_WITH_ODD_PROSE: set[str] = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "auth_tokens/errors.py",
+    "auth_tokens/models.py",
+    "auth_tokens/scopes.py",
+    "auth_tokens/tokens.py",
+    "commands_platform/celery.py",
+    "commands_platform/lib/clock.py",
+    "commands_platform/lib/http/middleware.py",
+    "commands_platform/lib/http/outputs.py",
+    "commands_platform/lib/http/page_middleware.py",
+    "commands_platform/operators/admin.py",
+    "commands_platform/operators/forms.py",
+    "commands_platform/operators/large_tables.py",
+    "commands_platform/operators/model_admin.py",
+    "commands_platform/operators/shown_once.py",
+    "commands_platform/settings.py",
+    "commands_platform/wsgi.py",
+    "deliveries/admin/details.py",
+    "deliveries/callback.py",
+    "deliveries/causes.py",
+    "deliveries/custom_headers.py",
+    "deliveries/errors.py",
+    "deliveries/intake.py",
+    "deliveries/ledger.py",
+    "deliveries/models.py",
+    "deliveries/queue.py",
+    "deliveries/retention.py",
+    "deliveries/sender.py",
+    "deliveries/services.py",
+    "deliveries/signals.py",
+    "deliveries/verdict.py",
+    "docs/api.md",
+    "docs/architecture.md",
+    "docs/decisions/0001-postgresql-is-the-queue.md",
+    "docs/decisions/0002-embedded-servers.md",
+    "docs/decisions/0003-recurrence-on-wall-time.md",
+    "docs/decisions/0004-address-guard.md",
+    "docs/decisions/0006-ledger-without-foreign-keys.md",
+    "docs/decisions/0008-an-origins-share-of-the-sender.md",
+    "docs/decisions/0009-forward-proxy.md",
+    "docs/decisions/0010-when-zone-rules-change.md",
+    "docs/decisions/0011-slots-written-ahead.md",
+    "docs/operations.md",
+    "docs/performance.md",
+    "events/models.py",
+    "events/serializers.py",
+    "events/services.py",
+    "outbound/address_guard.py",
+    "outbound/addresses.py",
+    "outbound/errors.py",
+    "outbound/guard.py",
+    "scheduling/admin/details.py",
+    "scheduling/dispatch.py",
+    "scheduling/due.py",
+    "scheduling/errors.py",
+    "scheduling/failures.py",
+    "scheduling/models.py",
+    "scheduling/recurrence.py",
+    "scheduling/retention.py",
+    "scheduling/serializers.py",
+    "scheduling/services.py",
+    "scheduling/validation.py",
+    "scheduling/verification.py",
+    "scheduling/views.py",
+    "scheduling/zone_rules.py",
+    "storage/errors.py",
+    "storage/expiry.py",
+    "storage/serializers.py",
+    "storage/services.py",
+    "tests/admin.py",
+    "tests/api.py",
+    "tests/architecture/test_documents.py",
+    "tests/architecture/test_endpoints.py",
+    "tests/deliveries/test_attempts.py",
+    "tests/deliveries/test_claims.py",
+    "tests/deliveries/test_requests.py",
+    "tests/deliveries/test_retention.py",
+    "tests/lib/hostile.py",
+    "tests/lib/test_alarm.py",
+    "tests/lib/test_middleware.py",
+    "tests/lib/test_outputs.py",
+    "tests/local/test_up.py",
+    "tests/operators/test_nonsense.py",
+    "tests/platform/test_health.py",
+    "tests/platform/test_production_files.py",
+    "tests/platform/test_worker_database.py",
+    "tests/production_files.py",
+    "tests/proxy.py",
+    "tests/receiver.py",
+    "tests/scheduling/daily.py",
+    "tests/scheduling/schedules.py",
+    "tests/scheduling/test_extension_fields.py",
+    "tests/scheduling/test_misfires.py",
+    "tests/storage/test_models.py",
+    "tests/storage/test_refusals.py",
+    "tests/stories/test_promises.py",
+}
+FILES_WITH_UNKNOWN_DOCUMENTS: set[str] = {
+    "commands_platform/lib/http/handlers.py",
+    "commands_platform/lib/http/middleware.py",
+    "docs/decisions/0003-recurrence-on-wall-time.md",
+    "docs/decisions/0008-an-origins-share-of-the-sender.md",
+    "tests/activity/test_activity.py",
+    "tests/auth_tokens/test_endpoints.py",
+    "tests/deliveries/test_requests.py",
+    "tests/events/test_subscription.py",
+    "tests/lib/test_handlers.py",
+    "tests/scheduling/test_dispatch.py",
+    "tests/scheduling/test_scheduling_api.py",
+    "tests/storage/test_refusals.py",
+}
+
+ODD_PROSE = {
+    "a clause as subject": re.compile(r"^\W*What (?!.*\?$)"),
+    "a fronted object": re.compile(r"^\W*Of (a|an|those|several|which) "),
+    "whoever": re.compile(r"\bwhoever\b", re.IGNORECASE),
+    "a result as a tail": re.compile(r"; (how many|whether|how long)(?=[. ]|$)"),
+}
+UNKNOWN_DOCUMENT = re.compile(r"(?i:contract)|EXTENSIONS")
+
+
+@cache
+def own_files() -> tuple[Path, ...]:
+    """Returns every module and document of the repository, generated migrations apart."""
+    found = [*ROOT.glob("*.py"), *ROOT.glob("*.md")]
+    for directory in (*first_party_packages(ROOT), "harness", "tests", "benchmarks", "docs"):
+        found += [path for path in (ROOT / directory).rglob("*.*") if path.suffix in (".py", ".md")]
+    return tuple(sorted(path for path in found if "migrations" not in path.parts))
+
+
+@cache
+def product_modules() -> dict[str, ast.Module]:
+    """Returns the syntax trees of everything but the tests, by path."""
+    packages = (*first_party_packages(ROOT), "harness", "benchmarks")
+    paths = {path.relative_to(ROOT).as_posix(): path for path in own_files() if path.suffix == ".py"}
+    return {name: ast.parse(path.read_text()) for name, path in paths.items() if name.startswith(packages)}
+
+
+def constants_of(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields the constants of a module with their values, as source code."""
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        value = ast.unparse(node.value)
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Name) and target.id.isupper() and not value.startswith("TypeVar("):
+                yield target.id.lstrip("_"), value
+
+
+@cache
+def sentences() -> tuple[Sentence, ...]:
+    found: list[Sentence] = []
+    for path in own_files():
+        if path.suffix == ".py":
+            found += python_sentences(path, ROOT)
+        elif path.suffix == ".md":
+            found += markdown_sentences(path, ROOT)
+    return tuple(found)
+
+
+def test_two_constants_of_one_name_have_one_value() -> None:
+    values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path, tree in product_modules().items():
+        if path in OVERRIDES_SETTINGS:
+            continue
+        for name, value in constants_of(tree):
+            values[name][value].append(path)
+
+    shared = {name: dict(found) for name, found in values.items() if len(found) > 1 and name not in SHARED_CONSTANTS}
+    assert shared == {}
+
+
+def test_no_two_modules_have_classes_of_one_name() -> None:
+    modules: dict[str, list[str]] = defaultdict(list)
+    for path, tree in product_modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                modules[node.name].append(path)
+
+    shared = {name: paths for name, paths in modules.items() if len(paths) > 1 and name not in CLASSES_WITH_ONE_NAME}
+    assert shared == {}
+
+
+@pytest.mark.parametrize("kind", ODD_PROSE)
+def test_prose_is_plain_english(kind: str) -> None:
+    odd = [
+        f"{sentence.path}:{sentence.line}: {sentence.text}"
+        for sentence in sentences()
+        if ODD_PROSE[kind].search(sentence.text) and sentence.path not in FILES_WITH_ODD_PROSE
+    ]
+
+    assert odd == []
+
+
+def test_no_text_refers_to_a_document_outside_the_repository() -> None:
+    unknown = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in own_files()
+        if path != Path(__file__) and path.relative_to(ROOT).as_posix() not in FILES_WITH_UNKNOWN_DOCUMENTS
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if UNKNOWN_DOCUMENT.search(line)
+    ]
+
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("What recurs is queued early.", "a clause as subject"),
+        ("**What is saved** has one reading.", "a clause as subject"),
+        ("Of a herd, some are taken.", "a fronted object"),
+        ("Asks whoever is there.", "whoever"),
+        ("Removes old rows; how many.", "a result as a tail"),
+        ("Removes old rows; how many there were", "a result as a tail"),
+    ],
+)
+def test_odd_prose_is_recognized(text: str, kind: str) -> None:
+    assert ODD_PROSE[kind].search(text)
+
+
+@pytest.mark.parametrize("text", ["What happens when Valkey is away?", "Says what it does.", "The whole of a herd."])
+def test_plain_prose_is_not_taken_for_odd(text: str) -> None:
+    assert not any(pattern.search(text) for pattern in ODD_PROSE.values())
