@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from calendar import monthrange
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, date
 from functools import lru_cache
@@ -15,33 +16,56 @@ from typing import NamedTuple
 SECONDS_PER_DAY = 86_400
 UNIX_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_ORDINAL = date.max.toordinal()
+_LONGEST_MONTHS = {month: monthrange(2000, month)[1] for month in range(1, 13)}
+
+
+# The number of an nth weekday that means the month's last.
+LAST = -1
 
 
 @dataclass(frozen=True, slots=True)
 class CronExpression:
-    """When a wall clock matches: sorted values of each field, Sunday as 0, and how the two day fields combine."""
+    """When a wall clock matches: sorted values of each field, Sunday as 0, and how the two day fields combine.
 
-    text: str = field(compare=False)
-    """The expression with names, macros, Sunday's 7 and one-value ranges written out as plain numbers."""
+    Two expressions are equal if their fields mean the same, however they are spelled.
+    """
+
     has_seconds: bool
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     month_days: frozenset[int]
-    last_day_of_month: bool
+    """Days from 1 to 31, or counted back from the last day of the month: 0 is the last, -3 is three days before."""
+    nearest_weekdays: frozenset[int]
+    """Days in the same numbers, each of which stands for the nearest Monday to Friday in the same month."""
     months: frozenset[int]
     weekdays: frozenset[int]
     nth_weekdays: frozenset[tuple[int, int]]
+    """Pairs such as (1, 2), the second Monday; `LAST` in the second place is the month's last."""
     both_days_must_match: bool
-    """Vixie's rule: a day needs both day fields when either starts with `*`, else one of them is enough."""
+    """Vixie's rule: a day needs both day fields if either starts with `*`, else one of them is enough."""
     follows_real_time: bool
     """Whether the second, minute or hour field starts with `*`: Debian lets such a job ignore clock changes."""
+    is_hashed: bool = field(compare=False)
+    """Whether a field has an `H`, whose value depends on the seed."""
     _matching_days: dict[tuple[int, int], tuple[int, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    @property
+    def expressions(self) -> frozenset[CronExpression]:
+        return frozenset((self,))
+
+    @property
+    def can_fire(self) -> bool:
+        """Whether any date matches. Every month meets every first weekday sooner or later, so the shapes decide."""
+        lengths = {_LONGEST_MONTHS[month] for month in self.months}
+        if 2 in self.months:
+            lengths.add(28)
+        return any(self.days_of_shape(first_weekday, length) for length in lengths for first_weekday in range(7))
+
     def first_from(self, wall: int) -> int | None:
-        """The first matching second at or after `wall`; None when there is none before the year 10000."""
+        """Returns the first matching second at or after `wall`, or None if there is none before the year 10000."""
         day, second = divmod(wall, SECONDS_PER_DAY)
         matching_day = self._day_from(day)
         if matching_day == day:
@@ -52,7 +76,7 @@ class CronExpression:
         return None if matching_day is None else matching_day * SECONDS_PER_DAY + self._time_of_day(0)
 
     def last_before(self, wall: int) -> int | None:
-        """The last matching second before `wall`; None when there is none after the year 0."""
+        """Returns the last matching second before `wall`, or None if there is none after the year 0."""
         day, second = divmod(wall, SECONDS_PER_DAY)
         matching_day = self._day_until(day)
         if matching_day == day:
@@ -63,7 +87,7 @@ class CronExpression:
         return None if matching_day is None else matching_day * SECONDS_PER_DAY + self._time_of_day(-1)
 
     def count_between(self, start: int, end: int) -> int:
-        """How many matching seconds lie in [start, end); takes steps of a month, never of a match."""
+        """Counts the matching seconds in [start, end). Its cost grows with months, never with matches."""
         if end <= start:
             return 0
         first_day, first_second = divmod(start, SECONDS_PER_DAY)
@@ -76,14 +100,14 @@ class CronExpression:
         return count
 
     def days_in(self, year: int, month: int) -> tuple[int, ...]:
-        """The days of that month which match, in order."""
+        """Returns the matching days of that month, in order."""
         if month not in self.months:
             return ()
         first_weekday, length, _ = _month_shape(year, month)
         return self.days_of_shape(first_weekday, length)
 
     def days_of_shape(self, first_weekday: int, length: int) -> tuple[int, ...]:
-        """The matching days of a month that begins on that weekday and is that long: there are only 28 such shapes."""
+        """Returns the matching days of a month that begins on that weekday and is that long: only 28 shapes exist."""
         shape = (first_weekday, length)
         days = self._matching_days.get(shape)
         if days is None:
@@ -91,14 +115,18 @@ class CronExpression:
         return days
 
     def _match_days(self, first_weekday: int, length: int) -> tuple[int, ...]:
-        month_days = set(self.month_days)
-        if self.last_day_of_month:
-            month_days.add(length)
+        month_days = {_counted_from_start(day, length) for day in self.month_days}
+        nearest_to = (_counted_from_start(day, length) for day in self.nearest_weekdays)
+        month_days |= {_nearest_weekday(day, first_weekday, length) for day in nearest_to if 1 <= day <= length}
         matching = []
         for day in range(1, length + 1):
             weekday = (first_weekday + day - 1) % 7
             by_month_day = day in month_days
-            by_weekday = weekday in self.weekdays or (weekday, (day + 6) // 7) in self.nth_weekdays
+            by_weekday = (
+                weekday in self.weekdays
+                or (weekday, (day + 6) // 7) in self.nth_weekdays
+                or (day > length - 7 and (weekday, LAST) in self.nth_weekdays)
+            )
             if (by_month_day and by_weekday) if self.both_days_must_match else (by_month_day or by_weekday):
                 matching.append(day)
         return tuple(matching)
@@ -108,7 +136,7 @@ class CronExpression:
         return len(self.hours) * len(self.minutes) * len(self.seconds)
 
     def _count_in_day(self, second_of_day: int) -> int:
-        """How many matching times of a day come before that second; so it is also the index of the next one."""
+        """Counts the matching times of a day before that second, which is also the index of the next one."""
         minute_of_day, second = divmod(second_of_day, 60)
         hour, minute = divmod(minute_of_day, 60)
         hours, minutes, seconds = self.hours, self.minutes, self.seconds
@@ -158,15 +186,31 @@ class CronExpression:
                 return _month_shape(year, month).first_day + days[-1] - 1
         return None
 
+    @property
+    def times_of_day(self) -> int:
+        """The matching seconds of a matching day as a set of bits."""
+        in_minute = sum(1 << second for second in self.seconds)
+        in_hour = sum(in_minute << 60 * minute for minute in self.minutes)
+        return sum(in_hour << 3600 * hour for hour in self.hours)
+
     def _count_days(self, start: int, end: int) -> int:
-        """How many days in [start, end) match."""
-        first, last = date.fromordinal(start + UNIX_EPOCH_DAY), date.fromordinal(end + UNIX_EPOCH_DAY)
-        year, month = first.year, first.month
-        count = -bisect_left(self.days_in(year, month), first.day)
-        while (year, month) < (last.year, last.month):
-            count += len(self.days_in(year, month))
-            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-        return count + bisect_left(self.days_in(year, month), last.day)
+        """Counts the matching days in [start, end)."""
+        count = 0
+        for year, month, first, until in months_between(start, end):
+            days = self.days_in(year, month)
+            count += bisect_left(days, until) - bisect_left(days, first)
+        return count
+
+
+def months_between(start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cuts the days in [start, end) into months: year, month, the first day, and the day after the last."""
+    first, last = date.fromordinal(start + UNIX_EPOCH_DAY), date.fromordinal(end + UNIX_EPOCH_DAY)
+    year, month, day = first.year, first.month, first.day
+    while (year, month) < (last.year, last.month):
+        yield year, month, day, 32
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        day = 1
+    yield year, month, day, last.day
 
 
 class _MonthShape(NamedTuple):
@@ -179,3 +223,17 @@ class _MonthShape(NamedTuple):
 def _month_shape(year: int, month: int) -> _MonthShape:
     monday_based, length = monthrange(year, month)
     return _MonthShape((monday_based + 1) % 7, length, date(year, month, 1).toordinal() - UNIX_EPOCH_DAY)
+
+
+def _counted_from_start(day: int, length: int) -> int:
+    return day if day > 0 else length + day
+
+
+def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
+    """Returns the Monday to Friday nearest to that day, without leaving the month."""
+    weekday = (first_weekday + day - 1) % 7
+    if weekday == 6:
+        return day - 1 if day > 1 else day + 2
+    if weekday == 0:
+        return day + 1 if day < length else day - 2
+    return day

@@ -1,21 +1,27 @@
-"""The grammar of cron expressions: strict and bounded, with croniter to expand the fields that pass."""
+"""The grammar of cron expressions. It is strict, and what it costs to read one is bounded.
+
+A schedule's `cron` is text: one expression, or several, each of which ends with a newline.
+"""
 
 from __future__ import annotations
 
 import re
-from calendar import monthrange
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from croniter import croniter
-
+from commands_platform.lib.zones import InvalidTimezoneError, check_zone
 from scheduling.cron import CronExpression
+from scheduling.cron_fields import DAY_OF_MONTH, FIVE_FIELDS, SIX_FIELDS, Values, read_field, wrong
+from scheduling.cron_union import CronUnion
 from scheduling.errors import InvalidCronError
 
-MAX_LENGTH = 255
+_T = TypeVar("_T")
 
-_LONGEST_MONTHS = {month: monthrange(2000, month)[1] for month in range(1, 13)}
+MAX_EXPRESSIONS = 16
+MAX_EXPRESSION_LENGTH = 255
+
 _MACROS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -25,218 +31,150 @@ _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+_ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=", re.IGNORECASE)
 
 
-class _Field(NamedTuple):
-    name: str
-    low: int
-    high: int
-    names: dict[str, int]
+class Word(NamedTuple):
+    """A part of an expression between blanks, and the offset where it starts."""
 
-
-def _numbered(names: str, start: int) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names.split(), start)}
-
-
-_SECOND = _Field("second", 0, 59, {})
-_MINUTE = _Field("minute", 0, 59, {})
-_HOUR = _Field("hour", 0, 23, {})
-_DAY_OF_MONTH = _Field("day-of-month", 1, 31, {})
-_MONTH = _Field("month", 1, 12, _numbered("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", 1))
-_DAY_OF_WEEK = _Field("day-of-week", 0, 7, _numbered("SUN MON TUE WED THU FRI SAT", 0))
-_FIVE_FIELDS = (_MINUTE, _HOUR, _DAY_OF_MONTH, _MONTH, _DAY_OF_WEEK)
-_SIX_FIELDS = (_SECOND, *_FIVE_FIELDS)
-
-_NUMBER = re.compile(r"[0-9]+", re.ASCII)
-_NTH_WEEKDAY = re.compile(r"([^#/-]*)#([^#/-]*)", re.ASCII)
-
-
-class _Terms(NamedTuple):
-    """A field after the grammar: its plain spelling, and the terms of it that croniter is to expand."""
-
+    offset: int
     text: str
-    plain: list[str]
-    has_last_day: bool = False
-    nth_weekdays: frozenset[tuple[int, int]] = frozenset()
 
-    @property
-    def starts_with_star(self) -> bool:
-        return self.text.startswith("*")
+
+class Words(NamedTuple):
+    """An expression cut into its parts: the zone of its `TZ=` prefix, if it has one, and what follows."""
+
+    zone: str | None
+    rest: list[Word]
+
+
+def join_expressions(expressions: Sequence[str]) -> str:
+    """Returns the text that stands for several expressions; the opposite of `split_expressions`."""
+    return "".join(f"{expression}\n" for expression in expressions)
+
+
+def split_expressions(cron: str) -> list[str]:
+    """Returns the expressions of a schedule's `cron`, in order."""
+    return cron.removesuffix("\n").split("\n") if cron else []
 
 
 @lru_cache(maxsize=4096)
-def parse_cron(expression: str, *, seconds: bool = False) -> CronExpression:
-    """The expression's meaning; with `seconds` it has six fields, the seconds first.
+def parse_cron(cron: str, *, seconds: bool = False, seed: str = "") -> CronExpression | CronUnion:
+    """Returns the meaning of a schedule's `cron`. With `seconds` each expression has six fields, the seconds first.
 
-    Raises InvalidCronError, which says what is wrong and where, also for an expression that can never fire.
+    `seed` is the text that `H` takes its values from. Two results are equal if their fields mean the same. Raises
+    InvalidCronError, which says what is wrong and where, also for an expression that can never fire.
     """
-    words = _split(expression, seconds=seconds)
-    fields = _SIX_FIELDS if seconds else _FIVE_FIELDS
-    terms = [_read_field(kind, word, start) for kind, (start, word) in zip(fields, words, strict=True)]
-    *clock, month_day, month, weekday = terms
-    minute, hour = clock[-2:]
-    second = clock[0] if seconds else _Terms("0", ["0"])
-    values = _expand([minute, hour, month_day, month, weekday, second])
-    parsed = CronExpression(
-        text=" ".join(term.text for term in terms),
-        has_seconds=seconds,
-        seconds=values[5],
-        minutes=values[0],
-        hours=values[1],
-        month_days=frozenset(values[2]),
-        last_day_of_month=month_day.has_last_day,
-        months=frozenset(values[3]),
-        weekdays=frozenset(values[4]),
-        nth_weekdays=weekday.nth_weekdays,
-        both_days_must_match=month_day.starts_with_star or weekday.starts_with_star,
-        follows_real_time=any(term.starts_with_star for term in clock),
-    )
-    if not _can_fire(parsed):
-        raise InvalidCronError(
-            "no date has such a day in such a month, so the expression would never fire.",
-            field=_DAY_OF_MONTH.name,
-            position=words[-3][0] + 1,
-        )
+    parsed = union_of(read_each(cron, lambda expression: parse_expression(expression, seconds=seconds, seed=seed)))
+    if parsed is None:
+        raise InvalidCronError("a cron expression is missing.")
     return parsed
 
 
-def _split(expression: str, *, seconds: bool) -> list[tuple[int, str]]:
-    """The fields with the offsets where they start; a macro as the fields it stands for."""
+def read_each(cron: str, read: Callable[[str], _T]) -> list[_T]:
+    """Reads each expression of a schedule's `cron`. If there are several, an InvalidCronError says which is wrong."""
+    expressions = split_expressions(cron)
+    if len(expressions) > MAX_EXPRESSIONS:
+        raise InvalidCronError(f"there may be {MAX_EXPRESSIONS} expressions at most, not {len(expressions)}.")
+    found = []
+    for number, expression in enumerate(expressions, 1):
+        try:
+            found.append(read(expression))
+        except InvalidCronError as error:
+            if len(expressions) == 1:
+                raise
+            raise error.of_expression(number) from error
+    return found
+
+
+def union_of(expressions: Iterable[CronExpression]) -> CronExpression | CronUnion | None:
+    """Returns what matches where any of the expressions does, or None if there are none."""
+    distinct = frozenset(expressions)
+    return CronUnion(distinct) if len(distinct) > 1 else next(iter(distinct), None)
+
+
+def parse_expression(expression: str, *, seconds: bool = False, seed: str = "") -> CronExpression:
+    """Returns the meaning of one expression. Raises InvalidCronError."""
+    kinds = SIX_FIELDS if seconds else FIVE_FIELDS
+    words = _field_words(expression, seconds=seconds)
+    fields = [read_field(kind, word.text, word.offset, seed) for kind, word in zip(kinds, words, strict=True)]
+    *clock, month_day, month, weekday = fields
+    minute, hour = clock[-2:]
+    second = clock[0] if seconds else Values(starts_with_star=False, plain={0})
+    parsed = CronExpression(
+        has_seconds=seconds,
+        seconds=tuple(sorted(second.plain)),
+        minutes=tuple(sorted(minute.plain)),
+        hours=tuple(sorted(hour.plain)),
+        month_days=frozenset(month_day.plain),
+        nearest_weekdays=frozenset(month_day.nearest_weekdays),
+        months=frozenset(month.plain),
+        weekdays=frozenset(weekday.plain),
+        nth_weekdays=frozenset(weekday.nth_weekdays),
+        both_days_must_match=month_day.starts_with_star or weekday.starts_with_star,
+        follows_real_time=any(values.starts_with_star for values in clock),
+        is_hashed=any(values.hash_range for values in fields),
+    )
+    # Whatever month the seed chooses, the expression must fire in it.
+    chosen = [replace(parsed, months=frozenset({value})) for value in month.hash_range]
+    if not all(expression.can_fire for expression in chosen or [parsed]):
+        reason = "no date has such a day in such a month, so the expression would never fire."
+        raise wrong(DAY_OF_MONTH, words[-3].offset, reason)
+    return parsed
+
+
+def split_words(expression: str) -> Words:
+    """Cuts an expression at its blanks and tabs and takes off the `TZ=` prefix. Raises InvalidCronError."""
     if not isinstance(expression, str):
         raise InvalidCronError("a cron expression is a string.")
-    if len(expression) > MAX_LENGTH:
-        raise InvalidCronError(f"a cron expression has at most {MAX_LENGTH} characters, not {len(expression)}.")
+    if len(expression) > MAX_EXPRESSION_LENGTH:
+        reason = f"a cron expression has at most {MAX_EXPRESSION_LENGTH} characters, not {len(expression)}."
+        raise InvalidCronError(reason)
     for offset, character in enumerate(expression):
         if not (" " <= character <= "~" or character == "\t"):
-            raise InvalidCronError(f"character U+{ord(character):04X} has no place in it.", position=offset + 1)
-    words = [(match.start(), match.group()) for match in re.finditer(r"[^ \t]+", expression)]
-    if words and words[0][1].startswith("@"):
+            reason = f"character U+{ord(character):04X} has no place in a cron expression."
+            raise InvalidCronError(reason, position=offset + 1)
+    words = [Word(match.start(), match.group()) for match in re.finditer(r"[^ \t]+", expression)]
+    prefix = _ZONE_PREFIX.match(words[0].text) if words else None
+    if prefix is None:
+        return Words(None, words)
+    try:
+        return Words(check_zone(words[0].text[prefix.end() :]), words[1:])
+    except InvalidTimezoneError as error:
+        raise InvalidCronError(error.message, position=words[0].offset + prefix.end() + 1) from error
+
+
+def _field_words(expression: str, *, seconds: bool) -> list[Word]:
+    """Returns one word for each field; a macro as the fields that it stands for."""
+    words = split_words(expression).rest
+    if words and words[0].text.startswith("@"):
         return _expand_macro(words, seconds=seconds)
-    names = [kind.name for kind in (_SIX_FIELDS if seconds else _FIVE_FIELDS)]
-    if len(words) != len(names):
-        position = words[len(names)][0] + 1 if len(words) > len(names) else len(expression.rstrip()) + 1
-        raise InvalidCronError(
-            f"{len(names)} fields are needed ({', '.join(names)}), not {len(words)}.", position=position
-        )
-    return words
+    names = [kind.name for kind in (SIX_FIELDS if seconds else FIVE_FIELDS)]
+    if len(words) == len(names):
+        return words
+    reason = f"{len(names)} fields are needed ({', '.join(names)}), not {len(words)}."
+    if len(words) == 6:
+        reason += " Six fields, the seconds first, need cron_seconds: true."
+    elif len(words) == 5:
+        reason += " Five fields need cron_seconds: false."
+    elif len(words) == len(SIX_FIELDS) + 1:
+        reason += " There is no field for years: starts_at and ends_at limit them."
+    position = words[len(names)].offset + 1 if len(words) > len(names) else len(expression.rstrip()) + 1
+    raise InvalidCronError(reason, position=position)
 
 
-def _expand_macro(words: list[tuple[int, str]], *, seconds: bool) -> list[tuple[int, str]]:
-    (start, macro), *rest = words
+def _expand_macro(words: list[Word], *, seconds: bool) -> list[Word]:
+    (offset, macro), *rest = words
+    name = macro.lower()
+    if name == "@reboot":
+        reason = "@reboot has no meaning here. Leave out cron and execution_frequency for one run at once."
+        raise InvalidCronError(reason, position=offset + 1)
+    if name == "@every":
+        reason = "@every stands for a period and must be the only expression."
+        raise InvalidCronError(reason, position=offset + 1)
+    if name not in _MACROS:
+        reason = f"{macro[:20]} is none of {', '.join([*_MACROS, '@every'])}."
+        raise InvalidCronError(reason, position=offset + 1)
     if rest:
-        raise InvalidCronError(f"nothing may follow {macro}.", position=rest[0][0] + 1)
-    if macro not in _MACROS:
-        raise InvalidCronError(f"{macro} is none of {', '.join(_MACROS)}.", position=start + 1)
-    return [(start, word) for word in [*["0"] * seconds, *_MACROS[macro].split()]]
-
-
-def _read_field(kind: _Field, word: str, start: int) -> _Terms:
-    spelling: list[str] = []
-    plain: list[str] = []
-    nth_weekdays: set[tuple[int, int]] = set()
-    offset = start
-    for term in word.split(","):
-        if kind is _DAY_OF_MONTH and term in {"L", "l"}:
-            spelling.append("L")
-        elif kind is _DAY_OF_WEEK and "#" in term:
-            weekday, nth = _read_nth_weekday(term, offset)
-            nth_weekdays.add((weekday, nth))
-            spelling.append(f"{weekday}#{nth}")
-        else:
-            plain += (read := _read_plain(kind, term, offset))
-            spelling += read
-        offset += len(term) + 1
-    return _Terms(",".join(spelling), plain, "L" in spelling, frozenset(nth_weekdays))
-
-
-def _read_nth_weekday(term: str, offset: int) -> tuple[int, int]:
-    match = _NTH_WEEKDAY.fullmatch(term)
-    if match is None:
-        raise _wrong(_DAY_OF_WEEK, offset, f"{term!r} is not of the form weekday#number, like 5#2.")
-    weekday = _read_value(_DAY_OF_WEEK, match[1], offset)
-    if match[2] not in {"1", "2", "3", "4", "5"}:
-        raise _wrong(_DAY_OF_WEEK, offset + match.start(2), f"the number after # is 1 to 5, not {match[2]!r}.")
-    return weekday % 7, int(match[2])
-
-
-def _read_plain(kind: _Field, term: str, offset: int) -> list[str]:
-    """The term in a spelling that croniter expands to just what the grammar here means by it."""
-    body, slash, step_text = term.partition("/")
-    if body == "*":
-        low, high = kind.low, kind.high
-    else:
-        low_text, dash, high_text = body.partition("-")
-        low = high = _read_value(kind, low_text, offset)
-        if dash:
-            high = _read_value(kind, high_text, offset + len(low_text) + 1)
-        elif slash:
-            raise _wrong(kind, offset, f"a step needs a range or *: {low}-{kind.high}/{step_text} or {low}.")
-        if low > high:
-            hint = " (Sunday at a range's end is 7)" if kind is _DAY_OF_WEEK and high == 0 else ""
-            raise _wrong(kind, offset, f"the range {body} runs backwards{hint}.")
-    step = _read_step(kind, step_text, offset + len(body) + 1, size=high - low + 1) if slash else 1
-    suffix = f"/{step}" if step > 1 else ""
-    if body == "*":
-        return [f"*{suffix}"]
-    if kind is _DAY_OF_WEEK and high == 7:
-        return [str(weekday % 7) for weekday in range(low, high + 1, step)]
-    # croniter takes `9-9` for the whole field.
-    return [str(low) if low == high else f"{low}-{high}{suffix}"]
-
-
-def _read_step(kind: _Field, text: str, offset: int, *, size: int) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise _wrong(kind, offset, f"a step is a number, not {text!r}." if text else "the step is missing.")
-    step = int(text)
-    if not 1 <= step <= size:
-        raise _wrong(kind, offset, f"the step must be 1 to {size} here, not {_shortened(text)}.")
-    return step
-
-
-def _read_value(kind: _Field, text: str, offset: int) -> int:
-    if _NUMBER.fullmatch(text):
-        value = int(text)
-        if not kind.low <= value <= kind.high:
-            raise _wrong(kind, offset, f"{_shortened(text)} is not between {kind.low} and {kind.high}.")
-        return value
-    named = kind.names.get(text.upper())
-    if named is None:
-        known = f"a number from {kind.low} to {kind.high}"
-        if kind.names:
-            known += f" or a name like {next(iter(kind.names))}"
-        raise _wrong(kind, offset, f"{_shortened(text)!r} is not {known}." if text else "a value is missing.")
-    return named
-
-
-def _wrong(kind: _Field, offset: int, reason: str) -> InvalidCronError:
-    return InvalidCronError(reason, field=kind.name, position=offset + 1)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 20 else text[:20] + "…"
-
-
-def _expand(terms: Iterable[_Terms]) -> list[tuple[int, ...]]:
-    """The sorted values of each field in croniter's order, which has the seconds last."""
-    kinds = (*_FIVE_FIELDS, _SECOND)
-    plain = [",".join(term.plain) for term in terms]
-    # A field of extensions alone has no plain values, and croniter none to be asked for.
-    expanded, _ = croniter.expand(" ".join(text or "*" for text in plain))
-    return [_values(kind, text, found) for kind, text, found in zip(kinds, plain, expanded, strict=True)]
-
-
-def _values(kind: _Field, text: str, found: Collection[int | str]) -> tuple[int, ...]:
-    if not text:
-        return ()
-    # A list with a star in it keeps the star: `*,5`.
-    if "*" in found:
-        return tuple(range(kind.low, 7 if kind is _DAY_OF_WEEK else kind.high + 1))
-    return tuple(sorted(int(value) for value in found))
-
-
-def _can_fire(parsed: CronExpression) -> bool:
-    """Every month meets every first weekday sooner or later, so the shapes decide."""
-    lengths = {_LONGEST_MONTHS[month] for month in parsed.months}
-    if 2 in parsed.months:
-        lengths.add(28)
-    return any(parsed.days_of_shape(first_weekday, length) for length in lengths for first_weekday in range(7))
+        raise InvalidCronError(f"nothing may follow {macro}.", position=rest[0].offset + 1)
+    return [Word(offset, text) for text in [*["0"] * seconds, *_MACROS[name].split()]]

@@ -17,16 +17,28 @@ __all__ = [
 class InvalidCronError(InvalidInputError):
     """The cron expression is not valid."""
 
-    def __init__(self, reason: str, *, field: str | None = None, position: int | None = None) -> None:
-        """`position` counts the expression's characters from 1; both it and the field's name stand in the message."""
+    def __init__(
+        self, reason: str, *, field: str | None = None, position: int | None = None, number: int | None = None
+    ) -> None:
+        """The message says where it is: the expression's `number` of several, the `field`, and the `position`.
+
+        All numbers count from 1; the position counts the expression's characters.
+        """
+        self.reason = reason
         self.field = field
         self.position = position
-        place = [f"{field} field"] if field else []
+        place = [f"expression {number}"] if number is not None else []
+        if field:
+            place.append(f"{field} field")
         if position is not None:
             place.append(f"character {position}")
         where = ", ".join(place)
         message = f"{where}: {reason}" if where else reason
         super().__init__(errors={"cron": [message[:1].upper() + message[1:]]})
+
+    def of_expression(self, number: int) -> InvalidCronError:
+        """Returns the same error, told of one of several expressions."""
+        return InvalidCronError(self.reason, field=self.field, position=self.position, number=number)
 
 
 class MissingTokenOrCommandError(BadRequestError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import models
@@ -269,8 +269,10 @@ class ZoneRules(models.Model):
 
 
 class Timing(Protocol):
-    """The columns that say when a schedule runs."""
+    """The columns that say when a schedule runs. `H` in its cron takes its values from `uuid`."""
 
+    @property
+    def uuid(self) -> UUID: ...
     @property
     def cron(self) -> str: ...
     @property
@@ -286,7 +288,7 @@ class Timing(Protocol):
 
 
 def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
-    """The pure engine's view of a schedule's columns; cron wins over the frequency."""
+    """Returns the pure engine's view of a schedule's columns; cron wins over the frequency."""
     return Recurrence(
         cron=timing.cron,
         period=settings.FREQUENCY_UNIT * timing.execution_frequency if timing.execution_frequency else None,
@@ -295,4 +297,5 @@ def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
         cron_seconds=timing.cron_seconds,
         dst_gap="skip" if timing.dst_gap == GapRule.SKIP else "run_after",
         dst_overlap="both" if timing.dst_overlap == OverlapRule.BOTH else "first",
+        seed=timing.uuid,
     )

@@ -1,54 +1,23 @@
+"""Matching on wall time, against oracles: cronsim, croniter, and the calendar looked at day by day."""
+
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
+import pytest
 from croniter import croniter
 from cronsim import CronSim
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scheduling.cron import CronExpression
-from scheduling.cron_grammar import parse_cron
-from scheduling.errors import InvalidCronError
+from scheduling.cron_grammar import join_expressions, parse_cron, parse_expression
+from scheduling.cron_union import CronUnion
 from scheduling.recurrence import Recurrence, slots
+from tests.scheduling.expressions import Expression, expressions
 
-
-def clock_fields(low: int, high: int) -> st.SearchStrategy[str]:
-    numbers = st.integers(low, high)
-    ranges = st.tuples(numbers, numbers).map(sorted)
-    term = st.one_of(
-        st.just("*"),
-        numbers.map(str),
-        ranges.map(lambda ends: f"{ends[0]}-{ends[1]}"),
-        st.integers(1, high - low + 1).map(lambda step: f"*/{step}"),
-        ranges.flatmap(
-            lambda ends: st.integers(1, ends[1] - ends[0] + 1).map(lambda step: f"{ends[0]}-{ends[1]}/{step}")
-        ),
-    )
-    return st.lists(term, min_size=1, max_size=3).map(",".join)
-
-
-def with_extension(plain: st.SearchStrategy[str], extension: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.one_of(plain, plain, extension, st.tuples(plain, extension).map(",".join))
-
-
-expressions = st.tuples(
-    clock_fields(0, 59),
-    clock_fields(0, 23),
-    with_extension(clock_fields(1, 31), st.just("L")),
-    clock_fields(1, 12),
-    with_extension(
-        clock_fields(0, 7), st.tuples(st.integers(0, 7), st.integers(1, 5)).map(lambda pair: f"{pair[0]}#{pair[1]}")
-    ),
-).map(" ".join)
-
-
-def parse_or_skip(expression: str) -> CronExpression:
-    try:
-        return parse_cron(expression)
-    except InvalidCronError:
-        reject()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instants(first_year: int, last_year: int) -> st.SearchStrategy[datetime]:
@@ -57,37 +26,89 @@ def instants(first_year: int, last_year: int) -> st.SearchStrategy[datetime]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(expressions, instants(1971, 2150))
-def test_wall_times_agree_with_cronsim(expression: str, start: datetime) -> None:
-    # cronsim takes `1-1/1` for `1-31/1`, so it gets the plain spelling.
-    expected = list(islice(CronSim(parse_or_skip(expression).text, start), 6))
-    assert list(islice(slots(Recurrence("UTC", start, expression), after=start), 6)) == expected
+@given(expressions(as_in_cronsim=True), instants(1971, 2150))
+def test_wall_times_agree_with_cronsim(expression: Expression, start: datetime) -> None:
+    expression.parse_or_reject()
+    expected = list(islice(CronSim(expression.plain, start), 6))
+    assert list(islice(slots(Recurrence("UTC", start, expression.text), after=start), 6)) == expected
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    clock_fields(0, 59),
-    clock_fields(0, 23),
-    clock_fields(1, 31),
-    clock_fields(1, 12),
-    instants(1971, 2090),
-)
-def test_wall_times_agree_with_croniter_where_its_grammar_does(
-    minute: str, hour: str, month_day: str, month: str, start: datetime
-) -> None:
-    parsed = parse_or_skip(f"{minute} {hour} {month_day} {month} *")
-    theirs = croniter(parsed.text, start, ret_type=datetime, implement_cron_bug=True)
+@settings(max_examples=80, deadline=None)
+@given(expressions(as_in_cronsim=True), instants(1971, 2090))
+def test_wall_times_agree_with_croniter_where_its_grammar_does(expression: Expression, start: datetime) -> None:
+    # croniter combines # and L with other days in its own way, and takes a star in a list for the whole field.
+    assume(not expression.month_day_specials and not expression.weekday_specials and ",*" not in expression.plain)
+    expression.parse_or_reject()
+    theirs = croniter(expression.plain, start, ret_type=datetime, implement_cron_bug=True)
     expected = [theirs.get_next() for _ in range(4)]
-    ours = slots(Recurrence("UTC", expected[0], parsed.text), after=start)
-    assert list(islice(ours, 4)) == expected
+    assert list(islice(slots(Recurrence("UTC", start, expression.text), after=start), 4)) == expected
 
 
-@settings(max_examples=100, deadline=None)
-@given(expressions, st.integers(-(10**9), 5 * 10**9), st.integers(0, 40 * 86_400))
-def test_matches_are_found_forwards_backwards_and_counted_alike(expression: str, start: int, span: int) -> None:
-    parsed = parse_or_skip(expression)
-    assume(len(parsed.hours) * len(parsed.minutes) < 200)
-    end = start + span
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "0 22-2 * * *",
+        "50-10 * * * *",
+        "0 0 * NOV-FEB *",
+        "0 0 25-5 * *",
+        "0 0 * * FRI-MON",
+        "0 0 15W * *",
+        "0 0 1W * *",
+        "0 0 L * *",
+        "0 0 * * 5#2",
+        "0 0 * * L5",
+    ],
+)
+def test_the_forms_beyond_vixie_cron_agree_with_croniter(expression: str) -> None:
+    start = datetime(2024, 1, 1, 12, 30, tzinfo=UTC)
+    theirs = croniter(expression, start, ret_type=datetime)
+    expected = [theirs.get_next() for _ in range(60)]
+    ours = expression.replace("L5", "5L")
+    assert list(islice(slots(Recurrence("UTC", start, ours), after=start), 60)) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(expressions(), st.integers(1971, 2150), st.integers(1, 12))
+def test_days_agree_with_the_calendar_looked_at_day_by_day(expression: Expression, year: int, month: int) -> None:
+    parsed = expression.parse_or_reject()
+    days = [date(year, month, 1) + timedelta(days=n) for n in range(31)]
+    expected = tuple(day.day for day in days if day.month == month and expression.matches_day(day))
+    assert parsed.days_in(year, month) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "days"),
+    [
+        ("L * *", "01-31 02-28 03-31 04-30 05-31"),
+        ("L-3 * *", "01-28 02-25 03-28 04-27 05-28"),
+        ("L-30 * *", "01-01 03-01 05-01"),
+        # In 2026 31 January is a Saturday, 28 February too, and 31 May a Sunday.
+        ("LW * *", "01-30 02-27 03-31 04-30 05-29"),
+        ("L-3W * *", "01-28 02-25 03-27 04-27 05-28"),
+        ("15W * *", "01-15 02-16 03-16 04-15 05-15"),
+        # 1 February and 1 March are Sundays.
+        ("1W * *", "01-01 02-02 03-02 04-01 05-01"),
+        ("31W * *", "01-30 03-31 05-29"),
+        ("* * 5L", "01-30 02-27 03-27 04-24 05-29"),
+        ("* * FRIL", "01-30 02-27 03-27 04-24 05-29"),
+        ("? * 1#2", "01-12 02-09 03-09 04-13 05-11"),
+        ("? * fri#5", "01-30 05-29"),
+        ("L * 5L", "01-30 01-31 02-27 02-28 03-27 03-31 04-24 04-30 05-29 05-31"),
+    ],
+)
+def test_the_days_of_the_special_forms_in_2026(fields: str, days: str) -> None:
+    parsed = parse_expression(f"0 0 {fields}")
+    found = [f"{month:02}-{day:02}" for month in range(1, 6) for day in parsed.days_in(2026, month)]
+    assert found == days.split()
+
+
+def test_the_first_of_a_month_on_a_saturday_is_moved_to_monday() -> None:
+    """1 August 2026 is a Saturday, and the Friday before is in July."""
+    assert parse_expression("0 0 1W * *").days_in(2026, 8) == (3,)
+
+
+def check_both_ways(parsed: CronExpression | CronUnion, start: int, end: int) -> list[int]:
+    """Finds the matches in [start, end) and checks that all ways to find or count them agree."""
     forwards = []
     wall = parsed.first_from(start)
     while wall is not None and wall < end:
@@ -100,6 +121,31 @@ def test_matches_are_found_forwards_backwards_and_counted_alike(expression: str,
         wall = parsed.last_before(wall)
     assert backwards == forwards[::-1]
     assert parsed.count_between(start, end) == len(forwards)
+    return forwards
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(), st.integers(-(10**9), 5 * 10**9), st.integers(0, 86_400))
+def test_matches_are_found_forwards_backwards_and_counted_alike(expression: Expression, start: int, span: int) -> None:
+    check_both_ways(expression.parse_or_reject(), start, start + span)
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(hourly_at_most=True), st.integers(-(10**9), 5 * 10**9), st.integers(0, 60 * 86_400))
+def test_matches_over_months_are_found_and_counted_alike(expression: Expression, start: int, span: int) -> None:
+    check_both_ways(expression.parse_or_reject(), start, start + span)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(expressions(hourly_at_most=True), min_size=1, max_size=5),
+    st.integers(-(10**9), 5 * 10**9),
+    st.integers(0, 60 * 86_400),
+)
+def test_several_expressions_match_where_any_of_them_does(several: list[Expression], start: int, span: int) -> None:
+    parsed = [expression.parse_or_reject() for expression in several]
+    found = check_both_ways(parse_cron(join_expressions([each.text for each in several])), start, start + span)
+    assert found == sorted({match for each in parsed for match in check_both_ways(each, start, start + span)})
 
 
 def test_a_count_agrees_with_cronsim_over_years() -> None:
@@ -110,6 +156,5 @@ def test_a_count_agrees_with_cronsim_over_years() -> None:
         if slot >= end:
             break
         expected += 1
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    walls = [int((instant - epoch).total_seconds()) for instant in (start, end)]
+    walls = [int((instant - EPOCH).total_seconds()) for instant in (start, end)]
     assert parse_cron("17 */7 */3,L * 1-5").count_between(*walls) == expected

@@ -6,13 +6,17 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from commands_platform.lib.instants import format_instant
 from scheduling.management.commands.next_slots import MAX_LINE_BYTES
+from scheduling.recurrence import Recurrence, next_slot
 
 START = "2026-10-31T12:00:00Z"
+ANCHOR = datetime.fromisoformat(START)
 
 
 def run(*arguments: str) -> list[str]:
@@ -48,6 +52,33 @@ def test_the_rules_can_be_chosen() -> None:
     assert json.loads(line) == {"slots": ["2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"]}
 
 
+def test_several_expressions_are_shown_together() -> None:
+    (line,) = run("0 9 * * *", "0 17,9 * * MON", "--json", "--count", "4", "--from", START)
+    expected = ["2026-11-01T09:00:00Z", "2026-11-02T09:00:00Z", "2026-11-02T17:00:00Z", "2026-11-03T09:00:00Z"]
+    assert json.loads(line) == {"slots": expected}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--timezone", "asia/tokyo")])
+def test_a_prefix_chooses_the_zone(arguments: tuple[str, ...]) -> None:
+    (line,) = run("TZ=Asia/Tokyo 0 9 * * *", "--count", "1", "--from", START, *arguments)
+    assert line == "Sun 2026-11-01 09:00:00 +09:00 JST  2026-11-01T00:00:00Z"
+
+
+def test_every_is_a_period_from_the_start() -> None:
+    (line,) = run("@every 1h30m", "--json", "--count", "2", "--from", START)
+    assert json.loads(line) == {"slots": ["2026-10-31T13:30:00Z", "2026-10-31T15:00:00Z"]}
+
+
+def test_hashed_values_are_those_of_the_schedule(tmp_path: Path) -> None:
+    uuid = "c96d31b0-6930-4861-b0a2-3687ed36c0eb"
+    (line,) = run("H H * * *", "--hash", uuid, "--json", "--count", "1", "--from", START)
+    expected = next_slot(Recurrence("UTC", ANCHOR, "H H * * *", seed=UUID(uuid)), after=ANCHOR)
+    assert expected is not None
+    assert json.loads(line) == {"slots": [format_instant(expected)]}
+    question = {"expr": "H H * * *", "hash": uuid, "from": START, "count": 1}
+    assert ask(tmp_path, json.dumps(question).encode()) == [json.loads(line)]
+
+
 def test_without_a_start_the_slots_come_from_now_on() -> None:
     (line,) = run("* * * * *", "--json")
     found = [datetime.fromisoformat(slot) for slot in json.loads(line)["slots"]]
@@ -67,6 +98,9 @@ def test_an_expression_without_slots_says_so() -> None:
         (["@daily", "--timezone", "localtime"], "'localtime' is not a time zone"),
         (["@daily", "--from", "2026-10-31"], "from must be an instant with its offset"),
         (["@daily", "--count", "0"], "count must be a whole number"),
+        (["0 9 * * *", "0 24 * * *"], "Expression 2, hour field, character 3: 24 is not between 0 and 23."),
+        (["H 9 * * *"], "H needs a hash: the UUID of the schedule"),
+        (["TZ=Asia/Tokyo @daily", "--timezone", "UTC"], "TZ=Asia/Tokyo and the time zone UTC differ."),
         ([], "Give an expression, or --batch."),
         (["@daily", "--batch", "-"], "not both"),
         (["--batch", "/nowhere/at/all"], "/nowhere/at/all cannot be read: No such file"),
@@ -83,6 +117,7 @@ def test_a_batch_answers_each_line() -> None:
         {"expr": "0 0 0 L * *", "tz": "UTC", "from": "2026-02-01T01:00:00+01:00", "count": 1, "seconds": True},
         {"expr": "30 2 * * *", "tz": "America/New_York", "from": "2026-03-08T00:00:00Z", "count": 1, "dst_gap": "skip"},
         {"expr": "60 * * * *", "tz": "UTC", "from": "2026-03-01T00:00:00Z", "count": 2},
+        {"expr": ["0 9 * * *", "0 5 * * *"], "from": "2026-03-01T00:00:00Z", "count": 2},
     ]
     answers = answer_from_standard_input("\n".join(json.dumps(question) for question in questions).encode())
     assert answers == [
@@ -90,6 +125,7 @@ def test_a_batch_answers_each_line() -> None:
         {"slots": ["2026-02-28T00:00:00Z"]},
         {"slots": ["2026-03-09T06:30:00Z"]},
         {"error": "Minute field, character 1: 60 is not between 0 and 59."},
+        {"slots": ["2026-03-01T05:00:00Z", "2026-03-01T09:00:00Z"]},
     ]
 
 
@@ -117,7 +153,19 @@ BAD_LINES = [
     b'{"expr": "' + b"0" * (MAX_LINE_BYTES + 100) + b'"}',
     b'{"expr": null}',
     b'{"expr": 5}',
-    b'{"expr": ["0 0 * * *"]}',
+    b'{"expr": []}',
+    b'{"expr": ["@daily", ""]}',
+    b'{"expr": ["@daily", 5]}',
+    b'{"expr": ["@daily", ["@daily"]]}',
+    b'{"expr": "0 9 * * *\\n0 17 * * *"}',
+    b'{"expr": ["@daily", "@every 5m"]}',
+    b'{"expr": "@every 5M"}',
+    b'{"expr": "H 9 * * *"}',
+    b'{"expr": "H 9 * * *", "hash": 5}',
+    b'{"expr": "H 9 * * *", "hash": ""}',
+    b'{"expr": "TZ=Asia/Tokyo @daily", "tz": "UTC"}',
+    b'{"expr": "TZ=Mars/Olympus @daily"}',
+    b'{"expr": ["TZ=Asia/Tokyo @daily", "@weekly"]}',
     b'{"expr": ""}',
     b'{"expr": "\\ud800 * * * *"}',
     b'{"expr": "\\u0000"}',

@@ -1,6 +1,6 @@
 """Recurrence against an oracle that walks the clock, in every zone of the database.
 
-The oracle knows expressions as sets of values and never parses one; the strategy makes text and sets side by side.
+The oracle knows an expression by what it means and never parses one.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 import zoneinfo
 from bisect import bisect_right
-from calendar import monthrange
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -19,19 +17,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands_platform.lib.zones import use_packaged_zones
-from scheduling.cron import CronExpression
-from scheduling.errors import InvalidCronError
-from scheduling.recurrence import Missed, Recurrence, missed, next_slot, parse_cron, slots
+from scheduling.cron_grammar import join_expressions
+from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
+from tests.scheduling.expressions import Expression, Field, expressions
 
 use_packaged_zones()
 
 ZONES = sorted(zoneinfo.available_timezones() - {"Factory", "localtime"})
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 RULES: list[dict[str, Any]] = [
     {},
     {"dst_gap": "skip"},
@@ -40,116 +36,13 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-@dataclass(frozen=True)
-class Field:
-    text: str
-    values: frozenset[int]
-
-    @property
-    def has_star(self) -> bool:
-        return self.text[0] == "*"
-
-
-@dataclass(frozen=True)
-class Expression:
-    second: Field | None
-    minute: Field
-    hour: Field
-    month_day: Field
-    month: Field
-    weekday: Field
-    last_day: bool
-    nth: tuple[int, int] | None
-
-    @property
-    def text(self) -> str:
-        fields = [self.minute, self.hour, self.month_day, self.month, self.weekday]
-        return " ".join(field.text for field in ([self.second] if self.second else []) + fields)
-
-    @property
-    def follows_real_time(self) -> bool:
-        return self.minute.has_star or self.hour.has_star or (self.second is not None and self.second.has_star)
-
-    def matches_day(self, wall: datetime) -> bool:
-        weekday = wall.isoweekday() % 7
-        is_last = wall.day == monthrange(wall.year, wall.month)[1]
-        by_month_day = wall.day in self.month_day.values or (self.last_day and is_last)
-        by_weekday = weekday in self.weekday.values or self.nth == (weekday, (wall.day - 1) // 7 + 1)
-        both = self.month_day.has_star or self.weekday.has_star
-        return wall.month in self.month.values and (
-            (by_month_day and by_weekday) if both else (by_month_day or by_weekday)
-        )
-
-    def matches(self, wall: datetime) -> bool:
-        return (
-            wall.hour in self.hour.values
-            and wall.minute in self.minute.values
-            and (wall.second in self.second.values if self.second else wall.second == 0)
-            and self.matches_day(wall)
-        )
-
-
-@st.composite
-def fields(draw: st.DrawFn, low: int, high: int, names: tuple[str, ...] = ()) -> Field:
-    shown = []
-    values: set[int] = set()
-
-    def spell(value: int) -> str:
-        if names and value - low < len(names) and draw(st.booleans()):
-            return names[value - low]
-        return str(value)
-
-    for _ in range(draw(st.integers(1, 3))):
-        kind = draw(
-            st.sampled_from(["star", "value", "value", "range", "range", "star step", "range step", "whole range"])
-        )
-        start = draw(st.integers(low, high))
-        end = draw(st.integers(start, high))
-        if kind == "value":
-            shown.append(spell(start))
-            values.add(start)
-            continue
-        if kind.startswith(("star", "whole")):
-            start, end = low, high
-        text = "*" if kind.startswith("star") else f"{spell(start)}-{end}"
-        step = draw(st.integers(1, end - start + 1)) if kind.endswith("step") else 1
-        shown.append(f"{text}/{step}" if kind.endswith("step") else text)
-        values.update(range(start, end + 1, step))
-    return Field(",".join(shown), frozenset(values))
-
-
-@st.composite
-def expressions(draw: st.DrawFn, *, seconds: bool = False) -> Expression:
-    every_day = Field("*", frozenset(range(32)))
-    month_day = draw(st.one_of(st.just(every_day), fields(1, 31)))
-    month = draw(st.one_of(st.just(every_day), fields(1, 12, MONTHS)))
-    weekday = draw(st.one_of(st.just(every_day), fields(0, 7, WEEKDAYS)))
-    last_day = draw(st.integers(0, 5)) == 0
-    if last_day:
-        month_day = Field(month_day.text + ",L", month_day.values)
-    nth = draw(st.tuples(st.integers(0, 6), st.integers(1, 5))) if draw(st.integers(0, 5)) == 0 else None
-    if nth:
-        weekday = Field(f"{weekday.text},{nth[0]}#{nth[1]}", weekday.values)
-    return Expression(
-        second=draw(fields(0, 59)) if seconds else None,
-        minute=draw(fields(0, 59)),
-        hour=draw(fields(0, 23)),
-        month_day=month_day,
-        month=month,
-        weekday=Field(weekday.text, frozenset(value % 7 for value in weekday.values)),
-        last_day=last_day,
-        nth=nth,
+def matches(expression: Expression, wall: datetime) -> bool:
+    return (
+        wall.hour in expression.hour.values
+        and wall.minute in expression.minute.values
+        and (wall.second in expression.second.values if expression.second else wall.second == 0)
+        and expression.matches_day(wall.date())
     )
-
-
-def parse_or_reject(expression: Expression) -> CronExpression:
-    """The expression parsed; leaves out those that can never fire, which is all that may be wrong with them."""
-    try:
-        return parse_cron(expression.text, seconds=expression.second is not None)
-    except InvalidCronError as refusal:
-        if "would never fire" not in refusal.message:
-            raise
-        reject()
 
 
 def walk(
@@ -161,7 +54,7 @@ def walk(
     instants = [start + n * step for n in range(steps)]
     walls = [instant.astimezone(zone).replace(tzinfo=None) for instant in instants]
     if expression.follows_real_time:
-        return [instant for instant, wall in zip(instants, walls, strict=True) if expression.matches(wall)]
+        return [instant for instant, wall in zip(instants, walls, strict=True) if matches(expression, wall)]
     passes: dict[datetime, list[datetime]] = {}
     for instant, wall in zip(instants, walls, strict=True):
         passes.setdefault(wall, []).append(instant)
@@ -169,7 +62,7 @@ def walk(
     reached = 0
     for n in range(int((max(walls) - walls[0]) / step) + 1):
         wall = walls[0] + n * step
-        if not expression.matches(wall):
+        if not matches(expression, wall):
             continue
         if wall in passes:
             found.update(passes[wall] if rules.get("dst_overlap") == "both" else passes[wall][:1])
@@ -202,21 +95,20 @@ def changes(zone_name: str, year: int) -> list[datetime]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(expressions(), st.sampled_from(ZONES), st.integers(1973, 2060), st.data())
+@given(st.lists(expressions(), min_size=1, max_size=3), st.sampled_from(ZONES), st.integers(1973, 2060), st.data())
 def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
-    expression: Expression, zone_name: str, year: int, data: st.DataObject
+    several: list[Expression], zone_name: str, year: int, data: st.DataObject
 ) -> None:
-    parse_or_reject(expression)
+    """Of several expressions each follows its own rule, and a slot of two of them comes once."""
+    for expression in several:
+        expression.parse_or_reject()
     change = data.draw(st.sampled_from(changes(zone_name, year) or [datetime(year, 7, 1, tzinfo=UTC)]))
     rules = data.draw(st.sampled_from(RULES))
     after, until = change - timedelta(hours=26), change + timedelta(hours=26)
     margin = timedelta(hours=2)
-    expected = [
-        slot
-        for slot in walk(expression, ZoneInfo(zone_name), after - margin, until + margin, rules)
-        if after < slot <= until
-    ]
-    job = Recurrence(zone_name, change, expression.text, **rules)
+    walked = [walk(each, ZoneInfo(zone_name), after - margin, until + margin, rules) for each in several]
+    expected = sorted({slot for walk_of_one in walked for slot in walk_of_one if after < slot <= until})
+    job = Recurrence(zone_name, change, join_expressions([each.text for each in several]), **rules)
 
     assert list(slots(job, after=after, until=until)) == expected
 
@@ -229,6 +121,27 @@ def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
         count = len(expected) - expected.index(due)
         earlier_last = expected[-2] if count > 1 else None
         assert missed(job, first=due, now=until) == Missed(expected[-1], count - 1, earlier_last)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(expressions(hourly_at_most=True), min_size=2, max_size=4),
+    st.sampled_from(["America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]),
+    st.sampled_from(RULES),
+)
+def test_missed_slots_of_several_expressions_are_those_of_each_once(
+    several: list[Expression], zone_name: str, rules: dict[str, Any]
+) -> None:
+    for expression in several:
+        expression.parse_or_reject()
+    start, until = datetime(2025, 9, 20, tzinfo=UTC), datetime(2026, 5, 10, 12, tzinfo=UTC)
+    jobs = [Recurrence(zone_name, start, each.text, **rules) for each in several]
+    expected = sorted({slot for job in jobs for slot in slots(job, after=start, until=until)})
+    job = Recurrence(zone_name, start, join_expressions([each.text for each in several]), **rules)
+    assert list(slots(job, after=start, until=until)) == expected
+    if expected:
+        earlier_last = expected[-2] if len(expected) > 1 else None
+        assert missed(job, first=expected[0], now=until) == Missed(expected[-1], len(expected) - 1, earlier_last)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +160,7 @@ def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
 def test_expressions_with_seconds_agree_with_a_walk_second_by_second(
     zone_name: str, change: str, expression: Expression, rules: dict[str, Any]
 ) -> None:
-    parse_or_reject(expression)
+    expression.parse_or_reject()
     middle = datetime.fromisoformat(change)
     after, until = middle - timedelta(minutes=65), middle + timedelta(minutes=65)
     expected = [
@@ -271,7 +184,7 @@ def test_expressions_with_seconds_agree_with_a_walk_second_by_second(
 def test_slots_only_go_forward_and_do_not_depend_on_where_they_are_asked_from(
     expression: Expression, zone_name: str, second: int, microsecond: int, rules: dict[str, Any]
 ) -> None:
-    parse_or_reject(expression)
+    expression.parse_or_reject()
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second, microseconds=microsecond)
     job = Recurrence(zone_name, start, expression.text, **rules)
     found = list(islice(slots(job, after=start), 12))
@@ -285,13 +198,12 @@ def test_slots_only_go_forward_and_do_not_depend_on_where_they_are_asked_from(
 
 
 @settings(max_examples=80, deadline=None)
-@given(expressions(), st.integers(0, 5 * 10**9))
+@given(expressions(as_in_cronsim=True), st.integers(0, 5 * 10**9))
 def test_in_utc_slots_agree_with_cronsim(expression: Expression, second: int) -> None:
-    # cronsim takes `1-1/1` for `1-31/1`, so it gets the plain spelling.
-    plain = parse_or_reject(expression).text
+    expression.parse_or_reject()
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
     found = islice(slots(Recurrence("UTC", start, expression.text), after=start), 8)
-    assert list(found) == list(islice(CronSim(plain, start), 8))
+    assert list(found) == list(islice(CronSim(expression.plain, start), 8))
 
 
 @settings(max_examples=40, deadline=None)
@@ -339,11 +251,9 @@ def read_transitions(name: str) -> tuple[list[int], list[int]]:
 
 def test_the_walk_itself_knows_a_skipped_and_a_repeated_hour() -> None:
     """An oracle that finds nothing would agree with anything."""
-    every = frozenset(range(60))
-    expression = Expression(
-        None, Field("30", frozenset({30})), Field("1,2", frozenset({1, 2})), Field("*", every), Field("*", every),
-        Field("*", every), last_day=False, nth=None,
-    )  # fmt: skip
+    every = Field("*", "*", frozenset(range(60)))
+    half_past = Field("30", "30", frozenset({30}))
+    expression = Expression(None, half_past, Field("1,2", "1,2", frozenset({1, 2})), every, every, every)
     zone = ZoneInfo("America/New_York")
     spring = walk(expression, zone, datetime(2026, 3, 8, 5, tzinfo=UTC), datetime(2026, 3, 8, 9, tzinfo=UTC), {})
     autumn = walk(expression, zone, datetime(2026, 11, 1, 4, tzinfo=UTC), datetime(2026, 11, 1, 9, tzinfo=UTC), {})

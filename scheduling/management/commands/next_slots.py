@@ -1,4 +1,4 @@
-"""`manage.py next_slots`: when an expression fires, for people and, line by line, for programs."""
+"""`manage.py next_slots`: when cron expressions fire, for people and, line by line, for programs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.instants import format_instant
+from scheduling.cron_grammar import join_expressions, parse_cron
+from scheduling.cron_input import read_cron
 from scheduling.recurrence import Recurrence, load_zone, slots
 
 MAX_COUNT = 10_000
@@ -26,55 +28,61 @@ OVERLAP_RULES = ("first", "both")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which slots are asked for: the first `count` of the recurrence after `start`."""
+    """Asks for the first `count` slots of the recurrence after `start`."""
 
     recurrence: Recurrence
     start: datetime
     count: int
 
     def answer(self) -> list[datetime]:
-        """The slots in UTC; fewer than `count` when there are no more."""
+        """Returns the slots in UTC, fewer than `count` if there are no more."""
         return list(islice(slots(self.recurrence, after=self.start), self.count))
 
 
 class Command(BaseCommand):
     """Needs no database."""
 
-    help = "Prints the next slots of a cron expression: local time, offset and UTC."
+    help = "Prints the next slots of one or more cron expressions: local time, offset and UTC."
     requires_system_checks = []
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("expr", nargs="?", help="a cron expression, quoted, or @daily and its like")
-        parser.add_argument("--timezone", default="UTC", help="an IANA name (default: UTC)")
+        parser.add_argument(
+            "expr",
+            nargs="*",
+            help="a cron expression, quoted, or several; also @daily, '@every 5m', 'TZ=Asia/Tokyo 0 9 * * *'",
+        )
+        parser.add_argument("--timezone", help="an IANA name (default: that of TZ=, or else UTC)")
+        parser.add_argument("--hash", metavar="TEXT", help="what H takes its values from: the UUID of a schedule")
         parser.add_argument("--from", dest="start", help="slots strictly after this instant, ISO 8601 (default: now)")
         parser.add_argument(
             "--count", type=int, default=DEFAULT_COUNT, help=f"1 to {MAX_COUNT} (default: {DEFAULT_COUNT})"
         )
-        parser.add_argument("--seconds", action="store_true", help="the expression has six fields, the seconds first")
+        parser.add_argument("--seconds", action="store_true", help="expressions have six fields, the seconds first")
         parser.add_argument("--dst-gap", choices=GAP_RULES, default="run_after", help="what a skipped wall time does")
         parser.add_argument("--dst-overlap", choices=OVERLAP_RULES, default="first", help="what a repeated one does")
         parser.add_argument("--json", action="store_true", help='print {"slots": […]} instead of lines')
         parser.add_argument(
             "--batch",
             metavar="FILE",
-            help='answer each JSON line {"expr", "tz", "from", "count"} of a file, or of - for the standard input, '
-            'with one line {"slots": […]} or {"error": "…"}',
+            help='answer each JSON line {"expr", "tz", "hash", "from", "count"} of a file, or of - for the standard '
+            'input, with one line {"slots": […]} or {"error": "…"}; "expr" may be an array',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["batch"] is not None:
-            if options["expr"] is not None:
+            if options["expr"]:
                 raise CommandError("Give an expression or --batch, not both.")
             self._answer_batch(options["batch"])
             return
-        if options["expr"] is None:
+        if not options["expr"]:
             raise CommandError("Give an expression, or --batch.")
         try:
             question = _read_question(
                 {
                     "expr": options["expr"],
                     "tz": options["timezone"],
+                    "hash": options["hash"],
                     "from": options["start"],
                     "count": options["count"],
                     "seconds": options["seconds"],
@@ -114,7 +122,7 @@ class Command(BaseCommand):
 
 
 def _bounded_lines(lines: BinaryIO) -> Iterator[bytes]:
-    """The lines, none kept longer than a little over the limit."""
+    """Yields the lines. Of one that is too long no more than a little over the limit is kept."""
     while line := lines.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := lines.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -139,23 +147,47 @@ def _answer_line(line: bytes) -> str:
 
 def _read_question(values: dict[str, Any]) -> Question:
     start = _read_instant(values.get("from"))
+    given = read_cron(_read_expressions(values.get("expr")))
+    has_seconds = _read_flag(values, "seconds")
+    seed = _read_text(values, "hash")
+    if given.cron and seed is None and parse_cron(given.cron, seconds=has_seconds).is_hashed:
+        raise InvalidInputError("H needs a hash: the UUID of the schedule, or any text.")
     return Question(
         recurrence=Recurrence(
-            zone=load_zone(_read_text(values, "tz", default="UTC")).key,
+            zone=_read_zone(values, given.zone),
             anchor=start,
-            cron=_read_text(values, "expr"),
-            cron_seconds=_read_flag(values, "seconds"),
+            cron=given.cron,
+            period=given.period,
+            cron_seconds=has_seconds,
             dst_gap=_read_choice(values, "dst_gap", GAP_RULES),
             dst_overlap=_read_choice(values, "dst_overlap", OVERLAP_RULES),
+            seed=seed or "",
         ),
         start=start,
         count=_read_count(values.get("count")),
     )
 
 
-def _read_text(values: dict[str, Any], name: str, *, default: str = "") -> str:
-    text = values.get(name, default)
-    if not isinstance(text, str) or not text:
+def _read_expressions(value: object) -> str:
+    several: list[Any] = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(each, str) and each for each in several):
+        raise InvalidInputError("expr must be a string, and not an empty one, or an array of them.")
+    if any("\n" in each for each in several):
+        raise InvalidInputError("An expression is one line. Give several as an array.")
+    return join_expressions(several)
+
+
+def _read_zone(values: dict[str, Any], prefix: str | None) -> str:
+    name = _read_text(values, "tz")
+    zone = load_zone(name or prefix or "UTC").key
+    if prefix is not None and zone != prefix:
+        raise InvalidInputError(f"TZ={prefix} and the time zone {zone} differ. Give one of them.")
+    return zone
+
+
+def _read_text(values: dict[str, Any], name: str) -> str | None:
+    text = values.get(name)
+    if text is not None and (not isinstance(text, str) or not text):
         raise InvalidInputError(f"{name} must be a string, and not an empty one.")
     return text
 

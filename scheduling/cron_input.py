@@ -1,0 +1,69 @@
+"""What a caller may give as `cron` beside expressions: a time zone, and `@every` for a period."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from fractions import Fraction
+from typing import NamedTuple
+
+from scheduling.cron_grammar import Word, read_each, split_words
+from scheduling.errors import InvalidCronError
+
+MAX_PERIOD = timedelta(days=3653)
+
+# Go's units of time, which `@every` comes from; its µs is no ASCII.
+_UNITS = {
+    "h": Fraction(3600),
+    "m": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 10**3),
+    "us": Fraction(1, 10**6),
+    "ns": Fraction(1, 10**9),
+}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|ns)")
+
+
+class CronInput(NamedTuple):
+    """What a given `cron` asks for."""
+
+    cron: str
+    """The same text; empty if it stands for a period."""
+    zone: str | None
+    """The zone of its `TZ=` prefix."""
+    period: timedelta | None
+
+
+def read_cron(cron: str) -> CronInput:
+    """Takes the zone and the period from a given `cron`; does not read its fields. Raises InvalidCronError."""
+    words = read_each(cron, split_words)
+    if not words:
+        return CronInput("", None, None)
+    zone = words[0].zone
+    period = _read_period(words[0].rest) if len(words) == 1 else None
+    if period is not None and zone is not None:
+        raise InvalidCronError("a period is the same in every time zone. Leave out the TZ= prefix.", position=1)
+    if any(other.zone != zone for other in words):
+        raise InvalidCronError(
+            "all expressions need the same TZ= prefix. Or give timezone, and no prefix to any of them."
+        )
+    return CronInput("" if period is not None else cron, zone, period)
+
+
+def _read_period(words: list[Word]) -> timedelta | None:
+    """Reads `@every` and a duration as Go writes it, like 5m, 90s or 1h30m; returns None for anything else."""
+    if not words or words[0].text.lower() != "@every":
+        return None
+    if len(words) != 2:
+        raise InvalidCronError("@every needs one duration, like '@every 1h30m'.", position=words[-1].offset + 1)
+    offset, text = words[1]
+    parts = list(_PART.finditer(text))
+    if not parts or "".join(part.group() for part in parts) != text:
+        reason = f"{text[:20]!r} is not a duration like 5m, 90s or 1h30m; its units are h, m and s."
+        raise InvalidCronError(reason, position=offset + 1)
+    seconds = sum((Fraction(number) * _UNITS[unit] for number, unit in (part.groups() for part in parts)), Fraction(0))
+    if seconds > MAX_PERIOD.total_seconds():
+        raise InvalidCronError("the period may be ten years at most.", position=offset + 1)
+    if seconds < 1 or seconds.denominator != 1:
+        raise InvalidCronError("a period is a whole number of seconds, at least 1.", position=offset + 1)
+    return timedelta(seconds=int(seconds))

@@ -1,0 +1,144 @@
+"""The slots of a cron rule in a zone, as whole seconds since 1970-01-01 00:00 UTC.
+
+Within a stretch of one offset wall time and real time run side by side. What becomes of the wall times that a clock
+change skips or repeats is decided where two stretches meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from scheduling.cron import SECONDS_PER_DAY, CronExpression
+from scheduling.cron_grammar import parse_cron, union_of
+from scheduling.cron_union import CronUnion
+from scheduling.stretches import DAY_AND_MORE, FIRST_INSTANT, LAST_INSTANT, Stretch, stretch_at
+
+# The rarest date, a 29 February on one weekday, comes back within 40 years. A rule without a slot for longer falls into
+# the gap of its zone's clock change each time.
+_HORIZON = 50 * 366 * SECONDS_PER_DAY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CronRule:
+    """A cron recurrence made ready. Equal ones are one object, so caches find them by identity."""
+
+    zone: ZoneInfo
+    cron: CronExpression | CronUnion
+    fires_after_gap: CronExpression | CronUnion | None
+    """Those of its expressions whose skipped wall times fire right after the gap."""
+    fires_on_each_pass: CronExpression | CronUnion | None
+    """Those of its expressions whose repeated wall times fire each time."""
+    is_hashed: bool
+
+
+# The zone goes in as an object, not by its name, so that after a reload of the zone database no old rule is found.
+@lru_cache(maxsize=4096)
+def prepare_rule(
+    cron: str, cron_seconds: bool, zone: ZoneInfo, run_after: bool, both: bool, *, seed: str = ""
+) -> CronRule:
+    """Returns the rule of a schedule's `cron`. Raises InvalidCronError."""
+    parsed = parse_cron(cron, seconds=cron_seconds, seed=seed)
+    fixed = union_of(expression for expression in parsed.expressions if not expression.follows_real_time)
+    following = union_of(expression for expression in parsed.expressions if expression.follows_real_time)
+    return CronRule(
+        zone,
+        parsed,
+        fires_after_gap=fixed if run_after else None,
+        fires_on_each_pass=parsed if both else following,
+        is_hashed=parsed.is_hashed,
+    )
+
+
+def _first_wall_from(rule: CronRule, stretch: Stretch, wall: int) -> int | None:
+    """Returns the first wall time at or after `wall` that fires by the stretch's clock."""
+    if wall < stretch.seen_until:
+        again = rule.fires_on_each_pass.first_from(wall) if rule.fires_on_each_pass is not None else None
+        if again is not None and again < stretch.seen_until:
+            return again
+        wall = stretch.seen_until
+    return rule.cron.first_from(wall)
+
+
+def _last_wall_before(rule: CronRule, stretch: Stretch, wall: int) -> int | None:
+    """Returns the last wall time before `wall` that fires in the stretch."""
+    start = stretch.start + stretch.offset
+    found = rule.cron.last_before(wall)
+    if found is not None and start <= found < stretch.seen_until:
+        again = rule.fires_on_each_pass
+        found = again.last_before(min(wall, stretch.seen_until)) if again is not None else None
+    return None if found is None or found < start else found
+
+
+def _landing(rule: CronRule, stretch: Stretch) -> int | None:
+    """Returns when the wall times skipped before the stretch fire, all at once: its first second or whole minute."""
+    wall = stretch.start + stretch.offset
+    if rule.fires_after_gap is None or wall <= stretch.seen_until:
+        return None
+    skipped = rule.fires_after_gap.first_from(stretch.seen_until)
+    if skipped is None or skipped >= wall:
+        return None
+    return stretch.start if rule.cron.has_seconds else stretch.start + -wall % 60
+
+
+def first_from(rule: CronRule, instant: int) -> int | None:
+    """Returns the first slot at or after `instant`, or None if none follows."""
+    limit = min(instant + _HORIZON, LAST_INSTANT)
+    cursor = max(instant, FIRST_INSTANT)
+    while cursor < limit:
+        stretch = stretch_at(rule.zone, cursor)
+        landing = _landing(rule, stretch) if cursor < stretch.start + 60 else None
+        wall = _first_wall_from(rule, stretch, cursor + stretch.offset)
+        slot = None if wall is None else wall - stretch.offset
+        if landing is not None and landing >= cursor and (slot is None or landing < slot):
+            return landing
+        if slot is None:
+            return None
+        if slot < stretch.end:
+            return slot
+        # No wall time matches between the cursor's and this one. So nothing fires until near it, whatever the offset is
+        # by then, except for wall times that the clock repeats when it is put back at the stretch's end.
+        is_repeatable = stretch.end - cursor < DAY_AND_MORE
+        cursor = stretch.end if is_repeatable else max(stretch.end, slot - DAY_AND_MORE)
+    return None
+
+
+def last_before(rule: CronRule, instant: int, not_before: int) -> int | None:
+    """Returns the last slot in [not_before, instant), or None if it holds none."""
+    cursor = min(instant, LAST_INSTANT)
+    not_before = max(not_before, FIRST_INSTANT)
+    while cursor > not_before:
+        stretch = stretch_at(rule.zone, cursor - 1)
+        fired = _last_wall_before(rule, stretch, cursor + stretch.offset)
+        slot = None if fired is None else fired - stretch.offset
+        if slot is None:
+            landing = _landing(rule, stretch)
+            slot = landing if landing is not None and landing < cursor else None
+        if slot is not None:
+            return slot if slot >= not_before else None
+        wall = rule.cron.last_before(cursor + stretch.offset)
+        if wall is None:
+            return None
+        is_repeated = cursor - stretch.start < DAY_AND_MORE
+        cursor = stretch.start if is_repeated else min(stretch.start, wall - stretch.offset + DAY_AND_MORE)
+    return None
+
+
+def count_between(rule: CronRule, start: int, end: int) -> int:
+    """Counts the slots in [start, end)."""
+    count = 0
+    cursor = max(start, FIRST_INSTANT)
+    end = min(end, LAST_INSTANT)
+    while cursor < end:
+        stretch = stretch_at(rule.zone, cursor)
+        stretch_end = min(stretch.end, end)
+        first_wall, end_wall = cursor + stretch.offset, stretch_end + stretch.offset
+        count += rule.cron.count_between(max(first_wall, stretch.seen_until), end_wall)
+        if rule.fires_on_each_pass is not None and first_wall < stretch.seen_until:
+            count += rule.fires_on_each_pass.count_between(first_wall, min(stretch.seen_until, end_wall))
+        landing = _landing(rule, stretch)
+        if landing is not None and cursor <= landing < stretch_end:
+            count += rule.cron.first_from(landing + stretch.offset) != landing + stretch.offset
+        cursor = stretch_end
+    return count
