@@ -36,6 +36,7 @@ class Reason(models.TextChoices):
     OVERLAP = "overlap", "the run before it was not finished"
     OUTSIDE_WINDOW = "outside_window", "the schedule had ended when it could have been sent"
     NO_CALLBACK_URL = "no_callback_url", "neither the schedule nor its command has a callback URL"
+    INVALID_CALLBACK_URL = "invalid_callback_url", "the callback URL is not a valid URL"
     ORGANIZATION_INACTIVE = "organization_inactive", "the organization is inactive"
     COMMAND_INACTIVE = "command_inactive", "the command is inactive"
     USER_INACTIVE = "user_inactive", "the user it runs as is inactive"

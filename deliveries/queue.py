@@ -20,6 +20,7 @@ from django.db import transaction
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
+from deliveries import sendable
 from deliveries.models import Kind, State
 from deliveries.signals import deliveries_failed
 
@@ -98,7 +99,6 @@ LATERAL (
 LIMIT %(limit)s
 """
 
-# The joins are outer ones: a row whose command is gone must come back to be ended, not vanish until its lease is over.
 # The commit of a claim does not wait for the disk: a crash of the database would only make it void.
 _CLAIM = """
 WITH due AS ({due}), claimed AS (
@@ -111,23 +111,19 @@ WITH due AS ({due}), claimed AS (
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
        claimed.body, claimed.attempt_count, claimed.max_attempts, claimed.attempts_before, claimed.user_id,
        COALESCE(u.token_generation, 0), {now} - claimed.next_attempt_at,
-       CASE WHEN (c.is_active AND co.is_active AND o.is_active
-                  AND (c.is_public OR c.organization_id = claimed.organization_id)) IS NOT TRUE
-                THEN 'command_inactive'
-            WHEN claimed.user_id IS NOT NULL AND (u.is_active AND uo.is_active) IS NOT TRUE THEN 'user_inactive'
-            ELSE '' END,
+       {reason},
        claimed.command_id, COALESCE(c.token_generation, 0), c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END, COALESCE(c.signature, '')
 FROM claimed
-LEFT JOIN organizations_organization o ON o.id = claimed.organization_id
-LEFT JOIN organizations_command c ON c.id = claimed.command_id
-LEFT JOIN organizations_organization co ON co.id = c.organization_id
-LEFT JOIN organizations_user u ON u.id = claimed.user_id
-LEFT JOIN organizations_organization uo ON uo.id = u.organization_id
-ORDER BY claimed.next_attempt_at, claimed.id
+{joins}ORDER BY claimed.next_attempt_at, claimed.id
 """
-_CLAIM_OLDEST = _CLAIM.replace("{due}", _OLDEST).format(now=_NOW)
-_CLAIM_OF_EACH = _CLAIM.replace("{due}", _OLDEST_OF_EACH).format(now=_NOW)
+_PARTIES = sendable.joins_sql(
+    organization_id="claimed.organization_id", command_id="claimed.command_id", user_id="claimed.user_id"
+)
+_REASON = sendable.reason_sql(user_id="claimed.user_id", url="claimed.url")
+_CLAIM_OLDEST, _CLAIM_OF_EACH = (
+    _CLAIM.replace("{due}", due).format(now=_NOW, joins=_PARTIES, reason=_REASON) for due in (_OLDEST, _OLDEST_OF_EACH)
+)
 
 # One probe of the index for each origin, whatever is due for it.
 _ORIGINS = """

@@ -21,28 +21,28 @@ class EventsConfig(AppConfig):
         from deliveries.signals import deliveries_failed
         from organizations.models import User
 
-        deliveries_failed.connect(_publish_failed_deliveries, dispatch_uid="events.deliveries_failed")
+        deliveries_failed.connect(_announce_failed_deliveries, dispatch_uid="events.deliveries_failed")
         pre_save.connect(_note_user_before_save, sender=User, dispatch_uid="events.user_before_save")
-        post_save.connect(_publish_user_change, sender=User, dispatch_uid="events.user_after_save")
+        post_save.connect(_announce_user_change, sender=User, dispatch_uid="events.user_after_save")
 
 
-def _publish_failed_deliveries(ids: Sequence[UUID], **_: Any) -> None:
-    from events import services
+def _announce_failed_deliveries(ids: Sequence[UUID], **_: Any) -> None:
+    from events.announcements import announce_failed_deliveries
 
-    services.publish_failed_deliveries(ids)
+    announce_failed_deliveries(ids)
 
 
 def _note_user_before_save(instance: User, *, raw: bool, update_fields: Collection[str] | None, **_: Any) -> None:
-    """Asks the database what `is_active` is, since the instance may have been changed many times since it was read."""
+    """Reads `is_active` from the database, because the instance may have changed several times since it was read."""
     if raw or (update_fields is not None and "is_active" not in update_fields):
         return
     stored = type(instance).objects.filter(pk=instance.pk).values_list("is_active", flat=True).first()
     instance.__dict__[_WAS_ACTIVE] = bool(stored)
 
 
-def _publish_user_change(instance: User, **_: Any) -> None:
-    from events import services
+def _announce_user_change(instance: User, **_: Any) -> None:
+    from events.announcements import announce_user_change
 
     was_active = instance.__dict__.pop(_WAS_ACTIVE, None)
     if was_active is not None:
-        services.publish_user_change(user=instance, was_active=was_active)
+        announce_user_change(user=instance, was_active=was_active)

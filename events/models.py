@@ -1,26 +1,42 @@
-"""Hooks: which events a command wants to hear of, for which user."""
+"""Hooks: the events that a command subscribes to, for one user or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.expressions import RawSQL
 
 from auth_tokens.models import TokenSubject
-from deliveries.models import Reason
+from deliveries import sendable
 from events.matching import hook_wants, patterns_for
 from organizations.models import Command, Organization, User
+
+_REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
+    "(SELECT"
+    + sendable.reason_sql(user_id="hook.user_id", url="c.callback_url")
+    + " FROM (SELECT events_hook.organization_id, events_hook.command_id, events_hook.user_id) hook"
+    + sendable.joins_sql(organization_id="hook.organization_id", command_id="hook.command_id", user_id="hook.user_id")
+    + ")",
+    (),
+    output_field=models.CharField(),
+)
+_TO_SKIP: dict[str, Any] = {"reason_to_skip": _REASON_TO_SKIP}
 
 
 class HookQuerySet(models.QuerySet["Hook"]):
     def of(self, token: TokenSubject) -> HookQuerySet:
-        """The one hook of the token's command and user, if there is one."""
+        """Returns the hook of the token's command and user, if there is one."""
         return self.filter(command=token.command, user=token.user)
 
+    def with_reason_to_skip(self) -> HookQuerySet:
+        """Sets `reason_to_skip` on each: the Reason why nothing can be sent to it now, or an empty string."""
+        return self.annotate(**_TO_SKIP)
+
     def subscribed_to(self, names: Iterable[str]) -> HookQuerySet:
-        """Those with a pattern for one of the events, whatever their objects."""
+        """Returns those with a pattern for one of the events, whatever their objects."""
         return self.filter(subscriptions__overlap=sorted(frozenset().union(*map(patterns_for, names))))
 
 
@@ -43,11 +59,13 @@ class Hook(models.Model):
         organization_id: int
         command_id: int
         user_id: int | None
+        # Only on the rows of `with_reason_to_skip`.
+        reason_to_skip: str
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            # Nulls are alike: a command has one hook without a user.
+            # Nulls count as equal, so a command has at most one hook without a user.
             models.UniqueConstraint(fields=["command", "user"], name="events_hook_subscriber", nulls_distinct=False),
         ]
 
@@ -60,21 +78,5 @@ class Hook(models.Model):
         return f"hook:{self.pk}"
 
     def wants(self, name: str, object_id: str | None) -> bool:
-        """Whether it fires for an event of its organization."""
+        """Returns whether it fires for an event of its organization."""
         return hook_wants(self.subscriptions, self.subscribed_objects, name=name, object_id=object_id)
-
-    def reason_to_skip(self) -> Reason | None:
-        """Why nothing can be sent to it, if so."""
-        command = self.command
-        if not self.organization.is_active:
-            return Reason.ORGANIZATION_INACTIVE
-        if not (command.is_active and command.organization.is_active):
-            return Reason.COMMAND_INACTIVE
-        # A command that is no longer public hears no more of other organizations.
-        if command.organization_id != self.organization_id and not command.is_public:
-            return Reason.COMMAND_INACTIVE
-        if self.user is not None and not self.user.is_active:
-            return Reason.USER_INACTIVE
-        if not command.callback_url:
-            return Reason.NO_CALLBACK_URL
-        return None

@@ -41,7 +41,7 @@ class EventList(PlatformView):
         The answer is 202, since the callbacks are still to be made: `deliveries` is how many hooks it is for.
         """
         values = read_body(EventInput, request)
-        occurrence, deliveries = services.publish_event(
+        event, deliveries = services.publish_event(
             context=request.context, name=values["event"], body=values["body"], object_id=values["object"]
         )
-        return Response(EventOutput.of(uuid=occurrence.uuid, deliveries=deliveries), status=status.HTTP_202_ACCEPTED)
+        return Response(EventOutput.of(uuid=event.uuid, deliveries=deliveries), status=status.HTTP_202_ACCEPTED)

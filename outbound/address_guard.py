@@ -144,7 +144,7 @@ def origin_of(url: str) -> str:
     """`https://host:port` of a URL from `check_url`, the port always there; ValueError for anything else."""
     parts = _URL.fullmatch(url)
     authority = parts and _AUTHORITY.fullmatch(parts["authority"])
-    if not parts or not authority or parts["scheme"] not in _DEFAULT_PORTS:
+    if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
         raise ValueError("Not a URL that check_url returned.")
     return f"{parts['scheme']}://{authority['host']}:{authority['port'] or _DEFAULT_PORTS[parts['scheme']]}"
 

@@ -1,4 +1,4 @@
-"""What is due, and its rows in the ledger, in SQL: payloads go from schedules to the ledger inside the database."""
+"""Locks due schedules and writes their slots into the ledger, in SQL: payloads never leave the database."""
 
 from __future__ import annotations
 
@@ -6,47 +6,37 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import zip_longest
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
 
 from commands_platform.lib.database.identifiers import new_ledger_id
-from commands_platform.lib.database.statements import execute, rows_of
+from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from commands_platform.lib.instants import format_instant
+from deliveries import sendable
 from deliveries.ledger import NewRow, default_attempts
-from deliveries.models import Kind, Reason
+from deliveries.models import Kind
 from deliveries.retry_policy import longest_last_wait
+from scheduling.planning import DueSchedule, SkippedSlots, Slot
 
 # No slot is written longer than this before its time.
 AHEAD = timedelta(seconds=1)
 
-_PARTIES = """
-JOIN organizations_organization o ON o.id = s.organization_id
-JOIN organizations_command c ON c.id = s.command_id
-LEFT JOIN organizations_user u ON u.id = s.owner_id
-"""
-_PARTIES_AND_WHOSE_COMMAND = _PARTIES + "JOIN organizations_organization co ON co.id = c.organization_id"
+_PARTIES = sendable.joins_sql(organization_id="s.organization_id", command_id="s.command_id", user_id="s.owner_id")
 _URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
 ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
-# A command that is no longer public acts for its own organization alone.
 _COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
-octet_length(s.payload), {_URL}, {ZONE},
+octet_length(s.payload) AS payload_bytes, {_URL} AS callback_url, {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.skip_overlapping,
-s.organization_id, s.command_id, s.owner_id,
-CASE WHEN NOT o.is_active THEN 'organization_inactive'
-    WHEN NOT (c.is_active AND co.is_active AND (c.is_public OR c.organization_id = s.organization_id))
-        THEN 'command_inactive'
-    WHEN NOT u.is_active THEN 'user_inactive'
-    WHEN {_URL} = '' THEN 'no_callback_url'
-    ELSE '' END
+s.organization_id, s.command_id, s.owner_id, {sendable.reason_sql(user_id="s.owner_id", url=_URL)} AS reason
 """
 
-# What is read is what was locked: a join to the table would see it as it was before a change that was waited for.
-_CLAIM = f"""
+# The locked row itself is read: a join to the table would see it as it was before a change that the lock waited for.
+_LOCK = f"""
 WITH due AS (
     SELECT * FROM scheduling_scheduledexecution
     WHERE is_active AND next_run_at <= %(now)s AND {{which}}
@@ -57,21 +47,21 @@ WITH due AS (
     FROM due
 )
 SELECT {_COLUMNS}
-FROM s {_PARTIES_AND_WHOSE_COMMAND}
+FROM s {_PARTIES}
 WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
-_CLAIM_OLDEST = _CLAIM.format(which="true")
-_CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)b::bigint[])")
-# Those of which all is known before their time: no run that may still be over by then, no end.
-_CLAIM_AHEAD = _CLAIM.format(
+_LOCK_OLDEST = _LOCK.format(which="true")
+_LOCK_THESE = _LOCK.format(which="id = ANY(%(ids)b::bigint[])")
+# Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
+_LOCK_AHEAD = _LOCK.format(
     which="next_run_at = %(now)s AND repeats = -1 AND NOT skip_overlapping AND (cron, execution_frequency) <> ('', 0)"
     " AND id <> ALL(%(left)b::bigint[])"
 )
 
-# A row that a sender has in hand is past its time by the database's clock, and stays. There may be several rows where
-# that clock has stepped back.
+# A row that a sender has claimed is past its time by the database's clock, and stays. There may be several rows if that
+# clock has stepped back.
 _WITHDRAW = """
 WITH withdrawn AS (
     DELETE FROM deliveries_delivery d USING scheduling_scheduledexecution s
@@ -87,7 +77,7 @@ FROM earliest WHERE s.id = earliest.id
 RETURNING s.id, s.next_run_at
 """
 
-# A receiver is told apart by the authority of its URL.
+# Receivers are told apart by the authority of their URL.
 _HERD = f"""
 SELECT s.id, split_part({_URL}, '/', 3)
 FROM (
@@ -102,11 +92,11 @@ JOIN organizations_command c ON c.id = s.command_id
 """
 
 _VIEW = f"""
-SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES_AND_WHOSE_COMMAND} WHERE s.id = %(id)s
+SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES} WHERE s.id = %(id)s
 """
 
-# The body lacks the token and the attempt's number, which each sending fills in. A slot that is already there stays as
-# it is: however often it is found due, it is written once.
+# The body lacks the token and the attempt's number, which each attempt fills in. A slot that is already there stays as
+# it is: it is written once, however often it is found due.
 _INSERT = f"""
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
@@ -136,43 +126,6 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
 
-class DueSchedule(NamedTuple):
-    """What decides on the slots of a schedule: its own columns, and those of whom it is for."""
-
-    id: int
-    uuid: UUID
-    name: str
-    cron: str
-    cron_seconds: bool
-    dst_gap: str
-    dst_overlap: str
-    execution_frequency: int
-    repeats: int
-    payload_bytes: int
-    callback_url: str
-    zone: str
-    anchor_at: datetime
-    next_run_at: datetime
-    ends_at: datetime | None
-    misfire_policy: str
-    misfire_grace: int
-    skip_overlapping: bool
-    organization_id: int
-    command_id: int
-    owner_id: int | None
-    skip: str
-    """The Reason why none of its slots can be sent now; empty where they can."""
-
-
-class Slot(NamedTuple):
-    """One due time of a schedule that is to be sent, and to whom."""
-
-    schedule_id: int
-    due_at: datetime
-    url: str
-    origin: str
-
-
 class _Owned(Protocol):
     @property
     def uuid(self) -> UUID: ...
@@ -184,47 +137,44 @@ class _Owned(Protocol):
     def owner_id(self) -> int | None: ...
 
 
-def claim_due(*, now: datetime, limit: int, most_bytes: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
-    """The schedules that are due, of these or of all, oldest first, locked; those that fit into `most_bytes`."""
-    statement = _CLAIM_OLDEST if ids is None else _CLAIM_THESE
-    parameters = {"now": now, "limit": limit, "bytes": most_bytes, "ids": ids}
-    return [DueSchedule._make(row) for row in rows_of(statement, parameters)]
+def lock_due(*, now: datetime, limit: int, max_bytes: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
+    """Locks schedules that are due, all or only these, and returns the oldest ones that fit into `max_bytes`."""
+    statement = _LOCK_OLDEST if ids is None else _LOCK_THESE
+    return rows_as(DueSchedule, statement, {"now": now, "limit": limit, "bytes": max_bytes, "ids": ids})
 
 
-def claim_ahead(*, due_at: datetime, left: Sequence[int], limit: int, most_bytes: int) -> list[DueSchedule]:
-    """Schedules that will be due at `due_at`, but for those that were `left`, locked; those that fit into `most_bytes`.
+def lock_due_soon(*, due_at: datetime, left: Sequence[int], limit: int, max_bytes: int) -> list[DueSchedule]:
+    """Locks schedules that will be due at `due_at` and can be planned before, except those in `left`.
 
-    Only those whose slot can be planned before its time.
+    Returns those that fit into `max_bytes`.
     """
-    parameters = {"now": due_at, "left": left, "limit": limit, "bytes": most_bytes}
-    return [DueSchedule._make(row) for row in rows_of(_CLAIM_AHEAD, parameters)]
+    return rows_as(DueSchedule, _LOCK_AHEAD, {"now": due_at, "left": left, "limit": limit, "bytes": max_bytes})
 
 
 def withdraw_ahead(sources: Sequence[UUID], *, now: datetime) -> dict[int, datetime]:
-    """Takes back the slots of these schedules that were written before their time, which is still to come.
+    """Takes back the slots of these schedules that were written ahead and are still to come.
 
-    The caller holds the schedules' locks. Returns the schedules that have one less, with the next run that they have
-    again.
+    The caller holds the schedules' locks. Returns the restored next run of each schedule that had such a slot.
     """
     return dict(rows_of(_WITHDRAW, {"sources": list(sources), "now": now}))
 
 
 def due_in_turns(*, now: datetime, oldest: int, newest: int) -> list[int]:
-    """The schedules that have been due for longest, and some that have just become so: one of each receiver in turn."""
+    """Returns the schedules that are due for longest and some that just became due, one of each receiver in turn."""
     queues: dict[str, dict[int, None]] = {}
     for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest}):
         queues.setdefault(receiver, {})[pk] = None
     return [pk for turn in zip_longest(*queues.values()) for pk in turn if pk is not None]
 
 
-def due_view(pk: int) -> DueSchedule:
-    """One schedule as the dispatcher sees it, due or not."""
-    (row,) = rows_of(_VIEW, {"id": pk})
-    return DueSchedule._make(row)
+def view_as_due(pk: int) -> DueSchedule:
+    """Returns one schedule as the dispatcher sees it, due or not."""
+    (row,) = rows_as(DueSchedule, _VIEW, {"id": pk})
+    return row
 
 
 def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED) -> None:
-    """Writes the ledger's rows of slots that are to be sent."""
+    """Writes the ledger rows of slots that are to be sent."""
     if not slots:
         return
     schedules, due_at, urls, origins = zip(*slots, strict=True)
@@ -250,18 +200,16 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
 _formatted = lru_cache(maxsize=256)(format_instant)
 
 
-def skipped_row(
-    schedule: _Owned, due_at: datetime, reason: Reason, *, last_due_at: datetime | None = None, count: int = 1
-) -> NewRow:
-    """The ledger row of a slot that is not sent, or of a run of `count` of them up to `last_due_at`."""
+def skipped_row(schedule: _Owned, skipped: SkippedSlots) -> NewRow:
+    """Returns the ledger row of slots that are not sent."""
     return NewRow(
         organization_id=schedule.organization_id,
         command_id=schedule.command_id,
         user_id=schedule.owner_id,
         kind=Kind.SCHEDULED,
         source_uuid=schedule.uuid,
-        due_at=due_at,
-        skipped=reason,
-        last_due_at=last_due_at if count > 1 else None,
-        slot_count=count,
+        due_at=skipped.due_at,
+        skipped=skipped.reason,
+        last_due_at=skipped.last_due_at if skipped.slot_count > 1 else None,
+        slot_count=skipped.slot_count,
     )

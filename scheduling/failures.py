@@ -26,7 +26,7 @@ from deliveries.ledger import default_attempts
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.retry_policy import longest_last_wait
 from deliveries.services import cancel_pending
-from events import services as events
+from scheduling.announcements import announce_deactivated
 from scheduling.models import MAX_SCHEDULE_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
 
@@ -138,22 +138,7 @@ def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> b
     schedule.deactivation_reason = DeactivationReason.FAILING
     schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
-    events.publish_all(
-        [
-            events.Occurrence(
-                organization_id=schedule.organization.pk,
-                name="platform.schedule.deactivated",
-                body={
-                    "schedule_uuid": str(schedule.uuid),
-                    "name": schedule.name,
-                    "reason": schedule.deactivation_reason,
-                    "failures": failures,
-                },
-                object_id=str(schedule.uuid),
-                occurred_at=now,
-            )
-        ]
-    )
+    announce_deactivated([schedule], DeactivationReason.FAILING, now, failures=failures)
     logger.warning("schedule_deactivated", schedule=str(schedule.uuid), failures=failures)
     return True
 

@@ -17,14 +17,15 @@ from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
+from deliveries.sendable import origin_or_reason
 from deliveries.services import cancel_pending, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
-from outbound.address_guard import origin_of
 from scheduling import timing, zone_rules
-from scheduling.due import AHEAD, Slot, due_view, insert_slots, skipped_row, withdraw_ahead
+from scheduling.due import AHEAD, insert_slots, skipped_row, view_as_due, withdraw_ahead
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.planning import SkippedSlots, Slot
 from scheduling.tasks import dispatch_due
 from scheduling.validation import check_fields, check_has_run, with_implied
 
@@ -153,11 +154,12 @@ def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
 def run_now(*, schedule: ScheduledExecution) -> None:
     """Runs the schedule once more, now, without taking a repeat. Raises InvalidInputError if nothing can be called."""
     schedule = _locked(schedule)
-    due = due_view(schedule.pk)
-    if due.skip:
-        raise InvalidInputError(f"It cannot run: {Reason(due.skip).label}.")
+    due = view_as_due(schedule.pk)
+    origin, reason = origin_or_reason(due.callback_url, due.reason)
+    if reason:
+        raise InvalidInputError(f"It cannot run: {reason.label}.")
     now = clock.now()
-    insert_slots([Slot(due.id, now, due.callback_url, origin_of(due.callback_url))], now=now, kind=Kind.MANUAL)
+    insert_slots([Slot(due.id, now, due.callback_url, origin)], now=now, kind=Kind.MANUAL)
     broker.send_hint_on_commit(deliver_pending)
 
 
@@ -265,7 +267,7 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
 
 
 def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Reason) -> NewRow:
-    return skipped_row(schedule, passed.first, reason, last_due_at=passed.last, count=passed.count)
+    return skipped_row(schedule, SkippedSlots(passed.first, passed.last, passed.count, reason))
 
 
 def _after_commit(schedule: ScheduledExecution, now: datetime) -> None:

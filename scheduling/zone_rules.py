@@ -21,9 +21,9 @@ from django.db import transaction
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_of
 from commands_platform.lib.errors import InvalidInputError
-from events import services as events
+from scheduling.announcements import announce_completed
 from scheduling.due import AHEAD, ZONE, withdraw_ahead
-from scheduling.models import DeactivationReason, ZoneRules, recurrence_of
+from scheduling.models import ZoneRules, recurrence_of
 from scheduling.recurrence import next_slot_within
 
 logger = structlog.get_logger(__name__)
@@ -208,26 +208,7 @@ def _move(found: Sequence[int], rules: ZoneRules) -> int:
     moved = [(schedule, schedule.slot_after(now)) for schedule in locked if schedule.next_run_at > now]
     ids, next_runs = [schedule.id for schedule, _ in moved], [next_run for _, next_run in moved]
     execute(_MOVE, {"ids": ids, "next_run_at": next_runs, "now": now})
-    _tell_completed([schedule for schedule, next_run in moved if next_run is None], now)
+    # By the new rules no slot is left before they end.
+    announce_completed([schedule for schedule, next_run in moved if next_run is None], now)
     rules.changed += len(moved)
     return len(moved)
-
-
-def _tell_completed(schedules: Sequence[_Schedule], now: datetime) -> None:
-    """By the new rules no slot is left before they end."""
-    events.publish_all(
-        [
-            events.Occurrence(
-                organization_id=schedule.organization_id,
-                name="platform.schedule.completed",
-                body={
-                    "schedule_uuid": str(schedule.uuid),
-                    "name": schedule.name,
-                    "reason": DeactivationReason.COMPLETED,
-                },
-                object_id=str(schedule.uuid),
-                occurred_at=now,
-            )
-            for schedule in schedules
-        ]
-    )

@@ -70,7 +70,7 @@ def test_a_cancelled_delivery_whose_sender_died_is_ended_not_sent(sender: Sender
     ("deactivate", "reason"),
     [
         ("command", Reason.COMMAND_INACTIVE),
-        ("organization", Reason.COMMAND_INACTIVE),
+        ("organization", Reason.ORGANIZATION_INACTIVE),
         ("user", Reason.USER_INACTIVE),
     ],
 )

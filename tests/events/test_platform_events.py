@@ -209,7 +209,7 @@ def test_failures_that_cannot_be_published_are_recorded_all_the_same(
     delivery.refresh_from_db()
     assert delivery.state == State.FAILED
     assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
-    assert "failed_deliveries_not_published" in caplog.text
+    assert "failed_deliveries_not_announced" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

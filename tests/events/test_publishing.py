@@ -15,7 +15,7 @@ from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.sender import process_sender
 from events.models import Hook
-from events.services import Occurrence, publish_all
+from events.publishing import NewEvent, publish
 from organizations.models import Command, Organization, User
 from tests.api import ApiClient, Caller, make_caller
 from tests.factories import make_command, make_organization, make_user
@@ -49,14 +49,14 @@ def make_hook(caller: Caller, *subscriptions: str, **values: Any) -> Hook:
     )
 
 
-def occurrence_in(organization: Organization, name: str = "kudos.posted", **values: Any) -> Occurrence:
-    return Occurrence(
+def event_in(organization: Organization, name: str = "kudos.posted", **values: Any) -> NewEvent:
+    return NewEvent(
         **{
             "organization_id": organization.pk,
             "name": name,
             "body": {},
             "object_id": None,
-            "occurred_at": AT,
+            "happened_at": AT,
             **values,
         }
     )
@@ -86,11 +86,11 @@ def test_no_token_is_needed(alice: ApiClient) -> None:
 
 def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> None:
     hook = make_hook(alice.caller, "forms.*")
-    occurrence = occurrence_in(
+    event = event_in(
         alice.caller.organization, "forms.response.created", body={"answers": [1, "é"], "a": None}, object_id="form-1"
     )
 
-    assert publish_all([occurrence]) == 1
+    assert publish([event]) == 1
 
     delivery = Delivery.objects.get()
     assert delivery.body == (
@@ -99,7 +99,7 @@ def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> No
         '"body":{"answers":[1,"é"],"a":null}}'
     )
     assert (delivery.kind, delivery.state) == (Kind.EVENT, State.PENDING)
-    assert delivery.source_uuid == occurrence.uuid
+    assert delivery.source_uuid == event.uuid
     assert delivery.destination == f"hook:{hook.pk}"
     assert delivery.due_at == delivery.next_attempt_at == AT
     assert delivery.url == URL
@@ -124,7 +124,7 @@ def test_the_timestamp_is_in_seconds_and_exact_to_the_microsecond(
 ) -> None:
     make_hook(alice.caller)
 
-    publish_all([occurrence_in(alice.caller.organization, occurred_at=at)])
+    publish([event_in(alice.caller.organization, happened_at=at)])
 
     assert f'"event_timestamp":{expected},' in Delivery.objects.get().body
 
@@ -213,8 +213,8 @@ def test_a_public_command_hears_of_its_users_organization() -> None:
     guest = make_user(make_organization())
     hook = make_hook(owner, organization=guest.organization, user=guest)
 
-    assert publish_all([occurrence_in(guest.organization)]) == 1
-    assert publish_all([occurrence_in(owner.organization)]) == 0
+    assert publish([event_in(guest.organization)]) == 1
+    assert publish([event_in(owner.organization)]) == 0
 
     delivery = Delivery.objects.get()
     assert (delivery.organization, delivery.destination) == (guest.organization, hook.destination)
@@ -263,7 +263,7 @@ def test_a_hook_that_nothing_can_be_sent_to_is_recorded_as_skipped(
     hook = make_hook(alice.caller)
     happens(alice.caller)
 
-    assert publish_all([occurrence_in(alice.caller.organization)]) == 1
+    assert publish([event_in(alice.caller.organization)]) == 1
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
@@ -271,24 +271,24 @@ def test_a_hook_that_nothing_can_be_sent_to_is_recorded_as_skipped(
     assert delivery.finished_at is not None
 
 
-def test_an_occurrence_that_is_published_twice_is_written_once(alice: ApiClient) -> None:
+def test_an_event_that_is_published_twice_is_written_once(alice: ApiClient) -> None:
     make_hook(alice.caller)
-    occurrence = occurrence_in(alice.caller.organization)
+    event = event_in(alice.caller.organization)
 
-    assert publish_all([occurrence, occurrence]) == 1
-    assert publish_all([occurrence]) == 0
+    assert publish([event, event]) == 1
+    assert publish([event]) == 0
 
 
-def test_many_occurrences_go_to_the_hooks_of_their_own_organizations(alice: ApiClient, mallory: ApiClient) -> None:
+def test_many_events_go_to_the_hooks_of_their_own_organizations(alice: ApiClient, mallory: ApiClient) -> None:
     mine = make_hook(alice.caller, "kudos.*")
     theirs = make_hook(mallory.caller, "forms.*")
-    occurrences = [
-        occurrence_in(caller.organization, name)
+    events = [
+        event_in(caller.organization, name)
         for caller in (alice.caller, mallory.caller)
         for name in ("kudos.posted", "forms.created", "other")
     ]
 
-    assert publish_all(occurrences) == 2
+    assert publish(events) == 2
 
     found = Delivery.objects.values_list("destination", "organization")
     assert set(found) == {
@@ -304,7 +304,7 @@ def test_without_hooks_publishing_is_one_query(
     make_hook(alice.caller, "forms.*")
 
     with django_assert_num_queries(1):
-        assert publish_all([occurrence_in(alice.caller.organization) for _ in range(100)]) == 0
+        assert publish([event_in(alice.caller.organization) for _ in range(100)]) == 0
 
 
 def test_a_sender_is_told_once_after_the_commit_and_only_if_there_is_something(
@@ -313,17 +313,17 @@ def test_a_sender_is_told_once_after_the_commit_and_only_if_there_is_something(
     make_hook(alice.caller, "kudos.*")
 
     with django_capture_on_commit_callbacks() as callbacks:
-        publish_all([occurrence_in(alice.caller.organization, "other")])
+        publish([event_in(alice.caller.organization, "other")])
     assert callbacks == []
 
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
-        publish_all([occurrence_in(alice.caller.organization) for _ in range(2)])
+        publish([event_in(alice.caller.organization) for _ in range(2)])
     assert len(callbacks) == 1
 
 
 def test_publishing_nothing_is_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
-        assert publish_all([]) == 0
+        assert publish([]) == 0
 
 
 def test_the_number_of_statements_does_not_grow_with_hooks_or_events(
@@ -334,7 +334,7 @@ def test_the_number_of_statements_does_not_grow_with_hooks_or_events(
 
     # The hooks, the time, and the rows; inside a transaction there is no further one.
     with django_assert_num_queries(3):
-        assert publish_all([occurrence_in(alice.caller.organization) for _ in range(10)]) == 200
+        assert publish([event_in(alice.caller.organization) for _ in range(10)]) == 200
 
 
 def test_a_great_deal_of_text_is_written_a_part_at_a_time(
@@ -342,10 +342,10 @@ def test_a_great_deal_of_text_is_written_a_part_at_a_time(
 ) -> None:
     make_hook(alice.caller)
     body = {"text": "x" * 63_000}
-    occurrences = [occurrence_in(alice.caller.organization, body=body) for _ in range(100)]
+    events = [event_in(alice.caller.organization, body=body) for _ in range(100)]
 
     with django_assert_num_queries(4):
-        assert publish_all(occurrences) == 100
+        assert publish(events) == 100
 
 
 def test_many_rows_are_written_a_part_at_a_time(
@@ -354,7 +354,7 @@ def test_many_rows_are_written_a_part_at_a_time(
     make_hook(alice.caller)
 
     with django_assert_num_queries(5):
-        assert publish_all([occurrence_in(alice.caller.organization) for _ in range(2001)]) == 2001
+        assert publish([event_in(alice.caller.organization) for _ in range(2001)]) == 2001
 
 
 @pytest.mark.parametrize("name", ["platform.delivery.failed", "platform.anything", "platform"])

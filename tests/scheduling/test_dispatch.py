@@ -258,7 +258,7 @@ def test_two_dispatchers_at_once_write_each_slot_once() -> None:
         barrier.wait()
         try:
             with transaction.atomic():
-                dispatch.dispatch_batch(NOON, limit=1000)
+                dispatch.write_due_batch(NOON, limit=1000)
         finally:
             connection.close()
 
@@ -322,7 +322,7 @@ def test_a_schedule_whose_url_is_none_does_not_stop_the_others() -> None:
 
     dispatch_at(NOON)
 
-    assert [row.reason for row in rows_of(broken)] == [Reason.INVALID_SCHEDULE]
+    assert [row.reason for row in rows_of(broken)] == [Reason.INVALID_CALLBACK_URL]
     assert [row.state for row in rows_of(healthy)] == [State.PENDING]
 
 
@@ -333,7 +333,7 @@ def test_a_herd_with_large_payloads_is_taken_in_portions() -> None:
         make_due(command=command, payload={"text": "x" * 250_000})
 
     with clock.replaced_by(lambda: NOON):
-        first = dispatch.dispatch_batch(NOON, limit=1000)
+        first = dispatch.write_due_batch(NOON, limit=1000)
     written = dispatch_at(NOON)
 
     assert first == (True, 17)
@@ -350,7 +350,7 @@ def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
     )
 
     with clock.replaced_by(lambda: NOON):
-        more, rows = dispatch.dispatch_batch(NOON, limit=1000)
+        more, rows = dispatch.write_due_batch(NOON, limit=1000)
     assert (more, rows) == (True, 20)
     dispatch_at(NOON)
 

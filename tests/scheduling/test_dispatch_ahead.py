@@ -466,7 +466,7 @@ def test_a_change_waits_for_the_dispatcher_that_writes_ahead_and_withdraws_what_
         services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
 
     with in_thread(change) as changing, transaction.atomic():
-        dispatch.dispatch_batch_ahead(BEFORE, due_at=NOON, limit=10)
+        dispatch.write_ahead_batch(BEFORE, due_at=NOON, limit=10)
         changing.start()
         wait_for_waiters(1)
     schedule.refresh_from_db()

@@ -1,0 +1,68 @@
+"""Announces that a schedule is completed or was deactivated, as the platform's own events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from django.db import DataError, transaction
+
+from events.publishing import NewEvent, publish
+from scheduling.models import DeactivationReason
+
+logger = structlog.get_logger(__name__)
+
+COMPLETED = "platform.schedule.completed"
+DEACTIVATED = "platform.schedule.deactivated"
+
+
+class AnnouncedSchedule(Protocol):
+    """A schedule, as far as an announcement needs it."""
+
+    @property
+    def uuid(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def organization_id(self) -> int: ...
+
+
+def announce_completed(schedules: Sequence[AnnouncedSchedule], now: datetime) -> None:
+    """Publishes `platform.schedule.completed` for each, inside the transaction that completes them."""
+    _announce(COMPLETED, schedules, {"reason": DeactivationReason.COMPLETED}, now)
+
+
+def announce_deactivated(
+    schedules: Sequence[AnnouncedSchedule], reason: DeactivationReason, now: datetime, *, failures: int | None = None
+) -> None:
+    """Publishes `platform.schedule.deactivated` for each, inside the transaction that deactivates them.
+
+    `failures` is the number of failed runs in a row, if they are the reason.
+    """
+    _announce(DEACTIVATED, schedules, {"reason": reason} | ({} if failures is None else {"failures": failures}), now)
+
+
+def _announce(
+    name: str, schedules: Sequence[AnnouncedSchedule], details: dict[str, object], happened_at: datetime
+) -> None:
+    if not schedules:
+        return
+    events = [
+        NewEvent(
+            organization_id=schedule.organization_id,
+            name=name,
+            body={"schedule_uuid": str(schedule.uuid), "name": schedule.name, **details},
+            object_id=str(schedule.uuid),
+            happened_at=happened_at,
+        )
+        for schedule in schedules
+    ]
+    try:
+        with transaction.atomic():
+            publish(events)
+    except DataError:
+        # An announcement that cannot be stored must not undo what it announces.
+        logger.exception("event_not_announced", name=name, count=len(events))

@@ -1,0 +1,166 @@
+"""Decides what becomes of a schedule that is due: which slots are sent, which are skipped, and when it runs next.
+
+Pure: it knows neither the database nor the clock. The dispatcher locks the schedules, and writes what is planned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+from deliveries.models import Reason
+from deliveries.sendable import origin_or_reason
+from scheduling.models import FOREVER, MisfirePolicy, recurrence_of
+from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
+
+# `fire_all` fires at most this many slots after an outage; earlier ones are recorded as skipped.
+MAX_MISFIRES = 100
+# A schedule that is very late fires at most this many slots in one pass. The next pass goes on, after the others.
+_MAX_SLOTS_IN_A_PASS = 20
+
+
+class DueSchedule(NamedTuple):
+    """Everything that decides about a schedule's slots: its own columns, and those of its parties."""
+
+    id: int
+    uuid: UUID
+    name: str
+    cron: str
+    cron_seconds: bool
+    dst_gap: str
+    dst_overlap: str
+    execution_frequency: int
+    repeats: int
+    payload_bytes: int
+    callback_url: str
+    zone: str
+    anchor_at: datetime
+    next_run_at: datetime
+    ends_at: datetime | None
+    misfire_policy: str
+    misfire_grace: int
+    skip_overlapping: bool
+    organization_id: int
+    command_id: int
+    owner_id: int | None
+    reason: str
+    """The Reason why nothing can be sent for it now; empty if it can be."""
+
+
+class Slot(NamedTuple):
+    """One due time of a schedule that is to be sent, with its URL."""
+
+    schedule_id: int
+    due_at: datetime
+    url: str
+    origin: str
+
+
+class SkippedSlots(NamedTuple):
+    """Consecutive slots that are not sent, from `due_at` to `last_due_at`."""
+
+    due_at: datetime
+    last_due_at: datetime
+    slot_count: int
+    reason: Reason
+
+
+class Plan(NamedTuple):
+    """What becomes of one due schedule: its slots, its next run (None: it is completed), and the repeats left."""
+
+    slots: list[Slot]
+    skipped: list[SkippedSlots]
+    next_run_at: datetime | None
+    repeats: int
+
+
+def plan_due(schedule: DueSchedule, now: datetime, *, max_bytes: int, has_unfinished_run: bool) -> Plan:
+    """Plans every slot from the schedule's next run on, whether it is a little late or an outage left it behind.
+
+    The bodies of its slots take `max_bytes` together. Raises InvalidInputError if its slots cannot be computed.
+    """
+    recurrence = recurrence_of(schedule, zone=schedule.zone)
+    first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
+    end = now if schedule.ends_at is None else min(now, schedule.ends_at)
+    skipped: list[SkippedSlots] = []
+    if now - first <= grace:
+        fire = [first, *islice(slots(recurrence, after=first, until=end), _MAX_SLOTS_IN_A_PASS - 1)]
+    elif schedule.misfire_policy == MisfirePolicy.SKIP:
+        passed = missed(recurrence, first=first, now=max(first, min(end, now - grace)))
+        next_run_at = _next_run(schedule, recurrence, passed.latest)
+        return Plan([], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
+    elif schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
+        older, fire = _latest_slots(recurrence, first, end, MAX_MISFIRES)
+        skipped.extend([_missed_slots(first, older)] if older else [])
+    else:
+        passed = missed(recurrence, first=first, now=end)
+        if passed.earlier_last is not None:
+            skipped.append(SkippedSlots(first, passed.earlier_last, passed.earlier_count, Reason.MISSED))
+        fire = [passed.latest]
+    origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
+    # Not "ends_at + grace", which may lie beyond the calendar.
+    if schedule.ends_at is not None and now - schedule.ends_at > grace:
+        reason = reason or Reason.OUTSIDE_WINDOW
+    if schedule.skip_overlapping and has_unfinished_run:
+        reason = reason or Reason.OVERLAP
+    # Slots beyond what one pass may hold are found late by the next pass.
+    fire = fire[: max(1, min(_MAX_SLOTS_IN_A_PASS, max_bytes // schedule.payload_bytes))]
+    if schedule.repeats != FOREVER:
+        fire = fire[: schedule.repeats]
+    sent = [] if reason else fire[:1] if schedule.skip_overlapping else fire
+    # If several slots are due together, the first one is unfinished while the others are due.
+    skipped.extend(SkippedSlots(slot, slot, 1, reason or Reason.OVERLAP) for slot in fire[len(sent) :])
+    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - len(sent)
+    next_run_at = _next_run(schedule, recurrence, fire[-1]) if repeats else None
+    return Plan(_slots(schedule, sent, origin), skipped, next_run_at, repeats)
+
+
+def plan_ahead(schedule: DueSchedule, due_at: datetime) -> Plan | None:
+    """Plans a slot before its time. Returns None if anything but its time may still decide about it.
+
+    That is so for a slot that would be skipped now and for a last one. Raises InvalidInputError as `plan_due` does.
+    """
+    origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
+    if reason:
+        return None
+    next_run_at = _next_run(schedule, recurrence_of(schedule, zone=schedule.zone), due_at)
+    if next_run_at is None:
+        return None
+    return Plan(_slots(schedule, [due_at], origin), [], next_run_at, schedule.repeats)
+
+
+def _slots(schedule: DueSchedule, due_at: Sequence[datetime], origin: str) -> list[Slot]:
+    return [Slot(schedule.id, slot, schedule.callback_url, origin) for slot in due_at]
+
+
+def _next_run(schedule: DueSchedule, recurrence: Recurrence, after: datetime) -> datetime | None:
+    slot = next_slot(recurrence, after=after)
+    if slot is not None and schedule.ends_at is not None and slot > schedule.ends_at:
+        return None
+    return slot
+
+
+def _latest_slots(
+    recurrence: Recurrence, first: datetime, end: datetime, count: int
+) -> tuple[Missed | None, list[datetime]]:
+    """Returns the latest `count` slots up to `end`, and those missed before them, without walking over the latter."""
+    whole = missed(recurrence, first=first, now=end)
+    surplus = whole.earlier_count + 1 - count
+    if surplus <= 0:
+        return None, [first, *slots(recurrence, after=first, until=end)]
+    low, high = first, end
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if missed(recurrence, first=first, now=middle).earlier_count + 1 <= surplus:
+            low = middle
+        else:
+            high = middle
+    skipped = missed(recurrence, first=first, now=low)
+    return skipped, list(slots(recurrence, after=skipped.latest, until=end))
+
+
+def _missed_slots(first: datetime, passed: Missed) -> SkippedSlots:
+    return SkippedSlots(first, passed.latest, passed.earlier_count + 1, Reason.MISSED)

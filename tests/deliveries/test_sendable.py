@@ -1,0 +1,141 @@
+"""One table of reasons: the dispatcher, the sender, an extra run and the hooks say the same of the same parties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+
+from commands_platform.lib import clock
+from commands_platform.lib.errors import InvalidInputError
+from deliveries import queue
+from deliveries.models import Delivery, Reason
+from events.models import Hook
+from events.publishing import NewEvent, publish
+from organizations.models import Command, Organization, User
+from scheduling import services
+from scheduling.dispatch import dispatch_due
+from scheduling.due import lock_due
+from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+
+pytestmark = pytest.mark.django_db
+
+URL = "http://127.0.0.1:9/callback"
+NOON = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Parties:
+    organization: Organization
+    command: Command
+    user: User | None
+    expected: str
+
+
+def make_parties(
+    *, organization_is_active: bool, command_is_active: bool, whose: str, user_is: str, url: str
+) -> Parties:
+    """Makes one combination, with the reason that the product's rules give it."""
+    organization = make_organization(is_active=organization_is_active)
+    owner = organization if whose == "own" else make_organization(is_active=whose != "public of an inactive one")
+    command = make_command(owner, callback_url=url, is_active=command_is_active, is_public=whose.startswith("public"))
+    if user_is == "nobody":
+        user = None
+    elif user_is == "of an inactive organization":
+        user = make_user(make_organization(is_active=False))
+    else:
+        user = make_user(organization, is_active=user_is == "active")
+    expected = ""
+    if not organization_is_active:
+        expected = Reason.ORGANIZATION_INACTIVE
+    elif not command_is_active or whose in ("private", "public of an inactive one"):
+        expected = Reason.COMMAND_INACTIVE
+    elif user_is in ("inactive", "of an inactive organization"):
+        expected = Reason.USER_INACTIVE
+    elif not url:
+        expected = Reason.NO_CALLBACK_URL
+    return Parties(organization, command, user, expected)
+
+
+@pytest.fixture
+def every_combination() -> list[Parties]:
+    whose = ("own", "public", "private", "public of an inactive one")
+    users = ("nobody", "active", "inactive", "of an inactive organization")
+    return [
+        make_parties(organization_is_active=first, command_is_active=second, whose=third, user_is=fourth, url=fifth)
+        for first, second, third, fourth, fifth in product((True, False), (True, False), whose, users, (URL, ""))
+    ]
+
+
+def test_the_dispatcher_gives_the_tables_reason(every_combination: list[Parties]) -> None:
+    expected = {
+        make_schedule(each.command, organization=each.organization, owner=each.user, next_run_at=NOON).pk: each.expected
+        for each in every_combination
+    }
+
+    found = lock_due(now=NOON, limit=1000, max_bytes=10**9)
+
+    assert {schedule.id: schedule.reason for schedule in found} == expected
+
+
+def test_the_sender_gives_the_tables_reason(every_combination: list[Parties]) -> None:
+    expected = {
+        make_delivery(
+            each.command, organization=each.organization, user=each.user, url=each.command.callback_url
+        ).pk: each.expected
+        for each in every_combination
+    }
+
+    claims = queue.claim(limit=1000, lease=LEASE)
+
+    assert {claim.id: claim.skip for claim in claims} == expected
+
+
+def test_an_extra_run_is_refused_for_the_tables_reason(every_combination: list[Parties]) -> None:
+    for each in every_combination:
+        schedule = make_schedule(each.command, organization=each.organization, owner=each.user)
+        message = ""
+        try:
+            services.run_now(schedule=schedule)
+        except InvalidInputError as error:
+            message = error.message
+        assert message == (f"It cannot run: {Reason(each.expected).label}." if each.expected else "")
+
+
+def test_a_hook_is_skipped_for_the_tables_reason(every_combination: list[Parties]) -> None:
+    expected, events = {}, []
+    for each in every_combination:
+        hook = Hook.objects.create(
+            organization=each.organization, command=each.command, user=each.user, subscriptions=["*"]
+        )
+        expected[hook.destination] = each.expected
+        events.append(NewEvent(each.organization.pk, "kudos.posted", {}, None, NOON))
+
+    publish(events)
+
+    assert dict(Delivery.objects.values_list("destination", "reason")) == expected
+
+
+@pytest.mark.parametrize("url", ["example.com/hook", "ftp://example.com/", "http://", "http://[::1/x"])
+def test_a_url_that_is_none_is_a_reason_too(url: str) -> None:
+    """The API refuses such a URL. A shell or an import may have written it, and it must not stop the others."""
+    broken, healthy = make_command(callback_url=url), make_command(callback_url=URL)
+    for command in (broken, healthy):
+        make_schedule(command, next_run_at=NOON)
+        Hook.objects.create(organization=command.organization, command=command, subscriptions=["*"])
+
+    with clock.replaced_by(lambda: NOON):
+        dispatch_due()
+    publish([NewEvent(each.organization_id, "kudos.posted", {}, None, NOON) for each in (broken, healthy)])
+
+    assert set(Delivery.objects.values_list("command", "kind", "state", "reason")) == {
+        (broken.pk, "scheduled", "skipped", "invalid_callback_url"),
+        (broken.pk, "event", "skipped", "invalid_callback_url"),
+        (healthy.pk, "scheduled", "pending", ""),
+        (healthy.pk, "event", "pending", ""),
+    }
+    with pytest.raises(InvalidInputError, match="not a valid URL"):
+        services.run_now(schedule=make_schedule(broken))
