@@ -19,6 +19,7 @@ from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
 from commands_platform.local.directory import ServerUrls, read_server_urls, secret_key
 from commands_platform.operators import site as admin_site
+from outbound.address_guard import parse_places
 from outbound.addresses import parse_networks
 from outbound.forward_proxy import parse_proxy
 
@@ -283,6 +284,9 @@ CALLBACK_ALLOWED_NETWORKS = env.parsed(
     "CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if EMBEDDED else "", parse_networks
 )
 CALLBACK_ALLOWED_PORTS = env.ports("CALLBACK_ALLOWED_PORTS")
+# Where the server is reached: callbacks must not lead back to it.
+PUBLIC_URLS = env.parsed("PUBLIC_URLS", "", parse_places)
+LISTENING_PORT = env.integer("PORT", 8000, minimum=1, maximum=65535)
 CALLBACK_PROXY = env.parsed("CALLBACK_PROXY", "", parse_proxy)
 CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
 DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))

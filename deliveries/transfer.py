@@ -201,18 +201,18 @@ class Transfer:
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
         family, kind, protocol, peer = address
         host = peer[0].decode() if isinstance(peer[0], bytes) else peer[0]
-        refusal = self._refusal_of(host)
+        refusal = self._refusal_of(host, int(peer[1]))
         if refusal is not None:
             self._refusal = refusal
             return int(pycurl.SOCKET_BAD)
         self._has_opened = True
         return _Socket(family, kind, protocol)
 
-    def _refusal_of(self, address: str) -> str | None:
+    def _refusal_of(self, address: str, port: int) -> str | None:
         """Returns why no socket to this address may be opened for the URL, as a sentence, or None."""
         refusal = self._guard.url_refusal(self._url)
-        if refusal is None and not self._has_proxy and (reason := self._guard.refusal(address)) is not None:
-            refusal = f"Callbacks may not reach this address: {reason}."
+        if refusal is None and not self._has_proxy and (reason := self._guard.refusal(address, port)) is not None:
+            refusal = f"Callbacks may not reach this address: {reason}. {self._guard.advice(address)}"
         return refusal
 
     def _failure(self, errno: int) -> Failure:

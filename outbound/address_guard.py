@@ -1,7 +1,7 @@
-"""Keeps the server from calling what it must not reach.
+"""Keeps the server from calling what it must not reach, itself included.
 
-`refusal` protects, when a socket is made: until then a name leads wherever its owner likes. `check_url`, when a URL is
-saved, lets through what every parser reads alike, and tells the caller early what could never be delivered. It is asked
+`refusal` protects when a socket is made: until then a name leads wherever its owner likes. `check_url`, when a URL is
+saved, accepts URLs that every parser reads alike, and tells the caller early what could never be delivered. It is asked
 again through `url_refusal` when a socket is made: the rules may have become stricter since.
 """
 
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import quote
 
-from outbound.addresses import embedded_in, refused_as
+from outbound.addresses import embedded_in, is_of_this_machine, parse_networks, refused_as
 from outbound.errors import InvalidCallbackUrlError, refuse
 from outbound.host_names import ascii_name
 
 MAX_URL_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_PORTS_SHOWN = 20
 
 # Services that an HTTP request can disturb or that answer without a password; the first line is from the bad ports of
 # browsers (WHATWG Fetch). None lies in the range that Linux gives to outgoing sockets, 32768 and above.
@@ -35,6 +36,10 @@ _URL = re.compile(
 )
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]+))?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# Says what to do about an address that is refused: by default, or whatever the operator allows.
+_USE_PUBLIC = "Use a host with a public address"
+_ASK_OPERATOR = "or have the operator allow its network (CALLBACK_ALLOWED_NETWORKS)"
+
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -44,55 +49,71 @@ class AddressGuard:
 
     `allowed_networks` re-enables what is refused by default, save metadata, link-local, multicast, broadcast and
     unspecified addresses. `allowed_ports` of None means 80, 443 and all from 1024 on but those of well-known services.
+    `own_places` are the hosts and ports where the server itself is reached, or something that belongs to it, and
+    `own_port` is the one that it listens on, on this machine.
     """
 
     allowed_networks: Sequence[IPv4Network | IPv6Network] = ()
     allowed_ports: frozenset[int] | None = None
     allowed_schemes: frozenset[str] = frozenset({"http", "https"})
+    own_places: frozenset[tuple[str, int]] = frozenset()
+    own_port: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_networks", tuple(self.allowed_networks))
 
     def check_url(self, url: str) -> str:
-        """The URL in its one normal spelling (RFC 3986 §6.2; ASCII only), or InvalidCallbackUrlError.
+        """Returns the URL with scheme, host and port in their normal spelling, ASCII only; the rest stays as it is.
 
-        Names are not looked up: where they lead is for `refusal` to judge.
+        Raises InvalidCallbackUrlError, which says what to do instead. Names are not looked up: `refusal` judges where
+        they lead.
         """
         _check_characters(url)
         parts = _URL.fullmatch(url)
         if parts is None:
-            refuse("The URL must start with http:// or https:// and a host.")
+            refuse("The URL must start with http:// or https:// and a host, like https://example.com/hook.")
         scheme = parts["scheme"].lower()
         if scheme not in self.allowed_schemes:
-            refuse(f"The URL's scheme must be {' or '.join(sorted(self.allowed_schemes))}.")
+            refuse(f"The URL's scheme must be {' or '.join(sorted(self.allowed_schemes))}: nothing else is called.")
         if parts["fragment"] is not None:
-            refuse("The URL must not have a fragment (#): it would never be sent.")
+            refuse("The URL must not have a fragment: it would never be sent. Remove the # and what follows it.")
         if "@" in parts["authority"]:
-            refuse("The URL must not have a user name or password in it.")
+            refuse(
+                "The URL must not have a user name or password in it. Put credentials into `headers`, as Authorization."
+            )
         authority = _AUTHORITY.fullmatch(parts["authority"])
         if authority is None:
-            refuse("The URL's host and port cannot be read.")
+            refuse(
+                "The URL's host and port cannot be read. Write host or host:port, with an IPv6 address in [brackets]."
+            )
         host = self._check_host(authority["host"])
         port = self._check_port(scheme, authority["port"])
+        if (host, port) in self.own_places or self._is_own_address(host.strip("[]"), port):
+            refuse("The URL leads back to this server. Use the URL of your own receiver.")
         tail = quote((parts["path"] or "/") + (parts["query"] or ""), safe="!$%&'()*+,/:;=?@[]~")
-        normalised = f"{scheme}://{host}{port}{tail}"
+        shown_port = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
+        normalised = f"{scheme}://{host}{shown_port}{tail}"
         if len(normalised) > MAX_URL_LENGTH:
-            refuse(f"The URL is longer than {MAX_URL_LENGTH} characters once its other letters are encoded.")
+            refuse(
+                f"The URL is longer than {MAX_URL_LENGTH} characters once its other letters are encoded. Shorten it."
+            )
         return normalised
 
     def url_refusal(self, url: str) -> str | None:
-        """What `check_url` has against a URL that it once let through, as a sentence; None when it still does."""
+        """Returns what `check_url` has against a URL that it once accepted, as a sentence, or None."""
         try:
             self.check_url(url)
         except InvalidCallbackUrlError as error:
             return str(error)
         return None
 
-    def refusal(self, address: str) -> str | None:
-        """Why a socket to this literal address must not be made, in plain words; None when it may.
+    def refusal(self, address: str, port: int | None = None) -> str | None:
+        """Returns why a socket to this literal address must not be made, in plain words, or None.
 
         An IPv6 address that carries an IPv4 address is judged by what it carries.
         """
+        if self._is_own_address(address, port):
+            return f"{address} is this server itself"
         try:
             final = ip_address(address)
         except ValueError:
@@ -105,9 +126,18 @@ class AddressGuard:
             return None
         return f"{address} is {what}"
 
+    def advice(self, address: str) -> str:
+        """Returns what to do about an address that is refused, as a sentence."""
+        everything = AddressGuard(allowed_networks=parse_networks("0.0.0.0/0,::/0"))
+        may_be_allowed = everything.refusal(address) is None and self.refusal(address) is not None
+        return f"{_USE_PUBLIC}, {_ASK_OPERATOR}." if may_be_allowed else f"{_USE_PUBLIC}."
+
+    def _is_own_address(self, host: str, port: int | None) -> bool:
+        return port is not None and port == self.own_port and is_of_this_machine(host)
+
     def _check_host(self, host: str) -> str:
         if not host:
-            refuse("The URL has no host.")
+            refuse("The URL has no host. Write it like https://example.com/hook.")
         if host.startswith("["):
             return f"[{self._check_literal(_ipv6_literal(host[1:-1]))}]"
         name = ascii_name(host)
@@ -117,31 +147,39 @@ class AddressGuard:
             # RFC 6761 §6.3: never anything but loopback.
             reasons = [self.refusal("127.0.0.1"), self.refusal("::1")]
             if None not in reasons:
-                refuse(f"The URL cannot be called: {name} is a name of the loopback address.")
+                refuse(
+                    f"The URL cannot be called: {name} is a name of the loopback address. {self.advice('127.0.0.1')}"
+                )
         return name
 
     def _check_literal(self, address: IPv4Address | IPv6Address) -> str:
         reason = self.refusal(str(address))
         if reason is not None:
-            refuse(f"The URL cannot be called: {reason}.")
+            refuse(f"The URL cannot be called: {reason}. {self.advice(str(address))}")
         return str(address)
 
-    def _check_port(self, scheme: str, text: str | None) -> str:
-        default = _DEFAULT_PORTS.get(scheme)
-        port = int(text) if text is not None else default
-        if port is None or not 1 <= port <= 65535:
+    def _check_port(self, scheme: str, text: str | None) -> int:
+        port = int(text) if text is not None else _DEFAULT_PORTS[scheme]
+        if not 1 <= port <= 65535:
             refuse("The URL's port must be between 1 and 65535.")
         if self.allowed_ports is not None:
             is_allowed = port in self.allowed_ports
         else:
             is_allowed = port in {80, 443} or (port >= 1024 and port not in _SERVICE_PORTS)
         if not is_allowed:
-            refuse(f"The URL's port {port} may not be called.")
-        return "" if port == default else f":{port}"
+            refuse(f"The URL's port {port} may not be called. {self._allowed_ports_in_words()}")
+        return port
+
+    def _allowed_ports_in_words(self) -> str:
+        if self.allowed_ports is None:
+            return "Use 80, 443, or a port from 1024 on that is not a well-known service's."
+        ports = sorted(self.allowed_ports)
+        shown = ", ".join(map(str, ports[:_MAX_PORTS_SHOWN])) + (", …" if len(ports) > _MAX_PORTS_SHOWN else "")
+        return f"Use one of these: {shown}."
 
 
 def origin_of(url: str) -> str:
-    """`https://host:port` of a URL from `check_url`, the port always there; ValueError for anything else."""
+    """Returns `https://host:port` of a URL from `check_url`, always with its port. ValueError for anything else."""
     parts = _URL.fullmatch(url)
     authority = parts and _AUTHORITY.fullmatch(parts["authority"])
     if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
@@ -149,33 +187,47 @@ def origin_of(url: str) -> str:
     return f"{parts['scheme']}://{authority['host']}:{authority['port'] or _DEFAULT_PORTS[parts['scheme']]}"
 
 
+def parse_places(text: str) -> frozenset[tuple[str, int]]:
+    """Returns host and port of each URL of a comma-separated list. ValueError names a bad one."""
+    places = set()
+    for item in filter(None, map(str.strip, text.split(","))):
+        parts = _URL.fullmatch(item.lower())
+        authority = parts and _AUTHORITY.fullmatch(parts["authority"])
+        if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
+            raise ValueError(f"{item!r} is not a URL like https://commands.example.com")
+        places.add((authority["host"], int(authority["port"] or _DEFAULT_PORTS[parts["scheme"]])))
+    return frozenset(places)
+
+
 def _check_characters(url: str) -> None:
     if not url:
-        refuse("The URL is empty.")
+        refuse("The URL is empty. Write it like https://example.com/hook.")
     if len(url) > MAX_URL_LENGTH:
-        refuse(f"The URL is longer than {MAX_URL_LENGTH} characters.")
+        refuse(f"The URL is longer than {MAX_URL_LENGTH} characters. Move what is long into the payload.")
     if _CONTROL_OR_SPACE.search(url):
-        refuse("The URL must not contain spaces or control characters.")
+        refuse("The URL must not contain spaces or control characters. Write a space as %20.")
     if "\\" in url:
-        refuse("The URL must not contain a backslash.")
+        refuse("The URL must not contain a backslash. Write / between parts of the path, or %5C for itself.")
     if not url.isascii() and any(unicodedata.category(character)[0] in "CZ" for character in url):
-        refuse("The URL must not contain characters that cannot be seen.")
+        refuse("The URL must not contain characters that cannot be seen. Remove or percent-encode them.")
 
 
 def _ipv6_literal(text: str) -> IPv6Address:
     if "%" in text:
-        refuse("The URL's host must not have a zone id.")
+        refuse("The URL's host must not have a zone id. Remove the % and what follows it.")
     try:
         return IPv6Address(text)
     except ValueError as error:
-        raise InvalidCallbackUrlError("The URL's host is not an IPv6 address.") from error
+        raise InvalidCallbackUrlError(
+            "The URL's host is not an IPv6 address, though it stands in [brackets]. Correct it or use a name."
+        ) from error
 
 
 def _ipv4_literal(text: str) -> IPv4Address:
-    """Only the dotted quad: what else a resolver reads as a number (`0x7f.1`, `017700000001`, `0`) is a disguise."""
+    """Returns the address of a dotted quad. Other spellings that resolvers read (`0x7f.1`) are disguises."""
     try:
         return IPv4Address(text)
     except ValueError as error:
         raise InvalidCallbackUrlError(
-            "The URL's host ends in a number but is not an IPv4 address of four decimal numbers."
+            "The URL's host ends in a number but is not an IPv4 address of four decimal numbers, like 203.0.113.7."
         ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 
@@ -124,6 +125,17 @@ def embedded_in(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
         for embedding in _EMBEDDINGS
         if embedding.range.first <= number <= embedding.range.last
     ]
+
+
+def is_of_this_machine(address: str) -> bool:
+    """Returns whether the literal address is one of this machine's own: only those can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(ip_address(address)), 0))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

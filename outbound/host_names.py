@@ -20,17 +20,17 @@ def ascii_name(host: str) -> str:
     labels = list(_ascii_labels(unicodedata.normalize("NFC", host.lower()).split(".")))
     name = ".".join(labels)
     if len(name) > 253:
-        refuse("The URL's host is longer than 253 characters.")
+        refuse("The URL's host is longer than 253 characters: no name is. Correct it.")
     return name
 
 
 def _ascii_labels(labels: Iterable[str]) -> Iterator[str]:
     for label in labels:
         if not label:
-            refuse("The URL's host must not have two dots in a row, or one at an end.")
+            refuse("The URL's host must not have two dots in a row, or one at an end. Remove them.")
         encoded = label if label.isascii() else _a_label(label)
         if len(encoded) > 63:
-            refuse("The URL's host has a part that is longer than 63 characters.")
+            refuse("The URL's host has a part that is longer than 63 characters: no name has. Correct it.")
         if not _LABEL.fullmatch(encoded):
             refuse("The URL's host may have letters, digits, hyphens and dots only.")
         yield encoded

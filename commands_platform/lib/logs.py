@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from typing import Any
 
 import structlog
+
+from commands_platform.lib.masking import mask_secrets
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -14,6 +17,11 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.PositionalArgumentsFormatter(),
 ]
+
+
+def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any) -> Any:
+    """Takes secrets out of a rendered line: an error's message may repeat what it was given."""
+    return mask_secrets(line)
 
 
 class NotAboutHealth(logging.Filter):
@@ -47,6 +55,7 @@ def logging_config(*, log_format: str, level: str) -> None:
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         *extra,
                         renderer,
+                        _mask_line,
                     ],
                 }
             },

@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
+from deliveries.masking import shown_attempts, without_secrets
 from deliveries.models import Delivery
-from organizations.models import Command
 
-# What a receiver may send back of what it was sent: an exchange token, a webhook-signature; and keys, wherever from.
-# Each run of letters is tried once, and from its start: a long one must not cost the square of its length.
-_SECRETS = re.compile(
-    r"(?<![\w-])[\w-]{10,}+:[0-9A-Za-z]{5,8}:[\w-]{43}|v1,[A-Za-z0-9+/]{43}=|whsec_[A-Za-z0-9+/=_-]+"
-    r"|cmdp_[0-9A-Za-z]{8}_[0-9A-Za-z]+",
-    re.ASCII,
-)
-_REMOVED = "[removed]"
 _RESPONSE_AT_A_GLANCE = 100
 
 
 def attempt_rows(delivery: Delivery) -> list[dict[str, Any]]:
-    """The attempts for their table, the latest first; whatever a record lacks is left empty."""
-    return [
-        _attempt_row(record, delivery.command) for record in reversed(delivery.attempts) if isinstance(record, dict)
-    ]
+    """Returns the attempts for their table, the latest first. What a record lacks is left empty."""
+    return [_attempt_row(record) for record in reversed(shown_attempts(delivery))]
 
 
 def body_block(delivery: Delivery) -> SafeString | None:
-    """The body as it is stored, indented; None where nothing was to be sent."""
+    """Returns the body as it is stored, indented, or None where nothing was to be sent."""
     if not delivery.body:
         return None
     try:
         text = json.dumps(json.loads(delivery.body), ensure_ascii=False, indent=2)
     except ValueError:
         text = delivery.body
-    return html.block(_without_secrets(text, delivery.command))
+    return html.block(without_secrets(text, delivery))
 
 
-def _attempt_row(record: Mapping[str, Any], command: Command) -> dict[str, Any]:
-    response = _without_secrets(str(record.get("response") or ""), command)
+def _attempt_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    response = str(record.get("response") or "")
     status, error = record.get("status"), record.get("error")
     is_success = isinstance(status, int) and 200 <= status < 300
     return {
@@ -76,11 +65,3 @@ def _parsed(text: object) -> datetime | None:
         return datetime.fromisoformat(str(text))
     except ValueError:
         return None
-
-
-def _without_secrets(text: str, command: Command) -> str:
-    """The text without what lets anybody act or sign as the command: receivers send back what they were sent."""
-    own: Iterable[str] = (command.signature, command.signing_secret, command.previous_signing_secret)
-    for secret in filter(None, own):
-        text = text.replace(secret, _REMOVED)
-    return _SECRETS.sub(_REMOVED, text)

@@ -47,3 +47,17 @@ def test_a_traceback_for_people_shows_no_local_variables() -> None:
 
     assert "ValueError: 7 characters are too many" in finished.stdout
     assert "hunter2" not in finished.stdout
+
+
+def test_a_secret_in_a_log_line_is_taken_out() -> None:
+    secret = "cmdt_" + "aZ0-_" * 16
+    program = f"""
+import structlog
+from commands_platform.lib.logs import logging_config
+logging_config(log_format="json", level="INFO")
+structlog.get_logger("x").warning("failed", error="The token {secret} is bad")
+"""
+
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+
+    assert '"error": "The token [removed] is bad"' in finished.stdout

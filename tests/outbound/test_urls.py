@@ -247,3 +247,46 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
 def test_what_is_no_checked_url_has_no_origin(text: str) -> None:
     with pytest.raises(ValueError):
         origin_of(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "way_out"),
+    [
+        ("", "https://example.com/hook"),
+        ("example.com", "https://example.com/hook"),
+        ("ftp://example.com/", "http or https"),
+        ("http://example.com/#a", "Remove the #"),
+        ("http://a:b@example.com/", "Put credentials into `headers`, as Authorization"),
+        ("http://::1/", "[brackets]"),
+        ("http://:80/", "https://example.com/hook"),
+        ("http://127.0.0.1/", "CALLBACK_ALLOWED_NETWORKS"),
+        ("http://localhost/", "CALLBACK_ALLOWED_NETWORKS"),
+        ("http://169.254.169.254/", "Use a host with a public address."),
+        ("http://example.com:81/", "Use 80, 443, or a port from 1024 on"),
+        ("http://example.com:5432/", "not a well-known service's"),
+        ("http://0x7f.1/", "like 203.0.113.7"),
+        ("http://[fe80::1%25eth0]/", "Remove the %"),
+        ("http://[xyz]/", "Correct it or use a name"),
+        ("http://example.com./", "Remove them"),
+        ("http://example.com/a b", "%20"),
+        ("http://example.com/\\a", "%5C"),
+        ("http://example.com/\u200b", "percent-encode"),
+        ("http://example.com/" + "a" * MAX_URL_LENGTH, "into the payload"),
+        ("http://example.com/" + "\u00e9" * (MAX_URL_LENGTH // 2), "Shorten it"),
+        ("http://stra\u00dfe.example/", "xn--"),
+        ("http://exa$mple/", "letters, digits, hyphens and dots only"),
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_the_error_says_what_to_do_instead(url: str, way_out: str) -> None:
+    with pytest.raises(InvalidCallbackUrlError) as caught:
+        GUARD.check_url(url)
+
+    assert way_out in caught.value.message
+
+
+def test_the_error_lists_the_ports_that_an_operator_allows() -> None:
+    guard = AddressGuard(allowed_ports=frozenset({8443, 443}))
+
+    with pytest.raises(InvalidCallbackUrlError, match="Use one of these: 443, 8443"):
+        guard.check_url("https://example.com/".replace(".com", ".com:444"))
