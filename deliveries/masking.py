@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-<<<<<<< HEAD
-from deliveries.custom_headers import header_values
-=======
-import orjson
-
 from commands_platform.lib.masking import REMOVED, mask_secrets
->>>>>>> 24e3da6 (outbound, lib: Refuse callbacks to the server itself; mask secrets in one place.)
+from deliveries.custom_headers import header_values
 from deliveries.models import Delivery
 
 # A shorter value of a header is no secret, and may stand anywhere in a text.
@@ -18,18 +13,8 @@ _MIN_SECRET_LENGTH = 6
 
 
 def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
-<<<<<<< HEAD
-    """The text without tokens, signatures, keys, these secrets, and these headers' values (a JSON object, or "")."""
-    values = header_values(headers)
-    own = (*secrets, *(value for value in values if len(value) >= _SHORTEST_HEADER_SECRET))
-=======
-    """Returns the text without what `mask_secrets` knows, these secrets, and the values of these headers.
-
-    `headers` is a JSON object, or empty.
-    """
-    values: dict[str, str] = orjson.loads(headers) if headers else {}
-    own = {*secrets, *(part for value in values.values() for part in _secret_parts(value))}
->>>>>>> 24e3da6 (outbound, lib: Refuse callbacks to the server itself; mask secrets in one place.)
+    """Returns the text without what `mask_secrets` knows, these secrets, and the values of these stored headers."""
+    own = {*secrets, *(part for value in header_values(headers) for part in _secret_parts(value))}
     # The longest first: one may be part of another.
     for secret in sorted(filter(None, own), key=len, reverse=True):
         text = text.replace(secret, REMOVED)
