@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from activity.models import ActivityRecord
 from commands_platform.lib.http.fields import (
+    LINES,
     InstantField,
     JsonObjectField,
     NullIsAbsentSerializer,
@@ -15,15 +16,21 @@ from commands_platform.lib.http.fields import (
 from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.http.pagination import PageQuery
 
-_WORD_LENGTH = 255
-_LABEL_LENGTH = 1000
+_MAX_WORD_LENGTH = 255
+_MAX_LABEL_LENGTH = 1000
 
 
 class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
-    category = StrictCharField(max_length=_WORD_LENGTH)
-    action = StrictCharField(max_length=_WORD_LENGTH)
-    label = StrictCharField(  # type: ignore[assignment]  # a field of this name, not the form's caption
-        max_length=_LABEL_LENGTH, any_characters=True, required=False, allow_null=True, allow_blank=True, default=None
+    category = StrictCharField(max_length=_MAX_WORD_LENGTH)
+    action = StrictCharField(max_length=_MAX_WORD_LENGTH)
+    # A field of this name, not the form's caption.
+    label = StrictCharField(  # type: ignore[assignment]
+        max_length=_MAX_LABEL_LENGTH,
+        allowed_controls=LINES,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        default=None,
     )
     metadata = JsonObjectField(default=dict)
     user_uuid = UUIDField(required=False, allow_null=True, default=None)
@@ -32,8 +39,8 @@ class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
 class ActivityQuery(PageQuery):
     """The query of the listing: `since` is part of the span, `until` is not."""
 
-    category = StrictCharField(max_length=_WORD_LENGTH, required=False)
-    action = StrictCharField(max_length=_WORD_LENGTH, required=False)
+    category = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
+    action = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
     user_uuid = UUIDField(required=False)
     since = InstantField(required=False, help_text="Records from this instant on.")
     until = InstantField(required=False, help_text="Records before this instant.")

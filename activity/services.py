@@ -13,7 +13,7 @@ from auth_tokens.models import TokenSubject
 from commands_platform.lib.errors import InvalidInputError
 from organizations.models import User
 
-LARGEST_METADATA = 64 * 1024
+MAX_METADATA_BYTES = 64 * 1024
 
 
 def record_activity(
@@ -30,8 +30,8 @@ def record_activity(
     Raises InvalidInputError for a user who is not of the token's organization, and for metadata over 64 KiB.
     """
     metadata = dict(metadata or {})
-    if len(orjson.dumps(metadata)) > LARGEST_METADATA:
-        message = f"The metadata may have {LARGEST_METADATA} bytes of JSON at most."
+    if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:
+        message = f"The metadata may have {MAX_METADATA_BYTES} bytes of JSON at most."
         raise InvalidInputError(errors={"metadata": [message]})
     return ActivityRecord.objects.create(
         organization=token.organization,

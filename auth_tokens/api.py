@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -36,6 +37,10 @@ class PlatformView(NamesIgnoredFields):
             negotiator=self.get_content_negotiator(),
             parser_context=self.get_parser_context(request),
         )
+
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
+        """Answers with the allowed methods in `Allow`, as every answer has them."""
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Says on every answer, an error too, why the exchange token that was sent is void."""

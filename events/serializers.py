@@ -13,7 +13,7 @@ from events.models import Hook
 
 MAX_SUBSCRIPTIONS = 100
 MAX_OBJECTS = 1000
-_OBJECT_LENGTH = 255
+_MAX_OBJECT_LENGTH = 255
 
 
 class _TextOrTexts(BoundedListField):
@@ -28,7 +28,7 @@ class EventSubscriptionInput(NullIsAbsentSerializer[Hook]):
         child=StrictCharField(max_length=MAX_NAME_LENGTH), max_length=MAX_SUBSCRIPTIONS, allow_empty=False
     )
     subscribed_objects = BoundedListField(
-        child=StrictCharField(max_length=_OBJECT_LENGTH), max_length=MAX_OBJECTS, default=list
+        child=StrictCharField(max_length=_MAX_OBJECT_LENGTH), max_length=MAX_OBJECTS, default=list
     )
 
 
@@ -39,7 +39,7 @@ class EventSubscriptionOutput(Output[Hook]):
 class EventInput(serializers.Serializer[Any]):
     event = StrictCharField(max_length=MAX_NAME_LENGTH)
     body = JsonObjectField(default=dict)
-    object = StrictCharField(max_length=_OBJECT_LENGTH, required=False, allow_null=True, default=None)
+    object = StrictCharField(max_length=_MAX_OBJECT_LENGTH, required=False, allow_null=True, default=None)
 
 
 class EventOutput(Output[Any]):

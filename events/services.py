@@ -17,7 +17,7 @@ from events.matching import is_event_name, is_pattern
 from events.models import Hook
 from events.publishing import NewEvent, publish
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_EVENT_BODY_BYTES = 64 * 1024
 
 
 def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscribed_objects: Sequence[str]) -> Hook:
@@ -69,8 +69,8 @@ def publish_event(
         errors["event"] = ["The name must be lower-case words with dots between them, like forms.response.created."]
     elif is_reserved(name):
         errors["event"] = ["Only the platform itself publishes events of this name."]
-    if len(orjson.dumps(body)) > MAX_BODY_BYTES:
-        errors["body"] = [f"The body may have {MAX_BODY_BYTES} bytes of JSON at most."]
+    if len(orjson.dumps(body)) > MAX_EVENT_BODY_BYTES:
+        errors["body"] = [f"The body may have {MAX_EVENT_BODY_BYTES} bytes of JSON at most."]
     if errors:
         raise InvalidInputError(errors=errors)
     event = NewEvent(

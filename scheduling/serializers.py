@@ -9,6 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from commands_platform.lib.http.fields import (
+    LINES,
     BoundedListField,
     InstantField,
     JsonObjectField,
@@ -56,14 +57,14 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
 
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
-    cron = StrictCharField(max_length=255, null_is_empty=True)
+    cron = StrictCharField(max_length=255, null_is_empty=True, allowed_controls="\t")
     repeats = StrictIntegerField(min_value=FOREVER, max_value=_LARGEST_INTEGER, required=False)
     payload = JsonObjectField(required=False)
     timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
     timezone = StrictCharField(max_length=64, null_is_empty=True)
     callback_url = StrictCharField(max_length=_URL_LENGTH, null_is_empty=True)
     is_active = StrictBooleanField(required=False)
-    description = StrictCharField(max_length=2000, any_characters=True, null_is_empty=True)
+    description = StrictCharField(max_length=2000, null_is_empty=True, allowed_controls=LINES)
     cron_seconds = StrictBooleanField(required=False)
     dst_gap = StrictChoiceField(choices=GapRule.choices, required=False)
     dst_overlap = StrictChoiceField(choices=OverlapRule.choices, required=False)

@@ -23,31 +23,47 @@ from commands_platform.lib.http.fields import (
 )
 from commands_platform.lib.http.inputs import read_body, read_part
 from commands_platform.lib.http.outputs import Output
-from commands_platform.lib.text import has_control_characters
+from commands_platform.lib.text import refusal_of
 from storage.models import Item
 
-LONGEST_KEY = 255
-MOST_KEYS = 100
-MOST_RESULTS = 250
-LONGEST_TTL = timedelta(days=3653)
+MAX_KEY_LENGTH = 255
+MAX_KEYS = 100
+MAX_LIST_LENGTH = 250
+MAX_TTL = timedelta(days=3653)
 
-_LARGEST_VERSION = 2**63 - 1
+_MAX_VERSION = 2**63 - 1
 
 
 class KeyField(StrictCharField):
     """A key as it is stored: NFC, its spaces kept, 1 to 255 characters."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_KEY, trim_whitespace=False, **kwargs)
+        super().__init__(max_length=MAX_KEY_LENGTH, trim_whitespace=False, **kwargs)
+
+
+class KeysField(BoundedListField):
+    """An array of 1 to 100 keys. Its value maps each key as it was asked for to the key as it is stored."""
+
+    def __init__(self) -> None:
+        messages = {"max_length": "There may be {max_length} keys at most. Ask for the others in another request."}
+        super().__init__(
+            child=KeyField(), allow_empty=False, min_length=1, max_length=MAX_KEYS, error_messages=messages
+        )
+
+    def to_internal_value(self, data: Any) -> Any:
+        return dict(zip(data, super().to_internal_value(data), strict=True))
 
 
 class ItemsField(JsonObjectField):
-    """An object of 1 to 100 keys and their values."""
+    """An object of 1 to 100 keys and their values.
+
+    Its value maps each key as it was asked for to the key as it is stored, and the value.
+    """
 
     default_error_messages = {
-        "too_many": f"At most {MOST_KEYS} keys are allowed.",
+        "too_many": f"There may be {MAX_KEYS} keys at most. Send the others in another request.",
         "key": "The key {given!r} is not valid: {reason}",
-        "same_key": "The key {given!r} appears twice, spelt in two ways.",
+        "same_key": "The key {given!r} appears twice, spelt in two ways. Send it once.",
     }
     _key = KeyField()
 
@@ -55,14 +71,16 @@ class ItemsField(JsonObjectField):
         given = super().to_internal_value(data)
         if not given:
             self.fail("empty")
-        if len(given) > MOST_KEYS:
+        if len(given) > MAX_KEYS:
             self.fail("too_many")
-        items: dict[str, Any] = {}
+        items: dict[str, tuple[str, Any]] = {}
+        seen: set[str] = set()
         for text, value in given.items():
             key = self._normalised(text)
-            if key in items:
+            if key in seen:
                 self.fail("same_key", given=key)
-            items[key] = value
+            seen.add(key)
+            items[text] = (key, value)
         return items
 
     def _normalised(self, text: str) -> str:
@@ -98,14 +116,14 @@ class CursorField(StrictCharField):
             key = base64.b64decode(data + "=" * (-len(data) % 4), altchars=b"-_", validate=True).decode()
         except ValueError:
             self.fail("invalid")
-        if len(key) > LONGEST_KEY or has_control_characters(key):
+        if len(key) > MAX_KEY_LENGTH or refusal_of(key):
             self.fail("invalid")
         return key
 
 
 def _ttl_field(help_text: str) -> StrictIntegerField:
-    longest = int(LONGEST_TTL.total_seconds())
-    return StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=longest, help_text=help_text)
+    seconds = int(MAX_TTL.total_seconds())
+    return StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=seconds, help_text=help_text)
 
 
 class KeyParams(serializers.Serializer[Item]):
@@ -117,7 +135,7 @@ class SetParams(serializers.Serializer[Item]):
     value = AnyJsonField()
     ttl = _ttl_field("Seconds to live; without it the item lives for ever.")
     if_version = StrictIntegerField(
-        required=False, allow_null=True, min_value=0, max_value=_LARGEST_VERSION,
+        required=False, allow_null=True, min_value=0, max_value=_MAX_VERSION,
         help_text="Only over this version; 0: only if there is no such item.",
     )  # fmt: skip
 
@@ -125,7 +143,7 @@ class SetParams(serializers.Serializer[Item]):
 class DeleteParams(serializers.Serializer[Item]):
     key = KeyField()
     if_version = StrictIntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_LARGEST_VERSION, help_text="Only this version."
+        required=False, allow_null=True, min_value=1, max_value=_MAX_VERSION, help_text="Only this version."
     )
 
 
@@ -137,15 +155,12 @@ class IncrementParams(serializers.Serializer[Item]):
 
 class ListParams(serializers.Serializer[Item]):
     prefix = KeyField(null_is_empty=True)
-    limit = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=MOST_RESULTS)
+    limit = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_LIST_LENGTH)
     cursor = CursorField()
 
 
 class KeysParams(serializers.Serializer[Item]):
-    keys = BoundedListField(
-        child=KeyField(), allow_empty=False, min_length=1, max_length=MOST_KEYS,
-        error_messages={"max_length": "At most {max_length} keys are allowed."},
-    )  # fmt: skip
+    keys = KeysField()
 
 
 class SetManyParams(serializers.Serializer[Item]):

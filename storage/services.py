@@ -23,9 +23,9 @@ from commands_platform.lib.json import strict_json
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket, Item
 
-LARGEST_VALUE = 256 * 1024
+MAX_VALUE_BYTES = 256 * 1024
 # The values of one answer stand in memory all at once, several times over.
-LARGEST_ANSWER = 8 * 1024 * 1024
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 # NULL = NULL is not true, and IS NOT DISTINCT FROM uses no index: each kind of bucket has a condition of its own.
 _OWNERS = {
@@ -132,12 +132,12 @@ def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int)
 def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
     """The JSON texts of the values that exist, in the order of `keys`.
 
-    Raises InvalidInputError where they have more than LARGEST_ANSWER bytes together.
+    Raises InvalidInputError where they have more than MAX_ANSWER_BYTES bytes together.
     """
-    texts: dict[str, str | None] = dict(_rows(_READ_MANY, bucket, keys=list(keys), limit=LARGEST_ANSWER))
+    texts: dict[str, str | None] = dict(_rows(_READ_MANY, bucket, keys=list(keys), limit=MAX_ANSWER_BYTES))
     found = {key: text for key in keys if (text := texts.get(key)) is not None}
     if len(found) < len(texts):
-        message = f"Their values have more than {LARGEST_ANSWER} bytes together; ask for fewer keys at a time."
+        message = f"Their values have more than {MAX_ANSWER_BYTES} bytes together; ask for fewer keys at a time."
         raise InvalidInputError(errors={"keys": [message]})
     return found
 
@@ -203,8 +203,8 @@ def delete_items(*, bucket: Bucket, keys: Iterable[str]) -> None:
 
 def _json_text(value: object, *, field: str) -> str:
     text = strict_json.dumps(value)
-    if len(text) > LARGEST_VALUE:
-        message = f"A value may have {LARGEST_VALUE} bytes of JSON at most; this one has {len(text)}."
+    if len(text) > MAX_VALUE_BYTES:
+        message = f"A value may have {MAX_VALUE_BYTES} bytes of JSON at most; this one has {len(text)}."
         raise InvalidInputError(errors={field: [message]})
     try:
         strict_json.refuse_deep(value, text, max_depth=settings.MAX_JSON_DEPTH)

@@ -19,7 +19,7 @@ from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyErr
 from storage import services
 from storage.errors import VersionConflictError
 from storage.models import Bucket
-from storage.serializers import MOST_RESULTS, ItemExistsOutput, documented_input, item_page, read_operation
+from storage.serializers import MAX_LIST_LENGTH, ItemExistsOutput, documented_input, item_page, read_operation
 from storage.services import StoredValue
 
 _VERSION_HEADER = "X-Storage-Version"
@@ -45,7 +45,7 @@ def _exists(bucket: Bucket, *, key: str) -> Response:
 
 
 def _list(bucket: Bucket, *, prefix: str = "", limit: int | None = None, cursor: str = "") -> Response:
-    items, more = services.list_items(bucket=bucket, prefix=prefix, after=cursor, limit=limit or MOST_RESULTS)
+    items, more = services.list_items(bucket=bucket, prefix=prefix, after=cursor, limit=limit or MAX_LIST_LENGTH)
     return Response(item_page(items, more=more))
 
 
@@ -53,16 +53,18 @@ def _increment(bucket: Bucket, *, key: str, amount: float, ttl: int | None = Non
     return _value(services.increment_item(bucket=bucket, key=key, amount=amount, ttl=_span(ttl)))
 
 
-def _get_many(bucket: Bucket, *, keys: list[str]) -> Response:
-    return _values(services.get_items(bucket=bucket, keys=keys))
+def _get_many(bucket: Bucket, *, keys: dict[str, str]) -> Response:
+    texts = services.get_items(bucket=bucket, keys=list(dict.fromkeys(keys.values())))
+    return _values({given: texts[key] for given, key in keys.items() if key in texts})
 
 
-def _set_many(bucket: Bucket, *, items: dict[str, object], ttl: int | None = None) -> Response:
-    return _values(services.set_items(bucket=bucket, items=items, ttl=_span(ttl)))
+def _set_many(bucket: Bucket, *, items: dict[str, tuple[str, object]], ttl: int | None = None) -> Response:
+    texts = services.set_items(bucket=bucket, items=dict(items.values()), ttl=_span(ttl))
+    return _values({given: texts[key] for given, (key, _) in items.items()})
 
 
-def _delete_many(bucket: Bucket, *, keys: list[str]) -> Response:
-    services.delete_items(bucket=bucket, keys=keys)
+def _delete_many(bucket: Bucket, *, keys: dict[str, str]) -> Response:
+    services.delete_items(bucket=bucket, keys=keys.values())
     return Response({})
 
 

@@ -1,7 +1,13 @@
-"""Text from callers: one spelling for what looks the same, and no characters that nobody sees."""
+"""Text from callers: one spelling for what looks the same, and no characters that mislead a reader.
+
+Ordinary writing needs joiners, variation selectors, tags (in flags) and right-to-left marks, so these are taken.
+Control characters are refused, and so are the characters that override, embed or isolate a direction, because they make
+text read differently from what it is.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from commands_platform.lib.errors import InvalidInputError
@@ -9,20 +15,62 @@ from commands_platform.lib.errors import InvalidInputError
 # Of the Stream-Safe Text Format (UAX #15); no language needs as many.
 MAX_COMBINING_MARKS = 30
 
+_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+# Unicode names control characters by aliases only, which `unicodedata` can look up but not tell.
+_C0_NAMES = """
+NULL, START OF HEADING, START OF TEXT, END OF TEXT, END OF TRANSMISSION, ENQUIRY, ACKNOWLEDGE, ALERT, BACKSPACE,
+CHARACTER TABULATION, LINE FEED, LINE TABULATION, FORM FEED, CARRIAGE RETURN, SHIFT OUT, SHIFT IN, DATA LINK ESCAPE,
+DEVICE CONTROL ONE, DEVICE CONTROL TWO, DEVICE CONTROL THREE, DEVICE CONTROL FOUR, NEGATIVE ACKNOWLEDGE,
+SYNCHRONOUS IDLE, END OF TRANSMISSION BLOCK, CANCEL, END OF MEDIUM, SUBSTITUTE, ESCAPE, INFORMATION SEPARATOR FOUR,
+INFORMATION SEPARATOR THREE, INFORMATION SEPARATOR TWO, INFORMATION SEPARATOR ONE
+"""
+_C1_NAMES = """
+DELETE, PADDING CHARACTER, HIGH OCTET PRESET, BREAK PERMITTED HERE, NO BREAK HERE, INDEX, NEXT LINE,
+START OF SELECTED AREA, END OF SELECTED AREA, CHARACTER TABULATION SET, CHARACTER TABULATION WITH JUSTIFICATION,
+LINE TABULATION SET, PARTIAL LINE FORWARD, PARTIAL LINE BACKWARD, REVERSE LINE FEED, SINGLE SHIFT TWO,
+SINGLE SHIFT THREE, DEVICE CONTROL STRING, PRIVATE USE ONE, PRIVATE USE TWO, SET TRANSMIT STATE, CANCEL CHARACTER,
+MESSAGE WAITING, START OF GUARDED AREA, END OF GUARDED AREA, START OF STRING, SINGLE GRAPHIC CHARACTER INTRODUCER,
+SINGLE CHARACTER INTRODUCER, CONTROL SEQUENCE INTRODUCER, STRING TERMINATOR, OPERATING SYSTEM COMMAND,
+PRIVACY MESSAGE, APPLICATION PROGRAM COMMAND
+"""
+_CONTROL_NAMES = {
+    chr(code): name
+    for first, names in ((0x00, _C0_NAMES), (0x7F, _C1_NAMES))
+    for code, name in enumerate(" ".join(names.split()).split(", "), start=first)
+}
+
 
 def normalise(text: str) -> str:
-    """The text in Unicode's Normalization Form C; InvalidInputError for over 30 combining marks in a row."""
+    """Returns the text in Unicode's Normalization Form C.
+
+    Raises InvalidInputError for more than MAX_COMBINING_MARKS combining marks in a row.
+    """
     if text.isascii():
         return text
     # Sorting a run of marks takes time that grows with the square of its length: 80,000 of them take seconds.
     if len(text) > MAX_COMBINING_MARKS and _longest_run_of_marks(text) > MAX_COMBINING_MARKS:
-        raise InvalidInputError(f"Text must not have more than {MAX_COMBINING_MARKS} combining marks in a row.")
+        raise InvalidInputError(
+            f"Text must not have more than {MAX_COMBINING_MARKS} combining marks in a row. Remove some of them."
+        )
     return unicodedata.normalize("NFC", text)
 
 
-def has_control_characters(text: str) -> bool:
-    """Whether the text holds a control or format character (categories Cc and Cf): NUL, newline, zero-width joiner …"""
-    return not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cf") for character in text)
+def refusal_of(text: str, *, allowed: str = "", offset: int = 0) -> str | None:
+    """Returns a sentence that names the first refused character and its place, counted from 1; None if there is none.
+
+    `allowed` holds control characters that are taken all the same, such as the line breaks of a description. `offset`
+    is the number of characters that the caller has removed before the text.
+    """
+    if text.isprintable():
+        return None
+    for found in _REFUSED.finditer(text):
+        character = found.group()
+        if character not in allowed:
+            name = _CONTROL_NAMES.get(character) or unicodedata.name(character)
+            place = offset + found.start() + 1
+            return f"Character {place} is U+{ord(character):04X} {name}, which is not allowed. Remove it."
+    return None
 
 
 def _longest_run_of_marks(text: str) -> int:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from auth_tokens.api import PlatformView
+from tests.api import ApiClient
 from tests.production_files import ROOT
 
 # Whoever may reach the server may read its documentation.
@@ -65,6 +66,36 @@ def test_no_endpoint_answers_without_a_key(route: str, method: str) -> None:
     assert response.status_code == 401
     assert response.json()["code"] == "not_authenticated"
     assert response["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("route", DOCUMENTED)
+def test_an_endpoint_tells_its_methods_when_it_is_asked(alice: ApiClient, route: str) -> None:
+    response = alice.request("OPTIONS", path_of(route))
+
+    expected = {method.upper() for method in methods_of(route)} | {"OPTIONS"}
+    assert response.status_code == 204
+    assert set(response["Allow"].split(", ")) - {"HEAD"} == expected
+    assert ("HEAD" in response["Allow"]) == ("GET" in expected)
+
+
+@pytest.mark.parametrize("route", [route for route in DOCUMENTED if "get" in methods_of(route)])
+def test_head_answers_what_get_does_without_its_body(alice: ApiClient, route: str) -> None:
+    path = path_of(route)
+
+    head, get = alice.request("HEAD", path), alice.get(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert head["Content-Type"] == get["Content-Type"]
+
+
+@pytest.mark.parametrize("route", DOCUMENTED)
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(alice: ApiClient, route: str) -> None:
+    method = next(method for method in ("POST", "PUT", "PATCH", "DELETE") if method.lower() not in methods_of(route))
+
+    response = alice.request(method, path_of(route))
+
+    assert response.status_code == 405
+    assert f"Allowed here: {response['Allow']}." in response.json()["detail"]
 
 
 @pytest.mark.parametrize(("route", "method"), [(route, method) for route in DOCUMENTED for method in methods_of(route)])

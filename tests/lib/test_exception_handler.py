@@ -119,7 +119,7 @@ NOT_FOUND = {"detail": "Not found.", "code": "not_found"}
         (
             PayloadTooLargeError(9),
             413,
-            {"detail": "The request body must not be larger than 9 bytes.", "code": "payload_too_large"},
+            {"detail": "The request body may have 9 bytes at most. Send less at a time.", "code": "payload_too_large"},
         ),
         (
             MalformedJsonError("Trailing comma", line=1, column=3),
@@ -181,7 +181,10 @@ def test_a_method_that_is_not_allowed_comes_with_those_that_are() -> None:
     response.render()
 
     assert response.status_code == 405
-    assert json.loads(response.content) == {"detail": 'Method "POST" not allowed.', "code": "method_not_allowed"}
+    assert json.loads(response.content) == {
+        "detail": 'Method "POST" not allowed. Allowed here: OPTIONS.',
+        "code": "method_not_allowed",
+    }
     assert response["Allow"] == "OPTIONS"
 
 
@@ -272,7 +275,7 @@ def test_a_database_that_is_away_is_a_503_to_try_again(error: Exception) -> None
 
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
-    assert body == {"detail": "The service is temporarily unavailable.", "code": "service_unavailable"}
+    assert body == {"detail": "The database cannot be reached. Try again in 5 seconds.", "code": "service_unavailable"}
 
 
 def test_a_value_that_the_database_refuses_is_a_400_and_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -282,7 +285,7 @@ def test_a_value_that_the_database_refuses_is_a_400_and_stays_out_of_the_log(cap
     response, body = answer_to(error)
 
     assert response.status_code == 400
-    assert body == {"detail": "The request holds a value that cannot be stored.", "code": "bad_request"}
+    assert body == {"detail": "A value cannot be stored. Check numbers and dates.", "code": "bad_request"}
     assert "99999999999" not in caplog.text
 
 

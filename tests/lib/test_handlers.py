@@ -4,7 +4,7 @@ import pytest
 import structlog
 from django.test import Client
 
-from commands_platform.lib.http.handlers import is_api_path
+from commands_platform.lib.http.handlers import INVALID_REQUEST, is_api_path
 
 pytestmark = [
     pytest.mark.urls("tests.lib.kernel_urls"),
@@ -84,7 +84,7 @@ def test_an_unknown_host_is_refused_in_json(client: Client) -> None:
     response = client.get("/v1/echo/", headers={"host": "evil.example"})
 
     assert response.status_code == 400
-    assert response.json() == {"detail": "The request is not valid.", "code": "bad_request"}
+    assert response.json() == {"detail": INVALID_REQUEST, "code": "bad_request"}
 
 
 def test_too_many_parameters_are_refused_in_json(client: Client) -> None:
@@ -105,7 +105,26 @@ def test_too_many_parameters_are_refused_in_json(client: Client) -> None:
     ],
 )
 def test_outside_the_api_the_answers_are_pages(client: Client, path: str, status: int) -> None:
-    response = client.get(path)
+    response = client.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
 
     assert response.status_code == status
     assert response["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/elsewhere/nothing/", 404, "not_found"),
+        ("/elsewhere/suspicious/", 400, "bad_request"),
+        ("/elsewhere/forbidden/", 403, "permission_denied"),
+        ("/elsewhere/plain-bug/", 500, "internal_error"),
+    ],
+)
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
+def test_who_asks_for_no_html_is_answered_in_json_everywhere(
+    client: Client, accept: str | None, path: str, status: int, code: str
+) -> None:
+    response = client.get(path, headers={"accept": accept} if accept else {})
+
+    assert response.status_code == status
+    assert response.json()["code"] == code

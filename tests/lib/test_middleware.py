@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands_platform.lib.http.gateway.refusals import REFUSAL, TOO_MANY
+from commands_platform.lib.http.handlers import INVALID_REQUEST
 from commands_platform.lib.http.middleware import RequestHygieneMiddleware, refuse_unreadable_requests
 from tests.lib.hostile import (
     HOSTILE_BODIES,
@@ -155,7 +156,7 @@ def test_an_api_body_that_announces_too_much_is_refused_unread() -> None:
 
     assert response.status_code == 413
     assert response.content == (
-        b'{"detail":"The request body must not be larger than 1048576 bytes.","code":"payload_too_large"}'
+        b'{"detail":"The request body may have 1048576 bytes at most. Send less at a time.","code":"payload_too_large"}'
     )
 
 
@@ -246,7 +247,7 @@ def test_what_django_cannot_make_a_request_of_is_refused_in_json(content_type: s
     assert ask(environ_of(BytesIO(), CONTENT_TYPE=content_type, QUERY_STRING=query)) == (
         "400 Bad Request",
         "application/json",
-        b'{"detail":"The request is not valid.","code":"bad_request"}',
+        b'{"detail":"%s","code":"bad_request"}' % INVALID_REQUEST.encode(),
     )
 
 

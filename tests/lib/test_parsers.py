@@ -32,10 +32,12 @@ class BrokenStream(BytesIO):
         raise ConnectionResetError
 
 
-def request_with(body: bytes, content_type: str | None = "application/json") -> Request:
+def request_with(body: bytes, content_type: str | None = "application/json", *, encoding: str = "") -> Request:
     http_request = RequestFactory().generic("POST", "/", body, content_type=content_type or "")
     if content_type is None:
         http_request.META.pop("CONTENT_TYPE", None)
+    if encoding:
+        http_request.META["HTTP_CONTENT_ENCODING"] = encoding
     return Request(http_request, parsers=[StrictJSONParser()], negotiator=JSONOnlyNegotiation())
 
 
@@ -83,6 +85,22 @@ def test_everything_else_is_an_unsupported_media_type(content_type: str) -> None
         _ = request_with(b"{}", content_type).data
 
 
+def test_a_refused_type_is_named_with_the_way_out() -> None:
+    with pytest.raises(UnsupportedMediaType, match=r'"text/plain"\. Send JSON in UTF-8, as application/json'):
+        _ = request_with(b"{}", "text/plain").data
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
+def test_a_compressed_body_is_refused_with_the_way_out(encoding: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match="Send it uncompressed, without that header") as caught:
+        _ = request_with(b"{}", "application/json", encoding=encoding).data
+    assert f'"{encoding}"' in str(caught.value)
+
+
+def test_a_body_that_is_encoded_by_nothing_is_read() -> None:
+    assert request_with(b"{}", "application/json", encoding="identity").data == {}
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
 def test_an_empty_body_is_an_empty_object_whatever_its_type(content_type: str | None) -> None:
     assert request_with(b"", content_type).data == {}
@@ -126,7 +144,7 @@ def test_the_depth_limit_is_a_setting(settings: LazySettings) -> None:
 
 
 def test_a_connection_that_breaks_in_the_middle_is_a_parse_error() -> None:
-    with pytest.raises(ParseError, match="could not be read"):
+    with pytest.raises(ParseError, match="ended too early"):
         parse(BrokenStream())
 
 

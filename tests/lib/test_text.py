@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.text import has_control_characters, normalise
+from commands_platform.lib.text import normalise, refusal_of
 
 
 def test_two_spellings_of_a_letter_become_one() -> None:
@@ -32,15 +32,58 @@ def test_long_text_with_marks_on_many_letters_is_normalised() -> None:
     assert normalise("e\u0301" * 1000) == "\u00e9" * 1000
 
 
-@pytest.mark.parametrize("text", ["", "a b", "naïve 😀", "日本語", "a\u0301", "x\u00a0y", "\ue000"])
-def test_visible_text_has_no_control_characters(text: str) -> None:
-    assert not has_control_characters(text)
+FLAG_OF_SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 
 
 @pytest.mark.parametrize(
-    "character",
-    ["\0", "\n", "\t", "\x7f", "\x85", "\u00ad", "\u200b", "\u200d", "\u202e", "\u2066", "\ufeff", "\U000e0041"],
+    "text",
+    [
+        "",
+        "a b",
+        "na\u00efve \U0001f600",
+        "\u65e5\u672c\u8a9e",
+        "a\u0301",
+        "x\u00a0y",
+        "\ue000",
+        "\U0001f469\u200d\U0001f4bb",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u2764\ufe0f",
+        FLAG_OF_SCOTLAND,
+        "\u05e9\u05dc\u05d5\u05dd\u200f!",
+        "a\u200eb",
+        "a\u061cb",
+        "co\u00adoperate",
+    ],
 )
-def test_control_and_format_characters_are_found_anywhere(character: str) -> None:
-    assert has_control_characters(character)
-    assert has_control_characters(f"a{character}b")
+def test_ordinary_writing_is_taken(text: str) -> None:
+    assert refusal_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("\0", "Character 1 is U+0000 NULL,"),
+        ("a\nb", "Character 2 is U+000A LINE FEED,"),
+        ("ab\t", "Character 3 is U+0009 CHARACTER TABULATION,"),
+        ("\x1b[0m", "Character 1 is U+001B ESCAPE,"),
+        ("\x7f", "Character 1 is U+007F DELETE,"),
+        ("a\x85", "Character 2 is U+0085 NEXT LINE,"),
+        ("\U0001f469\u200d\U0001f4bb\u202e", "Character 4 is U+202E RIGHT-TO-LEFT OVERRIDE,"),
+        ("a\u202a\u2066", "Character 2 is U+202A LEFT-TO-RIGHT EMBEDDING,"),
+        ("\u2069", "Character 1 is U+2069 POP DIRECTIONAL ISOLATE,"),
+    ],
+)
+def test_a_character_that_misleads_is_named_with_its_place(text: str, place: str) -> None:
+    assert (refusal_of(text) or "").startswith(f"{place} which is not allowed.")
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_every_refused_character_has_its_unicode_name(code: int) -> None:
+    name = str(refusal_of(chr(code))).removeprefix(f"Character 1 is U+{code:04X} ").partition(",")[0]
+
+    assert unicodedata.lookup(name) == chr(code)
+
+
+def test_control_characters_may_be_allowed_one_by_one() -> None:
+    assert refusal_of("a\tb\n", allowed="\t\n") is None
+    assert str(refusal_of("a\tb\r", allowed="\t\n")).startswith("Character 4 is U+000D")

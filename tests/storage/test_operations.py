@@ -289,3 +289,23 @@ def test_a_cursor_leads_only_through_the_callers_own_bucket(alice: ApiClient, ma
 
 def keys_of(response: Any) -> list[str]:
     return [item["key"] for item in response.json()["results"]]
+
+
+def test_many_items_come_back_under_the_spelling_that_was_asked_for(alice: ApiClient) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+
+    assert call(alice, "set_many", {"items": {decomposed: 1, "b": 2}}).json() == {decomposed: 1, "b": 2}
+    assert call(alice, "get_many", {"keys": [decomposed, "b"]}).json() == {decomposed: 1, "b": 2}
+    assert call(alice, "get_many", {"keys": [composed, decomposed, "none"]}).json() == {composed: 1, decomposed: 1}
+    assert [item["key"] for item in call(alice, "list").json()["results"]] == ["b", composed]
+    assert call(alice, "delete_many", {"keys": [decomposed, composed]}).json() == {}
+    assert call(alice, "exists", {"key": composed}).json() == {"exists": False}
+
+
+@pytest.mark.parametrize(
+    "key", ["\U0001f469\u200d\U0001f4bb", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u05d0\u200f!"]
+)
+def test_keys_take_ordinary_writing(alice: ApiClient, key: str) -> None:
+    put(alice, key, 1)
+
+    assert read(alice, key) == 1

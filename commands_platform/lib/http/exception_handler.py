@@ -1,7 +1,7 @@
-"""How errors look on the wire. Nothing else knows: the domain raises, this answers.
+"""Turns errors into answers. Only this module knows how an error looks on the wire: the domain raises, this answers.
 
 A view may say two things about its errors. `error_shape = "details"` gives validation errors the shape that storage and
-event subscription are documented with; `error_statuses = {SomeError: 406}` gives a status to errors of its own app.
+event subscription are documented with. `error_statuses = {SomeError: 406}` gives a status to errors of its own app.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Answer:
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | None:
-    """The response for an error that a view raised; None leaves it to Django, which logs it and answers 500."""
+    """Returns the response for an error that a view raised; None leaves it to Django, which logs it and answers 500."""
     view = context.get("view")
     match exc:
         case PlatformError():
@@ -61,7 +61,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
 
 
 def error_body(detail: str, code: str, **more: object) -> dict[str, object]:
-    """The body of every error that is not about one of the input's fields."""
+    """Returns the body of an error that is not about one of the input's fields."""
     return {"detail": detail, "code": code, **more}
 
 
@@ -95,6 +95,9 @@ def _framework_answer(exc: exceptions.APIException, view: object) -> _Answer:
             # REST framework makes a 403 of these where no authenticator names a scheme.
             header = getattr(exc, "auth_header", None) or AUTHENTICATE_HEADER
             return _Answer(401, _body_of(exc), {"WWW-Authenticate": header})
+        case exceptions.MethodNotAllowed():
+            allowed = ", ".join(getattr(view, "allowed_methods", []))
+            return _Answer(405, error_body(f"{exc.detail} Allowed here: {allowed}.", exc.default_code))
         case exceptions.Throttled():
             wait = getattr(exc, "wait", None)
             return _Answer(429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))})
@@ -119,18 +122,19 @@ def _other_answer(exc: Exception, view: object) -> _Answer | None:
 def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> _Answer | None:
     if is_away(exc):
         log_away(exc)
-        body = error_body("The service is temporarily unavailable.", "service_unavailable")
+        message = f"The database cannot be reached. Try again in {RETRY_AFTER_SECONDS} seconds."
+        body = error_body(message, "service_unavailable")
         return _Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(exc, DataError):
-        # The message would quote the value, which logs must not hold.
+        # The database's message would quote the value, which must not get into the log.
         name = type(exc.__cause__ or exc).__name__
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
-        return _Answer(400, error_body("The request holds a value that cannot be stored.", "bad_request"))
+        return _Answer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
     return None
 
 
 def _not_found() -> _Answer:
-    """Whatever was looked for and whyever it was not found: a stranger's object looks just like none."""
+    """Returns the same answer whatever was not found: another organization's object looks just like none."""
     return _Answer(404, error_body("Not found.", "not_found"))
 
 
@@ -150,7 +154,7 @@ def _body_of(exc: exceptions.APIException) -> dict[str, object]:
 
 
 def _flattened(detail: object) -> dict[str, list[str]]:
-    """REST framework's nested details as `{"params.keys.0": [messages]}`, the first MAX_REPORTED_FIELDS of them."""
+    """Returns the first MAX_REPORTED_FIELDS of REST framework's nested details, as `{"params.keys.0": [messages]}`."""
     errors: dict[str, list[str]] = {}
     for path, message in _messages(detail, ()):
         name = ".".join(path) or api_settings.NON_FIELD_ERRORS_KEY

@@ -14,7 +14,7 @@ from rest_framework import serializers
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.http import routes
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.text import has_control_characters, normalise
+from commands_platform.lib.text import normalise, refusal_of
 
 if TYPE_CHECKING:
     _TextField = models.TextField[Any, Any]
@@ -22,6 +22,9 @@ else:
     _TextField = models.TextField
 
 _T = TypeVar("_T")
+
+# What text of several lines may hold.
+LINES = "\t\n\r"
 
 # RFC 3339, with optional seconds; the offset is what makes a wall time an instant.
 _INSTANT = re.compile(
@@ -31,17 +34,14 @@ _INSTANT = re.compile(
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string, normalised to NFC, without control and format characters unless `any_characters` allows them.
+    """A JSON string, normalised to NFC, without control characters and characters that change the text's direction.
 
-    With `null_is_empty` the field is optional, and null and "" both mean that there is no text.
+    `allowed_controls` holds the control characters that it takes all the same. With `null_is_empty` the field is
+    optional, and null and "" both mean that there is no text.
     """
 
-    default_error_messages = {
-        "control_characters": "Control and format characters are not allowed.",
-    }
-
-    def __init__(self, *, any_characters: bool = False, null_is_empty: bool = False, **kwargs: Any) -> None:
-        self.any_characters = any_characters
+    def __init__(self, *, allowed_controls: str = "", null_is_empty: bool = False, **kwargs: Any) -> None:
+        self.allowed_controls = allowed_controls
         self.null_is_empty = null_is_empty
         if null_is_empty:
             kwargs |= {"required": False, "allow_blank": True, "allow_null": True}
@@ -62,13 +62,15 @@ class StrictCharField(serializers.CharField):
         # Four characters become one at the most, so longer text cannot fit and need not be normalised first.
         if self.max_length is not None and len(text) > 4 * self.max_length:
             self.fail("max_length", max_length=self.max_length)
+        # Places are told in the text as it was sent.
+        offset = len(data) - len(data.lstrip()) if self.trim_whitespace else 0
+        refusal = refusal_of(text, allowed=self.allowed_controls, offset=offset)
+        if refusal is not None:
+            raise serializers.ValidationError(refusal, code="invalid")
         try:
-            text = normalise(text)
+            return normalise(text)
         except InvalidInputError as error:
             raise serializers.ValidationError(error.message, code="invalid") from error
-        if not self.any_characters and has_control_characters(text):
-            self.fail("control_characters")
-        return text
 
 
 class StrictIntegerField(serializers.IntegerField):

@@ -1,8 +1,12 @@
-"""Answers to what no view handles: unknown paths, refused requests, bugs. JSON for the API, Django's pages else."""
+"""Answers what no view handles: unknown paths, refused requests, bugs.
+
+The API answers JSON, and so does every other path to a client that does not ask for HTML; browsers get Django's pages.
+"""
 
 from __future__ import annotations
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -10,17 +14,24 @@ from django.views import defaults
 
 from commands_platform.lib.http.exception_handler import error_body
 from commands_platform.lib.json import strict_json
+from commands_platform.lib.json.strict_json import PayloadTooLargeError
 
 API_PREFIX = "/v1/"
+INVALID_REQUEST = "The request is not valid. Check its host name, headers and number of parameters."
 
 
 def is_api_path(path: str) -> bool:
-    """Whether a path belongs to the API, so that all its answers are JSON."""
+    """Returns whether a path belongs to the API, so that all its answers are JSON."""
     return path.startswith(API_PREFIX) or path == API_PREFIX.rstrip("/")
 
 
+def wants_page(request: HttpRequest) -> bool:
+    """Returns whether an error is answered with a page: outside the API, to a client that asks for HTML."""
+    return not is_api_path(request.path_info) and "text/html" in request.META.get("HTTP_ACCEPT", "").lower()
+
+
 def json_error(status: int, detail: str, code: str, **more: object) -> HttpResponse:
-    """An error in the contract's shape, for code that runs outside REST framework's views."""
+    """Returns an error in the contract's shape, for code that runs outside REST framework's views."""
     body = strict_json.dumps(error_body(detail, code, **more))
     # The middleware that gives responses their length stands further inside than some callers.
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -28,36 +39,36 @@ def json_error(status: int, detail: str, code: str, **more: object) -> HttpRespo
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """400 for a request that Django refused, or 413 where its size was the reason."""
-    if not is_api_path(request.path_info):
+    """Answers 400 to a request that Django refused, or 413 where its size was the reason."""
+    if wants_page(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
-        return json_error(413, "The request body is too large.", "payload_too_large")
-    return json_error(400, "The request is not valid.", "bad_request")
+        return json_error(413, str(PayloadTooLargeError(settings.MAX_BODY_BYTES)), "payload_too_large")
+    return json_error(400, INVALID_REQUEST, "bad_request")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """403."""
-    if not is_api_path(request.path_info):
+    """Answers 403."""
+    if wants_page(request):
         return defaults.permission_denied(request, exception)
     return json_error(403, "You do not have permission to perform this action.", "permission_denied")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """404, with the same body for an unknown path as for an unknown object."""
-    if not is_api_path(request.path_info):
+    """Answers 404, with the same body for an unknown path as for an unknown object."""
+    if wants_page(request):
         return defaults.page_not_found(request, exception)
     return json_error(404, "Not found.", "not_found")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """500; the request id, which every log line of the request carries, is all that it tells."""
-    if not is_api_path(request.path_info):
+    """Answers 500, and tells nothing but the request id, which every log line of the request has."""
+    if wants_page(request):
         return defaults.server_error(request)
     return internal_error(request)
 
 
 def internal_error(request: HttpRequest) -> HttpResponse:
-    """The API's 500."""
+    """Returns the API's 500."""
     request_id = structlog.contextvars.get_contextvars().get("request_id") or request.headers.get("X-Request-ID")
     return json_error(500, "Internal server error.", "internal_error", request_id=request_id)

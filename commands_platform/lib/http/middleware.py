@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 
 from commands_platform.lib.http.exception_handler import error_body
 from commands_platform.lib.http.gateway.refusals import REFUSAL, Refusal
-from commands_platform.lib.http.handlers import internal_error, is_api_path, json_error
+from commands_platform.lib.http.handlers import INVALID_REQUEST, internal_error, is_api_path, json_error
 from commands_platform.lib.json import strict_json
 from commands_platform.lib.json.strict_json import PayloadTooLargeError
 
@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 MAX_CONTENT_TYPE_LENGTH = 1000
 
 _ERRORS_BY_STATUS = {
-    400: ("The request is not valid.", "bad_request"),
+    400: (INVALID_REQUEST, "bad_request"),
     403: ("You do not have permission to perform this action.", "permission_denied"),
     404: ("Not found.", "not_found"),
     405: ("Method not allowed.", "method_not_allowed"),
@@ -69,7 +69,7 @@ def refuse_unreadable_requests(application: WSGIApplication) -> WSGIApplication:
                 return application(environ, start_response)
             except (ValueError, LookupError, SuspiciousOperation) as error:
                 logger.warning("request_was_unreadable", error=type(error).__name__)
-        body = strict_json.dumps(error_body("The request is not valid.", "bad_request"))
+        body = strict_json.dumps(error_body(INVALID_REQUEST, "bad_request"))
         start_response("400 Bad Request", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
@@ -132,7 +132,7 @@ def _refused_body(request: HttpRequest) -> HttpResponse | None:
     if not announced:
         return None
     if not (announced.isascii() and announced.isdigit() and len(announced) < 20):
-        return json_error(400, "The Content-Length header is not valid.", "bad_request")
+        return json_error(400, "The Content-Length header is not valid: it must be a number of bytes.", "bad_request")
     return _too_large() if int(announced) > settings.MAX_BODY_BYTES and is_api_path(request.path_info) else None
 
 

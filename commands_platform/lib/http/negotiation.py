@@ -9,13 +9,15 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from commands_platform.lib.http.parsers import is_json_media_type
+from commands_platform.lib.http.parsers import is_json_media_type, unsupported
 
 
 class JSONOnlyNegotiation(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        """The view's parser for a JSON body, and none (415) for any other."""
-        return next(iter(parsers), None) if is_json_media_type(request.content_type) else None
+        """Returns the view's parser for a JSON body. Raises UnsupportedMediaType for any other."""
+        if not is_json_media_type(request.content_type):
+            raise unsupported(request.content_type)
+        return next(iter(parsers), None)
 
     def select_renderer(
         self,
@@ -23,6 +25,6 @@ class JSONOnlyNegotiation(BaseContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        """The view's first renderer and its media type."""
+        """Returns the view's first renderer and its media type."""
         renderer = next(iter(renderers))
         return renderer, renderer.media_type

@@ -1,4 +1,4 @@
-"""Request bodies: strict JSON, read up to the limit and no further."""
+"""Parses request bodies: strict JSON, read up to the limit and no further."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from commands_platform.lib.json.strict_json import JsonValue, PayloadTooLargeErr
 class StrictJSONParser(BaseParser):
     """Reads `application/json` and `application/*+json` (RFC 6839) in UTF-8; an empty body is `{}`.
 
-    Raises MalformedJsonError, PayloadTooLargeError, UnsupportedMediaType for another charset, and ParseError for a body
-    that cannot be read to its end.
+    Raises MalformedJsonError, PayloadTooLargeError, UnsupportedMediaType for another charset or a compressed body, and
+    ParseError for a body that cannot be read to its end.
     """
 
     media_type = "application/json"
-    # Levels that a body may have beyond the settings' own: those which an endpoint wraps its values in.
+    # An endpoint may wrap its values in objects of its own, which count as levels too.
     more_levels = 0
 
     def parse(  # type: ignore[override]  # any JSON value may stand at the top; the stubs know mappings only
@@ -32,28 +32,43 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> JsonValue:
         _refuse_other_charsets(media_type or "")
+        _refuse_compressed(parser_context or {})
         limit: int = settings.MAX_BODY_BYTES
         if _announced_length(parser_context or {}) > limit:
             raise PayloadTooLargeError(limit)
         try:
             raw = stream.read(limit + 1)
         except OSError as error:
-            raise ParseError("The request body could not be read.") from error
+            raise ParseError("The request body ended too early. Send it again.") from error
         return (
             strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH + self.more_levels) if raw else {}
         )
 
 
 def is_json_media_type(content_type: str) -> bool:
-    """Whether a Content-Type header names JSON; a missing one counts as JSON, since nothing else is spoken here."""
+    """Returns whether a Content-Type header names JSON. A missing one counts as JSON."""
     name = parse_header_parameters(content_type)[0]
     return name in ("", StrictJSONParser.media_type) or (name.startswith("application/") and name.endswith("+json"))
+
+
+def unsupported(content_type: str) -> UnsupportedMediaType:
+    """Returns the error for a body that does not say that it is JSON in UTF-8."""
+    detail = f'The body has the Content-Type "{content_type[:100]}". Send JSON in UTF-8, as application/json.'
+    return UnsupportedMediaType(content_type, detail=detail)
 
 
 def _refuse_other_charsets(content_type: str) -> None:
     charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
     if charset.lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMediaType(content_type)
+        raise unsupported(content_type)
+
+
+def _refuse_compressed(parser_context: Mapping[str, Any]) -> None:
+    request = parser_context.get("request")
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "") if request is not None else ""
+    if encoding.strip().lower() not in ("", "identity"):
+        detail = f'The body has the Content-Encoding "{encoding[:50]}". Send it uncompressed, without that header.'
+        raise UnsupportedMediaType(encoding, detail=detail)
 
 
 def _announced_length(parser_context: Mapping[str, Any]) -> int:

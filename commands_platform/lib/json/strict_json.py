@@ -1,4 +1,4 @@
-"""JSON text as RFC 8259 defines it, minus what it leaves to chance: repeated keys, NUL, numbers beyond 64 bits."""
+"""Reads JSON as RFC 8259 defines it, without what it leaves open: repeated keys, NUL, numbers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import orjson
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
 
-_SMALLEST_INTEGER = -(2**63)
-_LARGEST_INTEGER = 2**64 - 1
+_MIN_INTEGER = -(2**63)
+_MAX_INTEGER = 2**64 - 1
 
 # The patterns run on text that is known to be JSON; their quantifiers give back nothing they took, so each is linear.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -34,7 +34,7 @@ class PayloadTooLargeError(ValueError):
     """The text has more bytes than are accepted."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"The request body must not be larger than {max_bytes} bytes.")
+        super().__init__(f"The request body may have {max_bytes} bytes at most. Send less at a time.")
 
 
 class MalformedJsonError(ValueError):
@@ -52,7 +52,7 @@ class NestedTooDeeplyError(MalformedJsonError):
 
 
 def loads(raw: bytes, *, max_bytes: int, max_depth: int = 64) -> JsonValue:
-    """The value of UTF-8 JSON text. An object or array around a scalar has depth 1; integers are within [-2^63, 2^64).
+    """Returns the value of UTF-8 JSON text. An object or array around a scalar has depth 1.
 
     Raises PayloadTooLargeError or MalformedJsonError. `max_depth` may be 1,000 at most.
     """
@@ -78,18 +78,18 @@ def loads(raw: bytes, *, max_bytes: int, max_depth: int = 64) -> JsonValue:
 
 
 def dumps(value: object) -> bytes:
-    """The compact JSON text of a JSON value, in UTF-8, keys in their order; TypeError for anything else."""
+    """Returns a JSON value as compact JSON in UTF-8, keys in their order. Raises TypeError for anything else."""
     return orjson.dumps(value)
 
 
 def refuse_deep(value: Any, text: bytes, *, max_depth: int) -> None:
-    """Raises NestedTooDeeplyError for a value, whose JSON text this is, of more than `max_depth` levels."""
+    """Raises NestedTooDeeplyError if the value of this JSON text has more than `max_depth` levels."""
     if text.count(b"[") + text.count(b"{") > max_depth:
         _count_pairs(value, max_depth)
 
 
 def _count_pairs(value: JsonValue, max_depth: int) -> int:
-    """How many key-value pairs the whole value holds; it goes down level by level, so no depth exhausts the stack."""
+    """Returns the number of key-value pairs in the whole value. Goes level by level, so no depth exhausts the stack."""
     pairs = depth = 0
     level = [value]
     while True:
@@ -105,13 +105,13 @@ def _count_pairs(value: JsonValue, max_depth: int) -> int:
 
 
 def _refuse_wide_integers(raw: bytes) -> None:
-    """The decoder reads an integer beyond 64 bits as the nearest float; this tells the sender instead."""
+    """Raises MalformedJsonError for an integer beyond 64 bits, which the decoder would read as the nearest float."""
     for token in _STRING_OR_NUMBER.finditer(raw):
         digits = token.group(1)
         if digits is None:
             continue
-        if len(digits) > 20 or not _SMALLEST_INTEGER <= int(digits) <= _LARGEST_INTEGER:
-            reason = f"An integer must lie between {_SMALLEST_INTEGER} and {_LARGEST_INTEGER}"
+        if len(digits) > 20 or not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
+            reason = f"An integer must lie between {_MIN_INTEGER} and {_MAX_INTEGER}"
             raise _at(raw, token.start(1), reason)
 
 
@@ -120,7 +120,7 @@ class _RepeatedKeyError(Exception):
 
 
 def _first_repeated_key(raw: bytes) -> str:
-    """Only for text that is JSON, not deep, and known to repeat a key: the standard library's decoder recurses."""
+    """Returns a key that the text repeats. The text must be JSON, and not deep: the standard library recurses."""
 
     def refuse_repeated(pairs: list[tuple[str, object]]) -> None:
         seen: set[str] = set()
