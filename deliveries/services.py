@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -22,12 +23,13 @@ MAX_KEPT_ATTEMPTS = 200
 
 
 @transaction.atomic
-def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason) -> None:
-    """Cancels what these sources have not sent yet.
+def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason, due_after: datetime | None = None) -> None:
+    """Cancels the unsent deliveries of these sources: all of them, or those that are due after an instant.
 
     A request that is under way cannot be called back: its row takes the reason, which forbids another attempt.
     """
-    _cancel(Delivery.objects.pending().filter(source_uuid__in=list(source_uuids)), reason)
+    rows = Delivery.objects.pending().filter(source_uuid__in=list(source_uuids))
+    _cancel(rows if due_after is None else rows.filter(due_at__gt=due_after), reason)
 
 
 def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:

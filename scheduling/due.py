@@ -103,7 +103,7 @@ INSERT INTO deliveries_delivery (
     origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at
 )
 SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', v.due_at, 1, 'pending', '', v.url,
-       v.origin, CASE s.headers WHEN '{{}}' THEN '' ELSE s.headers END, s.timeout,
+       v.origin, CASE WHEN s.headers = '{{}}' OR s.headers_origin <> v.origin THEN '' ELSE s.headers END, s.timeout,
        concat(
            '{{"intent":', to_json(c.name), ',"query":"","event_timestamp":"', v.due,
            '","organization_uuid":"', o.uuid,

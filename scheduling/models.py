@@ -17,6 +17,7 @@ from commands_platform.lib.database.encrypted import EncryptedValuesField
 from commands_platform.lib.json.column import JsonTextField
 from deliveries.models import Delivery, DeliveryQuerySet
 from organizations.models import Command, Organization, User
+from outbound.address_guard import origin_of
 from scheduling.recurrence import Recurrence
 
 FOREVER = -1
@@ -116,6 +117,9 @@ class ScheduledExecution(models.Model):
     timeout = models.PositiveSmallIntegerField(null=True, blank=True, help_text="In seconds; empty: the server's.")
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's.")
     headers = EncryptedValuesField(default=dict, help_text="Extra headers of its callbacks.")
+    headers_origin = models.TextField(
+        blank=True, default="", help_text="The origin that the headers were given for. They are sent nowhere else."
+    )
     effective_from = models.DateTimeField(help_text="When its present timing began; every slot since is in the ledger.")
     anchor_at = models.DateTimeField(help_text="The phase of a period: slots are whole periods after it.")
     next_run_at = models.DateTimeField(null=True, blank=True)
@@ -180,6 +184,20 @@ class ScheduledExecution(models.Model):
     def effective_callback_url(self) -> str:
         """The URL that will be called: its own, or else the command's; empty if neither has one."""
         return self.callback_url or self.command.callback_url
+
+    @property
+    def callback_origin(self) -> str:
+        """The origin of the URL that will be called; empty if there is none, or none that can be called."""
+        try:
+            return origin_of(self.effective_callback_url)
+        except ValueError:
+            return ""
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The extra headers that are sent: none, if the command's URL has moved to another origin since."""
+        headers: dict[str, str] = self.headers
+        return headers if headers and self.headers_origin == self.callback_origin else {}
 
     @property
     def zone(self) -> str:

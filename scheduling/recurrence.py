@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
-from commands_platform.lib.zones import check_zone, load_zone
+from commands_platform.lib.zones import check_zone, load_zone, rules_of
+from scheduling.cron import CronExpression
 from scheduling.cron_grammar import parse_cron
 from scheduling.cron_slots import CronRule, count_between, first_from, last_before, prepare_rule
+from scheduling.cron_union import CronUnion
 from scheduling.stretches import instant_of, seconds_of
 
 __all__ = [
     "Missed",
     "Recurrence",
     "check_zone",
+    "identity_of",
     "load_zone",
     "missed",
     "next_slot",
@@ -25,6 +28,8 @@ __all__ = [
     "parse_cron",
     "slots",
 ]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,24 @@ def next_slot_within(
     return None if slot is None or (ends_at is not None and slot > ends_at) else slot
 
 
+def identity_of(recurrence: Recurrence) -> Hashable:
+    """Returns a value that is equal for two recurrences whose slots are the same, however they are written.
+
+    Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never checked.
+    """
+    if recurrence.cron:
+        rule = _rule_of(recurrence)
+        zone = rules_of(rule.zone)
+        # A clock that is never changed neither skips nor repeats anything.
+        has_changes = not isinstance(zone, timedelta)
+        changes = (_expressions(rule.fires_after_gap), _expressions(rule.fires_on_each_pass)) if has_changes else None
+        return "cron", rule.cron.expressions, zone, changes
+    anchor = recurrence.anchor.astimezone(UTC)
+    if recurrence.period is not None:
+        return "period", recurrence.period, (anchor - _EPOCH) % recurrence.period
+    return "once", anchor
+
+
 def slots(recurrence: Recurrence, *, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
     """Yields the slots strictly after `after`, in order, up to and including `until`."""
     slot = next_slot(recurrence, after=after)
@@ -133,6 +156,10 @@ def _missed_cron(recurrence: Recurrence, first: datetime, now: datetime) -> Miss
         earlier_count=1 + count_between(rule, after_first, latest),
         earlier_last=first if earlier is None else instant_of(earlier),
     )
+
+
+def _expressions(of: CronExpression | CronUnion | None) -> frozenset[CronExpression]:
+    return frozenset() if of is None else of.expressions
 
 
 def _rule_of(recurrence: Recurrence) -> CronRule:

@@ -155,7 +155,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     @staticmethod
     def get_headers(schedule: ScheduledExecution) -> list[str]:
         """Returns the names alone, because a value may be a receiver's secret."""
-        return sorted(schedule.headers)
+        return sorted(schedule.sent_headers)
 
 
 class ExpandQuery(serializers.Serializer[ScheduledExecution]):

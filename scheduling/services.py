@@ -23,37 +23,21 @@ from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
 from scheduling import timing, zone_rules
 from scheduling.due import AHEAD, insert_slots, skipped_row, view_as_due, withdraw_ahead
+from scheduling.effects import effect_of, stored_form
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.planning import SkippedSlots, Slot
 from scheduling.tasks import dispatch_due
-from scheduling.validation import check_fields, check_has_run, with_implied
+from scheduling.validation import check_fields, check_has_run, check_headers_have_origin, with_implied
 
-_TIMING_FIELDS = {
-    "cron",
-    "cron_seconds",
-    "dst_gap",
-    "dst_overlap",
-    "execution_frequency",
-    "starts_at",
-    "timezone",
-    "timezone_type",
-}
-_CONTENT_FIELDS = {"callback_url", "headers", "payload"}
-_OTHER_FIELDS = {
-    "description",
-    "ends_at",
-    "is_active",
-    "max_attempts",
-    "misfire_grace",
-    "misfire_policy",
-    "name",
-    "repeats",
-    "skip_overlapping",
-    "timeout",
-}
-_EDITABLE_FIELDS = _TIMING_FIELDS | _CONTENT_FIELDS | _OTHER_FIELDS
-_COMPUTED_FIELDS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
+_EDITABLE_FIELDS = frozenset(
+    {
+        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at"),
+        *("execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace", "misfire_policy", "name"),
+        *("payload", "repeats", "skip_overlapping", "starts_at", "timeout", "timezone", "timezone_type"),
+    }
+)
+_TIMING_COLUMNS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +77,39 @@ def create_scheduled_execution(
 
 @transaction.atomic
 def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
-    """Changes the given fields and cancels deliveries that the old version has not sent yet.
+    """Changes the given fields, and cancels unsent deliveries where that has an effect on them.
 
-    A new timing begins a new phase; a new end does not. Raises InvalidInputError.
+    A new recurrence or start begins a new timing; other changes move no run. Raises InvalidInputError.
     """
     schedule = _locked(schedule)
     now = clock.now()
-    _withdraw_ahead(schedule, now)
-    before = {field: getattr(schedule, field) for field in _EDITABLE_FIELDS}
-    passed = timing.passed_slots(schedule, now)
-    if changes.get("callback_url") == schedule.command.callback_url and not schedule.callback_url:
-        # The answer to GET shows the command's URL; sent back unchanged, it is still the command's.
-        changes = {field: value for field, value in changes.items() if field != "callback_url"}
-    _apply(schedule, changes)
-    changed = {field for field in _EDITABLE_FIELDS if getattr(schedule, field) != before[field]}
+    before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
+    effect_before, passed = effect_of(schedule, now), timing.passed_slots(schedule, now)
+    was_active, headers_origin = schedule.is_active, schedule.headers_origin
+    _apply(schedule, _without_own_answer(schedule, changes))
+    changed = {field for field in _EDITABLE_FIELDS if stored_form(getattr(schedule, field)) != before[field]}
     if schedule.repeats == 0 and schedule.is_active:
         if "is_active" in changes:
             raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
         schedule.is_active = False
-    timing_changed = bool(changed & _TIMING_FIELDS)
-    was_active = bool(before["is_active"])
+        changed.add("is_active")
+    if not changed and schedule.headers_origin == headers_origin:
+        return schedule
+    _withdraw_ahead(schedule, now)
+    effect = effect_of(schedule, now)
+    timing_changed = effect.timing != effect_before.timing
     timing.apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
     check_has_run(schedule)
-    schedule.save(update_fields=[*_EDITABLE_FIELDS, *_COMPUTED_FIELDS])
+    schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
     if passed and (timing_changed or (schedule.is_active and not was_active)):
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
         ledger.insert([_passed_row(schedule, passed, reason)], now=now)
-    if was_active and not schedule.is_active:
+    if was_active and changes.get("is_active") is False:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
-    elif timing_changed or changed & _CONTENT_FIELDS:
+    elif effect != effect_before:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
+    elif schedule.ends_at is not None and "ends_at" in changed:
+        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
     _after_commit(schedule, now)
     return schedule
 
@@ -210,7 +197,7 @@ def recompute_next_runs(*, schedules: Q) -> int:
             if schedule.is_active and schedule.next_run_at is None:
                 schedule.is_active = False
                 schedule.deactivation_reason = DeactivationReason.COMPLETED
-            schedule.save(update_fields=["is_active", *_COMPUTED_FIELDS])
+            schedule.save(update_fields=["is_active", *_TIMING_COLUMNS])
             _after_commit(schedule, now)
             count += 1
     return count
@@ -258,12 +245,28 @@ def _locked_or_none(pk: int) -> ScheduledExecution | None:
         return None
 
 
+def _without_own_answer(schedule: ScheduledExecution, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the changes without the command's URL: GET shows it, and sent back it stays the command's."""
+    if not schedule.callback_url and changes.get("callback_url") == schedule.command.callback_url:
+        return {field: value for field, value in changes.items() if field != "callback_url"}
+    return changes
+
+
 def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
-    """Sets the given fields and checks the whole. Raises InvalidInputError with every field that is wrong."""
+    """Sets the given fields and checks the whole. Raises InvalidInputError with every field that is wrong.
+
+    Headers belong to the origin that they were given for: they may be a receiver's secrets, so a new URL does not
+    take them along to another origin.
+    """
     values = with_implied(values)
     for field in _EDITABLE_FIELDS & values.keys():
         setattr(schedule, field, values[field])
     check_fields(schedule)
+    if "headers" in values:
+        check_headers_have_origin(schedule)
+        schedule.headers_origin = schedule.callback_origin if schedule.headers else ""
+    elif "callback_url" in values and not schedule.sent_headers:
+        schedule.headers, schedule.headers_origin = {}, ""
 
 
 def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Reason) -> NewRow:

@@ -58,6 +58,14 @@ def check_has_run(schedule: ScheduledExecution) -> None:
         raise InvalidInputError(errors={"ends_at": ["The schedule would never run: it has no slot before it ends."]})
 
 
+def check_headers_have_origin(schedule: ScheduledExecution) -> None:
+    """Raises InvalidInputError for headers of a schedule that has no URL: they belong to the origin of one."""
+    if schedule.headers and not schedule.callback_origin:
+        raise InvalidInputError(
+            errors={"headers": ["Headers are kept for one receiver, and there is no URL yet: give callback_url too."]}
+        )
+
+
 def _check_cron(schedule: ScheduledExecution) -> None:
     if schedule.cron:
         parse_cron(schedule.cron, seconds=schedule.cron_seconds)

@@ -17,6 +17,7 @@ from auth_tokens.scopes import Scope
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import fitting_rows, paginate
+from commands_platform.lib.http.unknown_fields import note_ignored
 from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Kind
 from scheduling import services
@@ -84,7 +85,11 @@ class ScheduledExecutionDetail(PlatformView):
         changes = read_body(ScheduledExecutionChanges, request)
         if changes != {"is_active": False}:
             refuse_foreign(request.context, schedule)
+        had_headers = bool(schedule.headers)
         schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
+        if had_headers and not schedule.headers and "headers" not in changes:
+            # The URL has moved to another origin, which must not see what was given for the old one.
+            note_ignored(request, ["headers"])
         return Response(ScheduledExecutionOutput.render(schedule))
 
     @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import zoneinfo
+from datetime import timedelta
 from functools import cache, lru_cache
+from importlib import resources
 from zoneinfo import ZoneInfo
 
 import tzdata  # type: ignore[import-untyped]
@@ -29,6 +32,7 @@ def use_packaged_zones() -> str:
     zoneinfo.reset_tzpath(to=())
     ZoneInfo.clear_cache()
     load_zone.cache_clear()
+    rules_of.cache_clear()
     _spellings.cache_clear()
     return str(tzdata.IANA_VERSION)
 
@@ -50,6 +54,19 @@ def check_zone(name: str) -> str:
 def load_zone(name: str) -> ZoneInfo:
     """The zone's rules, one object per name; raises InvalidTimezoneError."""
     return ZoneInfo(check_zone(name))
+
+
+@lru_cache(maxsize=1024)
+def rules_of(zone: ZoneInfo) -> timedelta | bytes:
+    """Returns a value that is equal for zones with the same rules, such as `UTC` and `Etc/UTC`.
+
+    It is the offset of a zone whose clock is never changed, and a digest of the rules of any other.
+    """
+    fixed_offset = zone.utcoffset(None)
+    if fixed_offset is not None:
+        return fixed_offset
+    rules = resources.files("tzdata.zoneinfo").joinpath(*str(zone.key).split("/")).read_bytes()
+    return hashlib.sha256(rules).digest()
 
 
 @cache

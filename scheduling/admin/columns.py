@@ -119,9 +119,13 @@ class ScheduleColumns:
 
     @admin.display(description="Sent with")
     def extras(self, schedule: ScheduledExecution) -> SafeString:
-        """The names of its own headers: their values may be a receiver's secrets."""
+        """Shows the names of its own headers: their values may be a receiver's secrets."""
         names = header_names(schedule.headers)
         parts = [format_html("headers {}", html.badges(names))] if names else []
+        if names and not schedule.sent_headers:
+            parts = [
+                format_html("no headers: {} were given for {}", html.badges(names), html.mono(schedule.headers_origin))
+            ]
         if schedule.timeout:
             parts.append(format_html("a time limit of {} s", schedule.timeout))
         if schedule.max_attempts:

@@ -60,6 +60,7 @@ class Migration(migrations.Migration):
                 ('timeout', models.PositiveSmallIntegerField(blank=True, help_text="In seconds; empty: the server's.", null=True)),
                 ('max_attempts', models.PositiveSmallIntegerField(blank=True, help_text="Empty: the server's.", null=True)),
                 ('headers', commands_platform.lib.database.encrypted.EncryptedValuesField(default=dict, help_text='Extra headers of its callbacks.')),
+                ('headers_origin', models.TextField(blank=True, default='', help_text='The origin that the headers were given for. They are sent nowhere else.')),
                 ('effective_from', models.DateTimeField(help_text='When its present timing began; every slot since is in the ledger.')),
                 ('anchor_at', models.DateTimeField(help_text='The phase of a period: slots are whole periods after it.')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True)),

@@ -8,11 +8,20 @@ from typing import Any
 import orjson
 import pytest
 
-from deliveries.models import Reason, State
+from commands_platform.lib.encryption import decrypt_values
+from deliveries.models import Delivery, Reason, State
+from scheduling import services
 from tests.api import ApiClient
-from tests.scheduling.schedules import LIST, change, create, expanded, fired, rows_of, run
+from tests.scheduling.schedules import LIST, MINUTE, change, create, expanded, fired, rows_of, run
 
 pytestmark = pytest.mark.django_db
+
+ELSEWHERE = "http://127.0.0.1:8098/callback"
+SAME_ORIGIN = "http://127.0.0.1:8099/other"
+
+
+def sent_headers(row: Delivery) -> dict[str, str]:
+    return decrypt_values(orjson.loads(row.headers)) if row.headers else {}
 
 
 @pytest.mark.parametrize(("timeout", "max_attempts"), [(1, 1), (30, 20)])
@@ -25,7 +34,7 @@ def test_limits_and_headers_travel_with_each_slot(
 
     (row,) = rows_of(schedule)
     assert (row.timeout, row.max_attempts) == (timeout, max_attempts)
-    assert orjson.loads(row.headers) == {"X-Auth": "Bearer é"}
+    assert sent_headers(row) == {"X-Auth": "Bearer é"}
 
 
 def test_without_them_the_servers_own_hold(alice: ApiClient, time: list[datetime], settings: Any) -> None:
@@ -66,3 +75,84 @@ def test_new_headers_cancel_what_was_not_sent_and_new_limits_do_not(alice: ApiCl
 
     assert [(row.state, row.reason) for row in rows_of(schedule)] == [(State.CANCELLED, Reason.SCHEDULE_CHANGED)]
     assert expanded(alice, schedule, "timeout", "max_attempts") == {"timeout": 3, "max_attempts": 2}
+
+
+# Headers belong to the origin that they were given for
+
+
+def test_a_url_of_another_origin_drops_the_stored_headers_and_the_answer_says_so(
+    alice: ApiClient, time: list[datetime]
+) -> None:
+    schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
+
+    response = change(alice, schedule, callback_url=ELSEWHERE)
+    run(time, 1)
+
+    assert response.headers["X-Ignored-Fields"] == "headers"
+    assert [sent_headers(row) for row in rows_of(schedule)] == [{}]
+    back = change(alice, schedule, callback_url=None)
+    assert "X-Ignored-Fields" not in back.headers
+    assert expanded(alice, schedule, "headers") == {"headers": []}
+
+
+def test_headers_that_are_given_anew_go_to_the_new_origin(alice: ApiClient, time: list[datetime]) -> None:
+    schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
+
+    response = change(alice, schedule, callback_url=ELSEWHERE, headers={"X-Token": "secret-value"})
+    run(time, 1)
+
+    assert "X-Ignored-Fields" not in response.headers
+    assert [sent_headers(row) for row in rows_of(schedule)] == [{"X-Token": "secret-value"}]
+
+
+@pytest.mark.parametrize("url", [SAME_ORIGIN, "HTTP://127.0.0.1:8099"])
+def test_a_url_of_the_same_origin_keeps_the_headers(alice: ApiClient, time: list[datetime], url: str) -> None:
+    schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
+
+    response = change(alice, schedule, callback_url=url)
+    run(time, 1)
+
+    assert "X-Ignored-Fields" not in response.headers
+    assert [sent_headers(row) for row in rows_of(schedule)] == [{"X-Token": "secret-value"}]
+
+
+def test_a_command_that_moves_to_another_origin_gets_no_headers_there(alice: ApiClient, time: list[datetime]) -> None:
+    schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
+    command = alice.caller.command
+    original = command.callback_url
+
+    for minute, url in enumerate((ELSEWHERE, SAME_ORIGIN, ELSEWHERE, original), start=1):
+        command.callback_url = url
+        command.save(update_fields=["callback_url"])
+        run(time, minute)
+        time[0] += MINUTE / 2
+        services.run_now(schedule=schedule)
+
+    rows = {(row.url, row.kind): sent_headers(row) for row in rows_of(schedule)}
+    token = {"X-Token": "secret-value"}
+    assert rows == {
+        (url, kind): headers
+        for url, headers in ((ELSEWHERE, {}), (SAME_ORIGIN, token), (original, token))
+        for kind in ("scheduled", "manual")
+    }
+
+
+def test_headers_of_a_command_that_has_moved_are_not_shown_as_sent(alice: ApiClient) -> None:
+    schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
+    alice.caller.command.callback_url = ELSEWHERE
+    alice.caller.command.save(update_fields=["callback_url"])
+
+    assert expanded(alice, schedule, "headers") == {"headers": []}
+    change(alice, schedule, headers={"X-Token": "secret-value"})
+    assert expanded(alice, schedule, "headers") == {"headers": ["X-Token"]}
+
+
+def test_headers_without_any_url_are_refused_with_the_way_out(alice: ApiClient) -> None:
+    alice.caller.command.callback_url = ""
+    alice.caller.command.save(update_fields=["callback_url"])
+
+    response = alice.post(LIST, {"name": "report", "headers": {"X-Token": "secret-value"}})
+
+    assert response.status_code == 400
+    assert "callback_url" in response.json()["errors"]["headers"][0]
+    create(alice, headers={"X-Token": "secret-value"}, callback_url=ELSEWHERE)
