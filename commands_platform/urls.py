@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from commands_platform import health
+from commands_platform import health, pages
 from commands_platform.lib.http.routes import both
 
 # The first that fits is taken, so what is asked for most stands first.
@@ -22,7 +23,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", pages.home, name="home"),
+    path("favicon.ico", RedirectView.as_view(url=static("operators/favicon.svg"))),
     *both("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), "schema"),
     *both("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
 ]

@@ -1,0 +1,20 @@
+"""The start page. The error pages are the templates 400.html to 500.html, which Django's own views use."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from commands_platform import __version__
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Says what this server is and where to go: a page for browsers, JSON for programs."""
+    if request.accepts("text/html") and "text/html" in request.headers.get("Accept", ""):
+        context = {"base_url": request.build_absolute_uri("/").rstrip("/"), "version": __version__}
+        return render(request, "pages/home.html", context)
+    addresses = {name: request.build_absolute_uri(reverse(name)) for name in ("docs", "schema")}
+    return JsonResponse({"name": "Commands Platform", "version": __version__, **addresses})
