@@ -8,6 +8,7 @@ import pytest
 import structlog
 from django.test import Client
 
+from commands_platform.lib.http.request_log import shown_path
 from tests.api import ApiClient
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:structlog")
@@ -37,3 +38,25 @@ def test_nothing_of_a_request_is_left_for_the_next_lines(alice: ApiClient) -> No
         alice.get("/v1/me/", key=key)
 
         assert structlog.contextvars.get_contextvars() == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "shown"),
+    [
+        ("/v1/users/", "", "/v1/users/"),
+        ("/v1/users/", "limit=10&offset=20", "/v1/users/?limit=10&offset=20"),
+        ("/v1/users/", "api_key=a&TOKEN=b&sig=1&x-Signature=c", "/v1/users/?api_key=…&TOKEN=…&sig=1&x-Signature=…"),
+        ("/v1/users/", "a=" + "x" * 40 + "&b=" + "x" * 41, "/v1/users/?a=" + "x" * 40 + "&b=…"),
+        ("/v1/" + "x" * 41 + "/", "flag&" + "x" * 41, "/v1/…/?flag&…"),
+        ("/v1/users/", "token=&=", "/v1/users/?token=&="),
+    ],
+)
+def test_keys_and_tokens_do_not_get_into_the_log(path: str, query: str, shown: str) -> None:
+    assert shown_path(path, query) == shown
+
+
+def test_a_key_in_the_query_string_is_not_logged() -> None:
+    with structlog.testing.capture_logs() as log:
+        Client().get("/v1/me/?api_key=cmdp_12345678&limit=5")
+
+    assert log[0]["request"] == "GET /v1/me/?api_key=…&limit=5"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.test.client import RequestFactory
 from django.views import defaults
@@ -54,7 +57,7 @@ def test_an_unknown_path_of_the_api_is_answered_in_json_even_to_a_browser() -> N
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
 def test_each_error_page_has_the_house_look(status: int) -> None:
     request = RequestFactory().get("/")
-    views = {
+    views: dict[int, Callable[[], HttpResponse]] = {
         400: lambda: defaults.bad_request(request, ValueError()),
         403: lambda: defaults.permission_denied(request, PermissionError()),
         404: lambda: defaults.page_not_found(request, LookupError()),

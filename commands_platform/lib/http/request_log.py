@@ -1,4 +1,4 @@
-"""The log of requests: the failed ones, each with its id, its caller's address and what was asked."""
+"""Logs failed requests, each with its id, its caller's address and what was asked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,26 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
-class RequestLogMiddleware(RequestMiddleware):
-    """Gives every line of a request the request's id; who called is found out only for the lines on a failure.
+# A UUID and an instant are shorter than this; keys, tokens and signatures are longer.
+MAX_SHOWN_LENGTH = 40
+MASK = "…"
 
-    Nothing is logged of a request that succeeds, and to collect what such a line would say costs more than all the
-    other middleware together.
+_TELLING_NAMES = ("key", "token", "secret", "signature", "password", "auth", "session")
+
+
+class RequestLogMiddleware(RequestMiddleware):
+    """Gives every log line of a request its id. Logs the request itself only if it failed.
+
+    Collecting the caller's address and the rest for successful requests would cost more than all other middleware
+    together.
     """
 
     def prepare(self, request: HttpRequest) -> None:
         structlog.contextvars.bind_contextvars(request_id=str(uuid4()))
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        return f"{request.method} {shown_path(request.path_info, request.META.get('QUERY_STRING', ''))}"
 
     def handle_response(self, request: HttpRequest, response: HttpResponse) -> None:
         if response.status_code < 400:
@@ -32,3 +43,24 @@ class RequestLogMiddleware(RequestMiddleware):
     def process_got_request_exception(self, sender: type[Any], request: HttpRequest, **kwargs: Any) -> None:
         self.bind_ip(request)
         super().process_got_request_exception(sender, request, **kwargs)
+
+
+def shown_path(path: str, query: str) -> str:
+    """Returns path and query string without anything that may be a key, a token or a signature.
+
+    Masks the values of parameters with telling names, and everything that is longer than MAX_SHOWN_LENGTH.
+    """
+    shown = "/".join(_shown(part) for part in path.split("/"))
+    if not query:
+        return shown
+    parameters = (parameter.partition("=") for parameter in query.split("&"))
+    return f"{shown}?{'&'.join(_shown_parameter(*parameter) for parameter in parameters)}"
+
+
+def _shown_parameter(name: str, equals: str, value: str) -> str:
+    is_telling = any(word in name.lower() for word in _TELLING_NAMES)
+    return f"{_shown(name)}{equals}{MASK if is_telling and value else _shown(value)}"
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_LENGTH else MASK
