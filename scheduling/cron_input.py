@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from scheduling.cron_grammar import Word, read_each, split_words
@@ -34,6 +35,7 @@ class CronInput(NamedTuple):
     period: timedelta | None
 
 
+@lru_cache(maxsize=4096)
 def read_cron(cron: str) -> CronInput:
     """Takes the zone and the period from a given `cron`; does not read its fields. Raises InvalidCronError."""
     words = read_each(cron, split_words)

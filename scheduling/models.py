@@ -80,7 +80,7 @@ class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
 
 
 class ScheduledExecution(models.Model):
-    """A call that is made once, periodically, or by a cron expression."""
+    """A call that is made once, periodically, or by cron expressions."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     # Each run of a schedule writes an entry in each of its indexes, so only what is searched by has one.
@@ -95,8 +95,10 @@ class ScheduledExecution(models.Model):
     name = models.CharField(max_length=255)
     is_active = models.BooleanField(default=True)
     description = models.TextField(blank=True, default="")
-    cron = models.CharField(max_length=255, blank=True, default="")
-    cron_seconds = models.BooleanField(default=False, help_text="The expression has six fields, seconds first.")
+    cron = models.TextField(
+        blank=True, default="", help_text="One expression, or several, each of which ends with a newline."
+    )
+    cron_seconds = models.BooleanField(default=False, help_text="Expressions have six fields, seconds first.")
     dst_gap = models.CharField(max_length=16, choices=GapRule.choices, default=GapRule.RUN_AFTER)
     dst_overlap = models.CharField(max_length=16, choices=OverlapRule.choices, default=OverlapRule.FIRST)
     execution_frequency = models.PositiveIntegerField(default=0)
@@ -201,7 +203,7 @@ class ScheduledExecution(models.Model):
 
     @property
     def zone(self) -> str:
-        """The IANA zone that its cron expression is read in, as of now."""
+        """The IANA zone that its cron expressions are read in, as of now."""
         if self.timezone_type == TimezoneType.CUSTOM:
             return self.timezone
         if self.timezone_type == TimezoneType.USER and self.owner is not None:

@@ -27,6 +27,7 @@ from commands_platform.lib.http.unknown_fields import MeantFields, folded, sugge
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
+from scheduling.fields import CronField, CronOutputField
 from scheduling.models import (
     FOREVER,
     MAX_SCHEDULE_ATTEMPTS,
@@ -57,7 +58,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
 
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
-    cron = StrictCharField(max_length=255, null_is_empty=True, allowed_controls="\t")
+    cron = CronField()
     repeats = StrictIntegerField(min_value=FOREVER, max_value=_LARGEST_INTEGER, required=False)
     payload = JsonObjectField(required=False)
     timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
@@ -118,7 +119,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     name = serializers.CharField()
     timezone_type = serializers.ChoiceField(choices=TimezoneType.choices)
     is_active = serializers.BooleanField()
-    cron = NullIfEmptyField()
+    cron = CronOutputField()
     execution_frequency = serializers.IntegerField()
     repeats = serializers.IntegerField(help_text="Runs that are left; -1: for ever.")
     payload = serializers.DictField()

@@ -12,10 +12,10 @@ from django.conf import settings
 from commands_platform.lib.errors import InvalidInputError
 from deliveries.custom_headers import check_headers
 from outbound.guard import address_guard
+from scheduling.cron_input import MAX_PERIOD, read_cron
 from scheduling.models import ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, parse_cron
 
-MAX_PERIOD = timedelta(days=3653)
 MAX_PAYLOAD_BYTES = 256 * 1024
 _FIRST_YEAR = 1970
 
@@ -23,8 +23,10 @@ _FIRST_YEAR = 1970
 def with_implied(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the given values with what they imply: a `timezone` alone makes the schedule use it.
 
-    Raises InvalidInputError for a `timezone` beside another `timezone_type`, since it would have no effect.
+    In `cron`, `TZ=` stands for `timezone`, and `@every` for `execution_frequency`. Raises InvalidInputError for a
+    `timezone` beside another `timezone_type`, since it would have no effect, and for what contradicts `cron`.
     """
+    values = _with_implied_by_cron(values)
     if not values.get("timezone"):
         return values
     timezone_type = values.get("timezone_type", TimezoneType.CUSTOM)
@@ -35,6 +37,36 @@ def with_implied(values: Mapping[str, Any]) -> Mapping[str, Any]:
             }
         )
     return {**values, "timezone_type": TimezoneType.CUSTOM}
+
+
+def _with_implied_by_cron(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = read_cron(values.get("cron") or "")
+    if given.period is not None:
+        return {**values, "cron": "", "execution_frequency": _frequency_of(given.period, values)}
+    if given.zone is None:
+        return values
+    timezone_type = values.get("timezone_type", TimezoneType.CUSTOM)
+    if timezone_type != TimezoneType.CUSTOM:
+        reason = f"TZ={given.zone} contradicts timezone_type {timezone_type}: leave one of them out."
+        raise InvalidInputError(errors={"cron": [reason]})
+    timezone = values.get("timezone")
+    if timezone and check_zone(timezone) != given.zone:
+        reason = f"TZ={given.zone} contradicts timezone {timezone}: leave one of them out."
+        raise InvalidInputError(errors={"cron": [reason]})
+    return {**values, "timezone": given.zone}
+
+
+def _frequency_of(period: timedelta, values: Mapping[str, Any]) -> int:
+    """Returns the `execution_frequency` that `@every` stands for, in the unit that this server counts in."""
+    frequency, rest = divmod(period, settings.FREQUENCY_UNIT)
+    if rest:
+        raise InvalidInputError(
+            errors={"cron": ["This server counts periods in whole minutes: leave out the seconds."]}
+        )
+    if values.get("execution_frequency", frequency) not in {0, frequency}:
+        reason = f"@every contradicts execution_frequency, which would be {frequency}: leave one of them out."
+        raise InvalidInputError(errors={"cron": [reason]})
+    return frequency
 
 
 def check_fields(schedule: ScheduledExecution) -> None:
@@ -67,8 +99,14 @@ def check_headers_have_origin(schedule: ScheduledExecution) -> None:
 
 
 def _check_cron(schedule: ScheduledExecution) -> None:
-    if schedule.cron:
-        parse_cron(schedule.cron, seconds=schedule.cron_seconds)
+    if not schedule.cron:
+        return
+    parse_cron(schedule.cron, seconds=schedule.cron_seconds)
+    zone = read_cron(schedule.cron).zone
+    if zone is None:
+        return
+    if schedule.timezone_type != TimezoneType.CUSTOM or schedule.timezone.lower() != zone.lower():
+        raise InvalidInputError(f"The schedule's cron says TZ={zone}: to change the zone, change cron too.")
 
 
 def _check_frequency(schedule: ScheduledExecution) -> None:

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from commands_platform.operators import html
 from commands_platform.operators.html import Tone
 from deliveries.admin.columns import header_names, state_badge
+from scheduling.cron_grammar import split_expressions
 from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, TimezoneType
 
 _TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
@@ -44,14 +45,16 @@ class ScheduleColumns:
     @admin.display(description="Runs")
     def timing(self, schedule: ScheduledExecution) -> SafeString:
         if schedule.cron:
-            return html.two_lines(html.clipped(schedule.cron), schedule.zone)
+            return html.two_lines(html.clipped(" | ".join(split_expressions(schedule.cron))), schedule.zone)
         return format_html('<span class="whitespace-nowrap">{}</span>', _without_cron(schedule))
 
     @admin.display(description="Runs")
     def timing_in_words(self, schedule: ScheduledExecution) -> SafeString | str:
         if not schedule.cron:
             return _without_cron(schedule)
-        return format_html("{}{}", html.mono(schedule.cron), " (seconds first)" if schedule.cron_seconds else "")
+        expressions = ((html.mono(expression),) for expression in split_expressions(schedule.cron))
+        lines = format_html_join("", "<div>{}</div>", expressions)
+        return format_html("{}{}", lines, "seconds first" if schedule.cron_seconds else "")
 
     @admin.display(description="Next run (UTC)")
     def next_run(self, schedule: ScheduledExecution) -> SafeString:

@@ -1,0 +1,64 @@
+"""The serializer fields of schedules that no other endpoint has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from scheduling.cron_grammar import MAX_EXPRESSION_LENGTH, MAX_EXPRESSIONS, join_expressions, split_expressions
+
+_EXPRESSION = {"type": "string", "maxLength": MAX_EXPRESSION_LENGTH}
+_EXPRESSIONS = {"type": "array", "items": _EXPRESSION, "maxItems": MAX_EXPRESSIONS}
+_SCHEMA = {"oneOf": [_EXPRESSION, _EXPRESSIONS]}
+
+
+@extend_schema_field(_SCHEMA)
+class CronField(serializers.Field[str, Any, Any, Any]):
+    """A cron expression, or an array of them. Its value is the text that a schedule keeps.
+
+    The field is optional, and null, "" and [] all mean that there is none. What an expression may hold is for the
+    grammar to say, which knows the position of what is wrong.
+    """
+
+    default_error_messages = {
+        "invalid": "Must be a string or an array of strings.",
+        "max_length": "There may be {max_length} expressions at most.",
+        "empty": "Expression {number} is empty.",
+        "line_break": "An expression is one line. Give several expressions as an array.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation("" if data is None else data)
+
+    def to_internal_value(self, data: Any) -> str:
+        several = data if isinstance(data, list) else [data]
+        if len(several) > MAX_EXPRESSIONS:
+            self.fail("max_length", max_length=MAX_EXPRESSIONS)
+        if not all(isinstance(expression, str) for expression in several):
+            self.fail("invalid")
+        expressions: list[str] = [expression.strip() for expression in several]
+        if any("\n" in expression for expression in expressions):
+            self.fail("line_break")
+        if not isinstance(data, list):
+            return expressions[0]
+        if "" in expressions:
+            self.fail("empty", number=expressions.index("") + 1)
+        return join_expressions(expressions)
+
+
+@extend_schema_field(_SCHEMA)
+class CronOutputField(serializers.Field[str, Any, Any, Any]):
+    """A schedule's cron expressions as they were given: a string, an array, or null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    @staticmethod
+    def write(value: str) -> str | list[str] | None:
+        """Returns an array for the text of an array, and null for none."""
+        return split_expressions(value) if value.endswith("\n") else value or None
