@@ -11,7 +11,7 @@ from scheduling.cron import LAST
 from scheduling.errors import InvalidCronError
 
 
-class Kind(NamedTuple):
+class FieldKind(NamedTuple):
     """One of the fields, by its place: its name, its bounds, and how many values there are before they repeat."""
 
     name: str
@@ -31,12 +31,12 @@ def _numbered(names: str, start: int) -> dict[str, int]:
     return {name: number for number, name in enumerate(names.split(), start)}
 
 
-SECOND = Kind("second", 0, 59, 60, {}, unit="s")
-MINUTE = Kind("minute", 0, 59, 60, {}, unit="m")
-HOUR = Kind("hour", 0, 23, 24, {}, unit="h")
-DAY_OF_MONTH = Kind("day-of-month", 1, 31, 31, {})
-MONTH = Kind("month", 1, 12, 12, _numbered("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", 1))
-DAY_OF_WEEK = Kind("day-of-week", 0, 7, 7, _numbered("SUN MON TUE WED THU FRI SAT", 0))
+SECOND = FieldKind("second", 0, 59, 60, {}, unit="s")
+MINUTE = FieldKind("minute", 0, 59, 60, {}, unit="m")
+HOUR = FieldKind("hour", 0, 23, 24, {}, unit="h")
+DAY_OF_MONTH = FieldKind("day-of-month", 1, 31, 31, {})
+MONTH = FieldKind("month", 1, 12, 12, _numbered("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", 1))
+DAY_OF_WEEK = FieldKind("day-of-week", 0, 7, 7, _numbered("SUN MON TUE WED THU FRI SAT", 0))
 FIVE_FIELDS = (MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK)
 SIX_FIELDS = (SECOND, *FIVE_FIELDS)
 
@@ -60,7 +60,7 @@ _MISPLACED = {
 
 @dataclass(slots=True)
 class Values:
-    """What a field stands for; days are counted as in `CronExpression`."""
+    """The values that a field stands for. Days are counted as in `CronExpression`."""
 
     starts_with_star: bool
     plain: set[int] = field(default_factory=set)
@@ -70,7 +70,7 @@ class Values:
     """The values that its `H` may have, of which the seed has chosen."""
 
 
-def read_field(kind: Kind, word: str, start: int, seed: str) -> Values:
+def read_field(kind: FieldKind, word: str, start: int, seed: str) -> Values:
     """Reads a field that begins at offset `start` of its expression. Raises InvalidCronError."""
     if word == "?" and kind in (DAY_OF_MONTH, DAY_OF_WEEK):
         word = "*"
@@ -82,7 +82,7 @@ def read_field(kind: Kind, word: str, start: int, seed: str) -> Values:
     return values
 
 
-def _read_term(kind: Kind, term: str, offset: int, seed: str, values: Values) -> None:
+def _read_term(kind: FieldKind, term: str, offset: int, seed: str, values: Values) -> None:
     body, slash, step = term.partition("/")
     if (match := _HASH.fullmatch(body)) is not None:
         chosen, hash_range = _read_hash(kind, match, step if slash else None, offset, seed)
@@ -104,7 +104,7 @@ def _read_term(kind: Kind, term: str, offset: int, seed: str, values: Values) ->
         values.plain |= _read_range(kind, body, step if slash else None, offset)
 
 
-def _refuse_step(kind: Kind, body: str, slash: str, offset: int) -> None:
+def _refuse_step(kind: FieldKind, body: str, slash: str, offset: int) -> None:
     if slash:
         raise wrong(kind, offset + len(body), f"{body} is one day and takes no step.")
 
@@ -123,7 +123,7 @@ def _read_nth_weekday(text: str, offset: int) -> tuple[int, int]:
 
 
 def _read_hash(
-    kind: Kind, match: re.Match[str], step_text: str | None, offset: int, seed: str
+    kind: FieldKind, match: re.Match[str], step_text: str | None, offset: int, seed: str
 ) -> tuple[set[int], set[int]]:
     """Returns the values of `H`, `H(low-high)` and these with a step, and those that they are chosen from.
 
@@ -149,7 +149,7 @@ def _read_hash(
     return chosen, {kind.cycled(value) for value in range(low, high + 1)}
 
 
-def _read_range(kind: Kind, body: str, step_text: str | None, offset: int) -> set[int]:
+def _read_range(kind: FieldKind, body: str, step_text: str | None, offset: int) -> set[int]:
     """Returns the values of `*`, `n`, `low-high` and these with a step; a range may wrap around: `FRI-MON`, `22-2`."""
     low, high = kind.low, kind.low + kind.size - 1
     size = kind.size
@@ -169,7 +169,7 @@ def _read_range(kind: Kind, body: str, step_text: str | None, offset: int) -> se
     return {kind.cycled(value) for value in range(low, high + 1, step)}
 
 
-def _read_step(kind: Kind, text: str, offset: int, *, size: int) -> int:
+def _read_step(kind: FieldKind, text: str, offset: int, *, size: int) -> int:
     if not _NUMBER.fullmatch(text):
         reason = f"a step is a number, not {_shortened(text)!r}." if text else "the step after / is missing."
         raise wrong(kind, offset, reason)
@@ -183,7 +183,7 @@ def _read_step(kind: Kind, text: str, offset: int, *, size: int) -> int:
     return step
 
 
-def _read_value(kind: Kind, text: str, offset: int) -> int:
+def _read_value(kind: FieldKind, text: str, offset: int) -> int:
     if _NUMBER.fullmatch(text):
         value = int(text)
         if not kind.low <= value <= kind.high:
@@ -209,7 +209,7 @@ def _is_used(sign: str, text: str) -> bool:
     return re.search(rf"(?<![A-Z]{{2}}){sign}(?![A-Z]{{2}})", text.upper()) is not None
 
 
-def wrong(kind: Kind, offset: int, reason: str) -> InvalidCronError:
+def wrong(kind: FieldKind, offset: int, reason: str) -> InvalidCronError:
     """Makes the error for what stands at that offset of the expression."""
     return InvalidCronError(reason, field=kind.name, position=offset + 1)
 

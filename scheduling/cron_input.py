@@ -1,4 +1,4 @@
-"""What a caller may give as `cron` beside expressions: a time zone, and `@every` for a period."""
+"""Reads the parts of a given `cron` that stand for other fields: a time zone, and `@every` for a period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scheduling.errors import InvalidCronError
 MAX_PERIOD = timedelta(days=3653)
 
 # Go's units of time, which `@every` comes from; its µs is no ASCII.
-_UNITS = {
+_GO_UNITS = {
     "h": Fraction(3600),
     "m": Fraction(60),
     "s": Fraction(1),
@@ -26,7 +26,7 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|ns)")
 
 
 class CronInput(NamedTuple):
-    """What a given `cron` asks for."""
+    """A given `cron` taken apart."""
 
     cron: str
     """The same text; empty if it stands for a period."""
@@ -63,7 +63,9 @@ def _read_period(words: list[Word]) -> timedelta | None:
     if not parts or "".join(part.group() for part in parts) != text:
         reason = f"{text[:20]!r} is not a duration like 5m, 90s or 1h30m; its units are h, m and s."
         raise InvalidCronError(reason, position=offset + 1)
-    seconds = sum((Fraction(number) * _UNITS[unit] for number, unit in (part.groups() for part in parts)), Fraction(0))
+    seconds = sum(
+        (Fraction(number) * _GO_UNITS[unit] for number, unit in (part.groups() for part in parts)), Fraction(0)
+    )
     if seconds > MAX_PERIOD.total_seconds():
         raise InvalidCronError("the period may be ten years at most.", position=offset + 1)
     if seconds < 1 or seconds.denominator != 1:

@@ -1,7 +1,7 @@
 """The slots of a cron rule in a zone, as whole seconds since 1970-01-01 00:00 UTC.
 
-Within a stretch of one offset wall time and real time run side by side. What becomes of the wall times that a clock
-change skips or repeats is decided where two stretches meet.
+Within a stretch of one offset wall time and real time run side by side. Where two stretches meet, the rule decides on
+the wall times that the clock change skips or repeats.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ _SCHEMA = {"oneOf": [_EXPRESSION, _EXPRESSIONS]}
 class CronField(serializers.Field[str, Any, Any, Any]):
     """A cron expression, or an array of them. Its value is the text that a schedule keeps.
 
-    The field is optional, and null, "" and [] all mean that there is none. What an expression may hold is for the
-    grammar to say, which knows the position of what is wrong.
+    The field is optional, and null, "" and [] all mean that there is none. The grammar checks the expressions
+    themselves, because its messages name the position.
     """
 
     default_error_messages = {

@@ -10,10 +10,8 @@ from typing import Literal
 from uuid import UUID
 
 from commands_platform.lib.zones import check_zone, load_zone, rules_of
-from scheduling.cron import CronExpression
 from scheduling.cron_grammar import parse_cron
 from scheduling.cron_slots import CronRule, count_between, first_from, last_before, prepare_rule
-from scheduling.cron_union import CronUnion
 from scheduling.stretches import instant_of, seconds_of
 
 __all__ = [
@@ -103,9 +101,8 @@ def identity_of(recurrence: Recurrence) -> Hashable:
         rule = _rule_of(recurrence)
         zone = rules_of(rule.zone)
         # A clock that is never changed neither skips nor repeats anything.
-        has_changes = not isinstance(zone, timedelta)
-        changes = (_expressions(rule.fires_after_gap), _expressions(rule.fires_on_each_pass)) if has_changes else None
-        return "cron", rule.cron.expressions, zone, changes
+        changes = None if isinstance(zone, timedelta) else (rule.fires_after_gap, rule.fires_on_each_pass)
+        return "cron", rule.cron, zone, changes
     anchor = recurrence.anchor.astimezone(UTC)
     if recurrence.period is not None:
         return "period", recurrence.period, (anchor - _EPOCH) % recurrence.period
@@ -156,10 +153,6 @@ def _missed_cron(recurrence: Recurrence, first: datetime, now: datetime) -> Miss
         earlier_count=1 + count_between(rule, after_first, latest),
         earlier_last=first if earlier is None else instant_of(earlier),
     )
-
-
-def _expressions(of: CronExpression | CronUnion | None) -> frozenset[CronExpression]:
-    return frozenset() if of is None else of.expressions
 
 
 def _rule_of(recurrence: Recurrence) -> CronRule:

@@ -1,4 +1,4 @@
-"""What callers may give as `cron`, and what they see of it."""
+"""`cron` as callers give it and as they see it."""
 
 from __future__ import annotations
 

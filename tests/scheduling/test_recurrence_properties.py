@@ -99,7 +99,7 @@ def changes(zone_name: str, year: int) -> list[datetime]:
 def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
     several: list[Expression], zone_name: str, year: int, data: st.DataObject
 ) -> None:
-    """Of several expressions each follows its own rule, and a slot of two of them comes once."""
+    """Each expression follows its own rule, and a slot of two of them comes once."""
     for expression in several:
         expression.parse_or_reject()
     change = data.draw(st.sampled_from(changes(zone_name, year) or [datetime(year, 7, 1, tzinfo=UTC)]))
