@@ -9,8 +9,9 @@ from itertools import count
 from typing import Any
 
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -88,8 +89,17 @@ def make_estate() -> Estate:
     login = User.objects.create(
         username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}="
     )
+    group = Group.objects.create(name=f"group {next(_numbers)}")
+    entry = LogEntry.objects.create(
+        user=login,
+        content_type=ContentType.objects.get_for_model(organization),
+        object_id=str(organization.pk),
+        object_repr=str(organization),
+        action_flag=CHANGE,
+        change_message="Deactivated.",
+    )
     return Estate(
-        rows=[organization, user, command, api_key, schedule, delivery, hook, item, record, login],
+        rows=[organization, user, command, api_key, schedule, delivery, hook, item, record, login, group, entry],
         secrets=[
             *(command.signing_secret, command.previous_signing_secret, command.signature),
             *(key, bytes(api_key.secret_hash).hex(), token, HEADER_SECRET, login.password),

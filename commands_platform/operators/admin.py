@@ -66,12 +66,26 @@ class _SuperusersOnlyAdmin(PlatformAdmin):
         return field
 
 
+class LoginCreationForm(UserCreationForm):
+    """A new login. The password is validated by `AUTH_PASSWORD_VALIDATORS`; each login has one."""
+
+    # Django's choice of no password is for logins that another system checks, and there is none.
+    usable_password = None
+
+    class Meta(UserCreationForm.Meta):
+        fields = ("username", "email", "is_staff", "is_superuser", "groups")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["is_staff"].initial = True
+
+
 @admin.register(User)
 class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     """Logins stay, so that the log of what they did stays too."""
 
     form = UserChangeForm
-    add_form = UserCreationForm
+    add_form = LoginCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "may", "state", "last_login_at")
     list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
@@ -81,6 +95,10 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     filter_horizontal = ()
     labels = {"is_active": "Active", "is_staff": "May log in", "is_superuser": "May do everything"}
     readonly_fields = ("password_link", "last_login_at", "joined_at")
+    add_fieldsets = (
+        (None, {"fields": ("username", "email", "password1", "password2")}),
+        ("Permissions", {"fields": ("is_staff", "is_superuser", "groups")}),
+    )
     fieldsets = (
         (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
         ("What it may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
