@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import Group, Permission, User
 from django.core.paginator import InvalidPage
 from django.db.models import ManyToManyField, QuerySet
@@ -22,9 +23,13 @@ from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 
 if TYPE_CHECKING:
+    from django.contrib.auth.forms import AdminUserCreationForm
+
     _DjangoUserAdmin = DjangoUserAdmin[User]
+    _UserCreationForm = AdminUserCreationForm[User]
 else:
     _DjangoUserAdmin = DjangoUserAdmin
+    _UserCreationForm = UserCreationForm
 
 _TONES: dict[int, tuple[str, html.Tone]] = {
     ADDITION: ("added", "success"),
@@ -66,13 +71,15 @@ class _SuperusersOnlyAdmin(PlatformAdmin):
         return field
 
 
-class LoginCreationForm(UserCreationForm):
+class LoginCreationForm(_UserCreationForm):
     """A new login. The password is validated by `AUTH_PASSWORD_VALIDATORS`; each login has one."""
 
     # Django's choice of no password is for logins that another system checks, and there is none.
     usable_password = None
 
-    class Meta(UserCreationForm.Meta):
+    class Meta:
+        model = User
+        field_classes = {"username": UsernameField}
         fields = ("username", "email", "is_staff", "is_superuser", "groups")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

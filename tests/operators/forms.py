@@ -53,7 +53,7 @@ def present_data(form: forms.ModelForm[Any]) -> dict[str, Any]:
     for name, field in form.fields.items():
         value = form[name].value()
         if isinstance(field, forms.SplitDateTimeField):
-            value = field.widget.decompress(value)  # type: ignore[attr-defined]
+            value = field.widget.decompress(value)
             data |= {f"{name}_0": value[0] or "", f"{name}_1": value[1] or ""}
         elif isinstance(field, forms.BooleanField):
             data |= {name: "on"} if value else {}
