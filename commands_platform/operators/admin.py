@@ -75,7 +75,7 @@ class LoginCreationForm(_UserCreationForm):
     """A new login. The password is validated by `AUTH_PASSWORD_VALIDATORS`; each login has one."""
 
     # Django's choice of no password is for logins that another system checks, and there is none.
-    usable_password = None
+    usable_password = None  # type: ignore[assignment]
 
     class Meta:
         model = User
