@@ -11,22 +11,25 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from activity.models import ActivityRecord
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 
+_FIELDS = ("category", "action", "label", "created_in_full", "organization_link", "command_link", "user_link")
+
 
 @admin.register(ActivityRecord)
-class ActivityRecordAdmin(ReadOnlyAdmin, LargeTableAdmin):
+class ActivityRecordAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     list_display = ("created", "what", "about", "user_of", "command_of")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_help_text = "A category or action, exactly, or a user's UUID"
     uuid_fields = ("user__uuid",)
     related = ("organization", "command", "user")
     fieldsets = (
-        (None, {"fields": ("category", "action", "label", "created_in_full", "organization", "command", "user")}),
+        (None, {"fields": _FIELDS}),
         ("Metadata", {"fields": ("metadata_block",)}),
     )
-    readonly_fields = ("created_in_full", "metadata_block")
+    readonly_fields = (*_FIELDS[3:], "metadata_block")
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return rows.defer("metadata")
@@ -53,10 +56,6 @@ class ActivityRecordAdmin(ReadOnlyAdmin, LargeTableAdmin):
     @admin.display(description="Command")
     def command_of(self, record: ActivityRecord) -> SafeString:
         return html.two_lines(record.command, record.organization)
-
-    @admin.display(description="When")
-    def created_in_full(self, record: ActivityRecord) -> SafeString:
-        return html.instant_in_full(record.created_at)
 
     @admin.display(description="Metadata")
     def metadata_block(self, record: ActivityRecord) -> SafeString:

@@ -20,6 +20,7 @@ from auth_tokens.scopes import Scope
 from commands_platform.lib import clock
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
+from commands_platform.operators.columns import BelongingColumns
 from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
 
@@ -83,8 +84,11 @@ class ApiKeyForm(_ModelForm):
         return cleaned
 
 
+_WHOSE = ("organization_link", "command_link", "owner_link")
+
+
 @admin.register(ApiKey)
-class ApiKeyAdmin(ShowsOnceAdmin):
+class ApiKeyAdmin(BelongingColumns, ShowsOnceAdmin):
     form = ApiKeyForm
     list_display = ("label", "belongs_to", "scope_badges", "state", "expires", "last_used", "created")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)
@@ -98,10 +102,12 @@ class ApiKeyAdmin(ShowsOnceAdmin):
     actions_detail = ("revoke",)
     add_fieldsets = ((None, {"fields": ("name", "organization", "command", "owner", "scopes", "expires_at")}),)
     fieldsets = (
-        (None, {"fields": ("name", "prefix", "state", "organization", "command", "owner", "scope_badges")}),
+        (None, {"fields": ("name", "prefix", "state", *_WHOSE, "scope_badges")}),
         ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
     )
-    readonly_fields = ("identifier", "prefix", "state", "scope_badges", "created", "expires", "last_used", "revoked")
+    readonly_fields = (
+        *("identifier", "prefix", "state", *_WHOSE, "scope_badges", "created", "expires", "last_used", "revoked"),
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Who could not see the key's page would never see the key."""

@@ -124,6 +124,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "commands_platform.lib.http.page_middleware.AuthenticationMiddleware",
     "commands_platform.lib.http.page_middleware.MessageMiddleware",
+    "commands_platform.operators.permissions.CurrentOperatorMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "commands_platform.lib.http.request_log.RequestLogMiddleware",
 ]

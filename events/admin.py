@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from auth_tokens.models import TokenSubject
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from events import services
 from events.models import Hook
@@ -20,7 +21,7 @@ _LARGEST_NUMBER = 2**63 - 1
 
 
 @admin.register(Hook)
-class HookAdmin(ReadOnlyAdmin):
+class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
     may_be_deleted = True
     list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
@@ -31,9 +32,12 @@ class HookAdmin(ReadOnlyAdmin):
     related = ("organization", "command", "user")
     fieldsets = (
         (None, {"fields": ("number", "events_in_full", "objects_in_full")}),
-        ("Whose", {"fields": ("command", "user", "organization", "created_in_full", "updated_in_full")}),
+        ("Whose", {"fields": ("command_link", "user_link", "organization_link", "created_in_full", "updated_in_full")}),
     )
-    readonly_fields = ("number", "events_in_full", "objects_in_full", "created_in_full", "updated_in_full")
+    readonly_fields = (
+        *("number", "events_in_full", "objects_in_full", "command_link", "user_link", "organization_link"),
+        *("created_in_full", "updated_in_full"),
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -81,11 +85,3 @@ class HookAdmin(ReadOnlyAdmin):
     @admin.display(description="Only about")
     def objects_in_full(self, hook: Hook) -> SafeString:
         return html.badges(hook.subscribed_objects) if hook.subscribed_objects else html.subtle("any object")
-
-    @admin.display(description="Created")
-    def created_in_full(self, hook: Hook) -> SafeString:
-        return html.instant_in_full(hook.created_at)
-
-    @admin.display(description="Updated")
-    def updated_in_full(self, hook: Hook) -> SafeString:
-        return html.instant_in_full(hook.updated_at)

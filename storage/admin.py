@@ -11,13 +11,14 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from storage.models import Item
 
 
 @admin.register(Item)
-class ItemAdmin(ReadOnlyAdmin, LargeTableAdmin):
+class ItemAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     may_be_deleted = True
     list_display = ("key_of", "bucket", "bytes", "version_of", "expiry", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
@@ -26,16 +27,12 @@ class ItemAdmin(ReadOnlyAdmin, LargeTableAdmin):
     related = ("organization", "command", "user")
     fieldsets = (
         (None, {"fields": ("key_in_full", "value_block")}),
-        ("Where", {"fields": ("organization", "command", "user", "namespace")}),
+        ("Where", {"fields": ("organization_link", "command_link", "user_link", "namespace")}),
         ("About", {"fields": ("version_of", "expiry_in_full", "created_in_full", "updated_in_full")}),
     )
     readonly_fields = (
-        "key_in_full",
-        "value_block",
-        "version_of",
-        "expiry_in_full",
-        "created_in_full",
-        "updated_in_full",
+        *("key_in_full", "value_block", "organization_link", "command_link", "user_link"),
+        *("version_of", "expiry_in_full", "created_in_full", "updated_in_full"),
     )
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -90,11 +87,3 @@ class ItemAdmin(ReadOnlyAdmin, LargeTableAdmin):
     @admin.display(description="Expires")
     def expiry_in_full(self, item: Item) -> SafeString:
         return html.instant_in_full(item.expires_at) if item.expires_at else html.subtle("never")
-
-    @admin.display(description="Created")
-    def created_in_full(self, item: Item) -> SafeString:
-        return html.instant_in_full(item.created_at)
-
-    @admin.display(description="Updated")
-    def updated_in_full(self, item: Item) -> SafeString:
-        return html.instant_in_full(item.updated_at)

@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from commands_platform.operators import html
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
+from commands_platform.operators.permissions import may_view
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import AdminUserCreationForm
@@ -181,7 +182,9 @@ class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     @admin.display(description="What")
     def what(self, entry: LogEntry) -> SafeString:
         kind = entry.content_type.name if entry.content_type else ""
-        url = None if entry.is_deletion() else entry.get_admin_url()
+        type_ = entry.content_type
+        may_open = type_ is not None and not entry.is_deletion() and may_view(f"{type_.app_label}_{type_.model}")
+        url = entry.get_admin_url() if may_open else None
         return html.two_lines(html.link(url, entry.object_repr) if url else entry.object_repr, kind)
 
     @admin.display(description="In words")

@@ -10,7 +10,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, Q
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from redis import RedisError
@@ -20,6 +19,7 @@ from commands_platform.lib import broker
 from commands_platform.lib.database.identifiers import first_ledger_id_at
 from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.operators import html
+from commands_platform.operators.permissions import may_view, url_if_allowed
 from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 
@@ -45,14 +45,17 @@ class Figure:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """unfold's callback for the index: figures and the latest failures, for operators who may see deliveries."""
-    user: Any = request.user
-    if not (user.has_perm("deliveries.view_delivery") or user.has_perm("deliveries.change_delivery")):
-        return context
+    if not may_view("deliveries_delivery", request):
+        return {**context, "title": "Dashboard"}
     recent = _of_the_last_hour()
     return {
         **context,
         "title": "Dashboard",
-        "figures": [_waiting(), _overdue(), *_outcomes(recent), _next_run(), _beat()],
+        "figures": [
+            *(_waiting(), _overdue(), *_outcomes(recent)),
+            *([_next_run()] if may_view("scheduling_scheduledexecution", request) else []),
+            _beat(),
+        ],
         "failures": _failure_rows(recent),
         "failures_url": _deliveries_url(FAILURES),
     }
@@ -160,7 +163,4 @@ def _number(count: int) -> str:
 
 
 def _deliveries_url(query: str) -> str:
-    try:
-        return reverse("admin:deliveries_delivery_changelist") + query
-    except NoReverseMatch:
-        return ""
+    return url_if_allowed("deliveries_delivery_changelist", query=query)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from commands_platform.operators.permissions import url_if_allowed
 
 Tone = Literal["neutral", "info", "success", "warning", "danger"]
 
@@ -85,12 +86,12 @@ def link(url: str, text: object) -> SafeString:
 
 
 def link_to(name: str, *arguments: object, text: object, query: str = "") -> SafeString:
-    """A link to a page of the admin by its URL's name, without `admin:`; the bare text where there is no such page."""
-    try:
-        url = reverse(f"admin:{name}", args=arguments)
-    except NoReverseMatch:
-        return format_html("{}", text)
-    return link(url + query, text)
+    """Returns a link to a page of the admin by its URL's name, without `admin:`.
+
+    Returns the bare text if there is no such page, or if the operator may not open it.
+    """
+    url = url_if_allowed(name, *arguments, query=query)
+    return link(url, text) if url else format_html("{}", text)
 
 
 def instant(value: datetime | None) -> SafeString:

@@ -22,6 +22,7 @@ from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.operators import html, shown_once
 from commands_platform.operators.actions import operator_action
 from commands_platform.operators.forms import PlatformAutocompleteSelect, is_key_of
+from commands_platform.operators.permissions import may_view
 from commands_platform.operators.shown_once import ShownOnce
 
 if TYPE_CHECKING:
@@ -139,6 +140,16 @@ class PlatformAdmin(_ModelAdmin):
 
     def change_url(self, obj: models.Model) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)])
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Returns the filters, without those whose choices the operator may not see."""
+        return [each for each in super().get_list_filter(request) if self._may_use(each, request)]
+
+    def _may_use(self, list_filter: Any, request: HttpRequest) -> bool:
+        if not isinstance(list_filter, tuple | list) or not isinstance(list_filter[0], str):
+            return True
+        target = self.opts.get_field(list_filter[0]).related_model
+        return target is None or may_view(f"{target._meta.app_label}_{target._meta.model_name}", request)
 
     def _parameters_of_filters(self, request: HttpRequest | None) -> set[str]:
         parameters = set()

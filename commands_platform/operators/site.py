@@ -9,15 +9,11 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from commands_platform.operators.permissions import may_view
 
-def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
-    app, model = permission.split(".")
 
-    def may_view(request: HttpRequest) -> bool:
-        user: Any = request.user
-        return bool(user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}"))
-
-    return may_view
+def _may_view(model: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: may_view(model, request)
 
 
 def _item(title: str, icon: str, model: str) -> dict[str, Any]:

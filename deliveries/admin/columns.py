@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns
 from commands_platform.operators.html import Tone
 from deliveries.models import Delivery, Kind, State
 
@@ -22,7 +23,7 @@ _TONES: dict[str, Tone] = {
 }
 
 
-class DeliveryColumns:
+class DeliveryColumns(BelongingColumns):
     """Shows a delivery. Values of headers may be a receiver's secrets, so only their names are shown."""
 
     @admin.display(description="Due (UTC)")
@@ -111,19 +112,11 @@ class DeliveryColumns:
         hook = html.link_to("events_hook_change", number, text=f"hook {number}")
         return format_html("event {} for {}", html.mono(delivery.source_uuid), hook)
 
-    @admin.display(description="Command")
-    def command_link(self, delivery: Delivery) -> SafeString:
-        return html.link_to("organizations_command_change", delivery.command_id, text=delivery.command)
-
-    @admin.display(description="Organization")
-    def organization_link(self, delivery: Delivery) -> SafeString:
-        return html.link_to("organizations_organization_change", delivery.organization_id, text=delivery.organization)
-
     @admin.display(description="Runs as")
     def user_link(self, delivery: Delivery) -> SafeString:
         if delivery.user is None:
             return html.subtle("the command and the organization")
-        return html.link_to("organizations_user_change", delivery.user_id, text=delivery.user)
+        return super().user_link(delivery)
 
     @admin.display(description="URL")
     def url_in_full(self, delivery: Delivery) -> SafeString:

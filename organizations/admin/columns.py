@@ -8,23 +8,19 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Model
-from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.model_admin import UndeletableAdmin
+from commands_platform.operators.permissions import url_if_allowed
 from organizations.models import validate_zone
 
 
-class DirectoryAdmin(UndeletableAdmin):
-    """Pages of a directory's rows. Adding one asks only for the first group of fields."""
-
-    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        fieldsets = super().get_fieldsets(request, obj)
-        return fieldsets if obj else fieldsets[:1]
+class DirectoryAdmin(BelongingColumns, DateColumns, UndeletableAdmin):
+    """Pages of organizations, of users and of commands."""
 
     @admin.display(description="State", ordering="is_active")
     def state(self, row: Any) -> SafeString:
@@ -34,10 +30,6 @@ class DirectoryAdmin(UndeletableAdmin):
     def created(self, row: Any) -> SafeString:
         return html.instant(row.created_at)
 
-    @admin.display(description="Created")
-    def created_in_full(self, row: Any) -> SafeString:
-        return html.instant_in_full(row.created_at)
-
 
 def zone_widget(*, empty: str | None = None) -> UnfoldAdminSelect2Widget:
     """Returns a searchable list of time zones. `empty` is the label of the choice of none."""
@@ -46,9 +38,10 @@ def zone_widget(*, empty: str | None = None) -> UnfoldAdminSelect2Widget:
 
 
 def links_to_lists(query: str, lists: tuple[tuple[str, str], ...]) -> SafeString:
-    """Returns links to the lists of what belongs to an object."""
-    links = ((html.link_to(f"{model}_changelist", text=text, query=query),) for text, model in lists)
-    return format_html_join(" · ", "{}", links)
+    """Returns links to the lists of what belongs to an object, without those that the operator may not open."""
+    urls = ((url_if_allowed(f"{model}_changelist", query=query), text) for text, model in lists)
+    links = [(html.link(url, text),) for url, text in urls if url]
+    return format_html_join(" · ", "{}", links) if links else html.NOTHING
 
 
 @cache

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -60,16 +57,13 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     actions = ("activate", "deactivate", "rotate_secret", "revoke_tokens")
     actions_detail = ({"title": "Secrets", "icon": "key", "items": ("show_secrets", "rotate_secret", "revoke_tokens")},)
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
-    readonly_fields = ("identifier", "created_in_full", "secrets", "belongings")
+    # It stays in the organization that its schedules, hooks, items and keys were made in.
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "belongings")
+    add_fieldsets = ((None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),)
     fieldsets = (
-        (None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),
+        (None, {"fields": ("organization_link", "name", "callback_url", "is_public", "is_active")}),
         ("About", {"fields": ("identifier", "secrets", "created_in_full", "belongings")}),
     )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
-        # Its keys, schedules and tokens are those of the organization it was made for.
-        fields = super().get_readonly_fields(request, obj)
-        return (*fields, "organization") if obj else fields
 
     @admin.display(description="Callbacks go to")
     def callback_origin(self, command: Command) -> SafeString:

@@ -23,6 +23,7 @@ class OrganizationAdmin(DirectoryAdmin):
     labels = {"timezone": "Time zone", "is_active": "Active"}
     actions = ("activate", "deactivate")
     readonly_fields = ("identifier", "created_in_full", "belongings")
+    add_fieldsets = ((None, {"fields": ("name", "timezone", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("name", "timezone", "is_active")}),
         ("About", {"fields": ("identifier", "created_in_full", "belongings")}),

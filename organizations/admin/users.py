@@ -52,9 +52,11 @@ class UserAdmin(DirectoryAdmin):
     autocomplete_fields = ("organization",)
     actions = ("activate", "deactivate", "revoke_tokens")
     actions_detail = ("revoke_tokens",)
-    readonly_fields = ("identifier", "created_in_full", "belongings")
+    # It stays in the organization that its schedules, hooks, items and keys were made in.
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "belongings")
+    add_fieldsets = ((None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),)
     fieldsets = (
-        (None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),
+        (None, {"fields": ("organization_link", "full_name", "email", "role", "timezone", "is_active")}),
         ("About", {"fields": ("identifier", "created_in_full", "belongings")}),
     )
 
@@ -62,11 +64,6 @@ class UserAdmin(DirectoryAdmin):
         if db_field.name == "timezone":
             kwargs["widget"] = zone_widget(empty="The organization's")
         return super().formfield_for_dbfield(db_field, request, **kwargs)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        # Schedules, hooks and items were made for the user in the organization of the time.
-        fields = super().get_readonly_fields(request, obj)
-        return (*fields, "organization") if obj else fields
 
     @admin.display(description="Role", ordering="role")
     def role_badge(self, user: User) -> SafeString:

@@ -10,6 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
+from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.html import Tone
 from deliveries.admin.columns import header_names, state_badge
 from scheduling.cron_grammar import split_expressions
@@ -23,7 +24,7 @@ _MISFIRES = {
 }
 
 
-class ScheduleColumns:
+class ScheduleColumns(BelongingColumns, DateColumns):
     """Shows a schedule. Values of headers may be a receiver's secrets, so only their names are shown."""
 
     @admin.display(description="Name")
@@ -74,14 +75,6 @@ class ScheduleColumns:
     @admin.display(description="Last slot")
     def last_result(self, schedule: Any) -> SafeString:
         return state_badge(schedule.last_state) if schedule.last_state else html.NOTHING
-
-    @admin.display(description="Command")
-    def command_link(self, schedule: ScheduledExecution) -> SafeString:
-        return html.link_to("organizations_command_change", schedule.command_id, text=schedule.command)
-
-    @admin.display(description="Organization")
-    def organization_link(self, schedule: ScheduledExecution) -> SafeString:
-        return html.link_to("organizations_organization_change", schedule.organization_id, text=schedule.organization)
 
     @admin.display(description="Runs as")
     def owner_link(self, schedule: ScheduledExecution) -> SafeString:
@@ -138,14 +131,6 @@ class ScheduleColumns:
     @admin.display(description="Payload")
     def payload_block(self, schedule: ScheduledExecution) -> SafeString:
         return html.pretty_json(schedule.payload)
-
-    @admin.display(description="Created")
-    def created_in_full(self, schedule: ScheduledExecution) -> SafeString:
-        return html.instant_in_full(schedule.created_at)
-
-    @admin.display(description="Updated")
-    def updated_in_full(self, schedule: ScheduledExecution) -> SafeString:
-        return html.instant_in_full(schedule.updated_at)
 
 
 def _without_cron(schedule: ScheduledExecution) -> str:

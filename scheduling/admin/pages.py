@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -14,6 +15,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioF
 from commands_platform.operators.actions import operator_action
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
+from commands_platform.operators.permissions import url_if_allowed
 from deliveries.models import Delivery
 from scheduling import services
 from scheduling.admin.columns import ScheduleColumns
@@ -63,11 +65,14 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
 
     def by_uuid(self, request: HttpRequest, uuid: UUID) -> HttpResponse:
         """The way to a schedule's page for who knows its UUID alone, as the ledger does."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         schedule = ScheduledExecution.objects.filter(uuid=uuid).only("pk").first()
         if schedule is not None:
             return HttpResponseRedirect(self.change_url(schedule))
-        self.message_user(request, "The schedule has been deleted; these are its deliveries.", messages.INFO)
-        return HttpResponseRedirect(f"{reverse('admin:deliveries_delivery_changelist')}?q={uuid}")
+        self.message_user(request, "The schedule has been deleted.", messages.INFO)
+        deliveries = url_if_allowed("deliveries_delivery_changelist", query=f"?q={uuid}")
+        return HttpResponseRedirect(deliveries or reverse("admin:scheduling_scheduledexecution_changelist"))
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         latest = Delivery.objects.filter(source_uuid=OuterRef("uuid")).order_by("-due_at").values("state")[:1]
@@ -85,7 +90,9 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
             self.delete_model(request, schedule)
 
     def details_of(self, schedule: ScheduledExecution) -> dict[str, Any]:
-        return {"next_slots": next_slot_rows(schedule), "deliveries": delivery_rows(schedule)}
+        url = url_if_allowed("deliveries_delivery_changelist", query=f"?q={schedule.uuid}")
+        deliveries = delivery_rows(schedule) if url else []
+        return {"next_slots": next_slot_rows(schedule), "deliveries": deliveries, "deliveries_url": url}
 
     @operator_action(
         label="Run now",

@@ -1,0 +1,124 @@
+"""A login with few rights is shown only what it may open."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from deliveries.models import Delivery
+from organizations.models import Command
+from scheduling.models import ScheduledExecution
+from tests.admin import Estate, every_page, make_estate, make_operator, page, page_of
+
+LOGINS = {
+    "nothing": (),
+    "deliveries": ("deliveries.view_delivery",),
+    "schedules": ("scheduling.view_scheduledexecution",),
+    "directory": ("organizations.view_organization", "organizations.view_user", "organizations.view_command"),
+    "all but the directory": (
+        *("deliveries.view_delivery", "scheduling.view_scheduledexecution", "events.view_hook", "storage.view_item"),
+        *("activity.view_activityrecord", "auth_tokens.view_apikey", "admin.view_logentry"),
+    ),
+    "logins, as no superuser": ("auth.view_user", "auth.view_group", "auth.change_user"),
+    "keys, to add": ("auth_tokens.add_apikey", "auth_tokens.view_apikey"),
+}
+
+
+@pytest.fixture
+def estate(db: None) -> Estate:
+    return make_estate()
+
+
+def _links(html: str) -> set[str]:
+    found = {match.replace("&amp;", "&") for match in re.findall(r'(?:href|hx-get)="(/admin/[^"#]*)', html)}
+    return {link for link in found if "logout" not in link}
+
+
+def _row(estate: Estate, model: type[Model]) -> Model:
+    return next(row for row in estate.rows if type(row) is model)
+
+
+@pytest.mark.parametrize("permissions", LOGINS.values(), ids=LOGINS)
+def test_no_page_links_to_a_page_that_is_refused(estate: Estate, permissions: tuple[str, ...]) -> None:
+    client = make_operator(*permissions)
+    seen: set[str] = set()
+    for path in every_page(estate):
+        response = client.get(path)
+        if response.status_code == 200:
+            seen |= _links(response.content.decode())
+
+    refused = {link for link in sorted(seen) if client.get(link).status_code not in (200, 302)}
+
+    assert not refused
+
+
+def test_what_may_not_be_opened_is_plain_text(estate: Estate) -> None:
+    delivery, command = _row(estate, Delivery), _row(estate, Command)
+    narrow, wide = make_operator("deliveries.view_delivery"), make_operator(is_superuser=True)
+
+    assert page_of(command) in wide.get(page_of(delivery)).content.decode()
+    html = narrow.get(page_of(delivery)).content.decode()
+    assert page_of(command) not in html
+    assert str(command) in html
+
+
+def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(estate: Estate) -> None:
+    schedule, delivery = _row(estate, ScheduledExecution), _row(estate, Delivery)
+    narrow = make_operator("scheduling.view_scheduledexecution")
+
+    html = narrow.get(page_of(schedule)).content.decode()
+
+    assert "Next slots" in html
+    assert "Latest deliveries" not in html
+    assert str(delivery.pk) not in html
+
+
+def test_a_schedule_is_not_looked_up_for_who_may_not_see_schedules(estate: Estate) -> None:
+    schedule = _row(estate, ScheduledExecution)
+    path = reverse("admin:scheduling_scheduledexecution_by_uuid", args=[schedule.uuid])  # type: ignore[attr-defined]
+
+    assert make_operator("deliveries.view_delivery").get(path).status_code == 403
+    assert make_operator("scheduling.view_scheduledexecution").get(path)["Location"] == page_of(schedule)
+
+
+def test_the_sidebar_lists_what_may_be_opened(db: None) -> None:
+    sidebar = lambda client: {  # noqa: E731
+        item["title"]
+        for group in client.get(reverse("admin:index")).context["sidebar_navigation"]
+        for item in group["items"]
+        if item["has_permission"]
+    }
+
+    assert sidebar(make_operator("deliveries.view_delivery")) == {"Dashboard", "Deliveries"}
+    assert sidebar(make_operator("auth.view_user")) == {"Dashboard"}
+    assert {"Logins", "Log", "Organizations"} < sidebar(make_operator(is_superuser=True))
+
+
+def test_every_model_with_pages_is_in_the_sidebar(db: None) -> None:
+    client = make_operator(is_superuser=True)
+
+    links = _links(client.get(reverse("admin:index")).content.decode())
+
+    assert {page(model, "changelist") for model in admin.site._registry} <= links
+
+
+def test_a_filter_by_what_may_not_be_seen_is_not_offered(estate: Estate) -> None:
+    command = _row(estate, Command)
+    narrow: Client = make_operator("deliveries.view_delivery")
+
+    html = narrow.get(page(Delivery, "changelist")).content.decode()
+
+    assert "command__id__exact" not in html
+    assert narrow.get(f"{page(Delivery, 'changelist')}?command__id__exact={command.pk}").status_code in (302, 400)
+
+
+def test_the_first_page_of_a_login_without_deliveries_has_no_figures_of_them(estate: Estate) -> None:
+    response = make_operator("organizations.view_user").get(reverse("admin:index"))
+
+    assert "figures" not in response.context
+    assert "Latest failures" not in response.content.decode()
