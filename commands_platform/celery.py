@@ -6,8 +6,9 @@ import gc
 import os
 from typing import Any
 
+import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_ready, worker_shutdown
 from django.conf import settings
 from django.db import Error
 
@@ -16,6 +17,8 @@ from commands_platform.lib.database.availability import is_away, log_away
 from commands_platform.lib.logs import logging_config
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
+
+logger = structlog.get_logger(__name__)
 
 
 class HintTask(Task[..., Any]):
@@ -68,11 +71,22 @@ app.conf.beat_schedule = {
 @setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Celery would otherwise install handlers of its own."""
-    logging_config(log_format=settings.LOG_FORMAT, level=settings.LOG_LEVEL)
+    logging_config(log_format=settings.LOG_FORMAT, level=settings.LOG_LEVEL, timestamps=settings.LOG_TIMESTAMPS)
+    # Here, because the web imports this module too and needs no worker.
+    from celery.apps import worker
+
+    # Celery prints its shutdown to the terminal, past every logger. `log_end` logs it instead.
+    worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
 
 
 @worker_ready.connect
 def leave_modules_to_themselves(**_: Any) -> None:
-    """What is loaded by now stays for ever: looking through it for garbage stops a worker for a tenth of a second."""
+    """Excludes everything loaded so far from garbage collection, which would stop a worker for a tenth of a second."""
     gc.collect()
     gc.freeze()
+    logger.info("worker_ready")
+
+
+@worker_shutdown.connect
+def log_end(**_: Any) -> None:
+    logger.info("worker_stopped")

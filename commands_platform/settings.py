@@ -17,7 +17,7 @@ import environ
 from commands_platform import __version__, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
-from commands_platform.local.directory import ServerUrls, read_server_urls, secret_key
+from commands_platform.local.directory import STARTED_BY_UP, ServerUrls, read_server_urls, secret_key
 from commands_platform.operators import site as admin_site
 from outbound.address_guard import parse_places
 from outbound.addresses import parse_networks
@@ -314,7 +314,10 @@ LEDGER_KEEP_PER_SCHEDULE = env.integer("LEDGER_KEEP_PER_SCHEDULE", 10_000, minim
 LOGGING_CONFIG = None
 LOG_FORMAT = env.choice("LOG_FORMAT", ("console", "json"), "console" if EMBEDDED else "json")
 LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
-logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL)
+LOG_CALLBACKS = env.flag("LOG_CALLBACKS", default=False)
+# `manage.py up` shows the time in front of each line.
+LOG_TIMESTAMPS = STARTED_BY_UP not in os.environ
+logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL, timestamps=LOG_TIMESTAMPS)
 
 # Admin
 

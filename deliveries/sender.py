@@ -20,6 +20,7 @@ from commands_platform.lib.database.availability import retry_while_away
 from commands_platform.lib.errors import PlatformError
 from deliveries import queue
 from deliveries.callback import build_request
+from deliveries.callback_log import log_callback
 from deliveries.intake import Intake, release
 from deliveries.models import AttemptError, Reason, State
 from deliveries.origins import Origins, OriginSettings
@@ -219,7 +220,7 @@ class Sender:
         if result.is_proxys_fault:
             self._origins.abandon(claim.origin)
         elif self._origins.end(claim.origin, is_answered=is_answered):
-            logger.warning("breaker_opened", delivery=str(claim.id), error=result.error)
+            logger.warning("breaker_opened", origin=claim.origin, error=str(result.error), delivery=str(claim.id))
         if result.status == TOO_MANY_REQUESTS:
             hold = hold_of(timedelta(seconds=result.retry_after))
             self._origins.slow_down(claim.origin, hold=hold.total_seconds())
@@ -243,7 +244,7 @@ class Sender:
         *,
         record: dict[str, object] | None = None,
     ) -> None:
-        _log(claim, verdict, result)
+        log_callback(claim, verdict, result)
         if not run.outcomes:
             run.first_outcome_at = time.monotonic()
         run.outcomes.append(
@@ -286,22 +287,6 @@ class Sender:
     def _wait(self) -> float:
         milliseconds = self._multi.timeout()
         return POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
-
-
-def _log(claim: Claim, verdict: Verdict, result: Result | None) -> None:
-    if verdict.state == State.DELIVERED or (verdict.state == State.PENDING and claim.attempt > 1):
-        return
-    # Neither the URL nor the answer, which may hold secrets: they stand in the ledger, as does every attempt.
-    logger.warning(
-        "callback_not_delivered",
-        delivery=str(claim.id),
-        state=str(verdict.state),
-        attempt=claim.attempt,
-        reason=str(verdict.reason) or None,
-        error=result.error if result else None,
-        status=result.status if result else None,
-        next_attempt_in_seconds=round(verdict.retry_in.total_seconds()) if verdict.retry_in else None,
-    )
 
 
 def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:

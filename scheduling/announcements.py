@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 import structlog
 from django.db import DataError, transaction
 
 from events.publishing import NewEvent, publish
 from scheduling.models import DeactivationReason
+from scheduling.schedule_log import NamedSchedule, log_completed, log_deactivated
 
 logger = structlog.get_logger(__name__)
 
@@ -19,13 +19,9 @@ COMPLETED = "platform.schedule.completed"
 DEACTIVATED = "platform.schedule.deactivated"
 
 
-class AnnouncedSchedule(Protocol):
+class AnnouncedSchedule(NamedSchedule, Protocol):
     """A schedule, as far as an announcement needs it."""
 
-    @property
-    def uuid(self) -> UUID: ...
-    @property
-    def name(self) -> str: ...
     @property
     def organization_id(self) -> int: ...
 
@@ -33,6 +29,7 @@ class AnnouncedSchedule(Protocol):
 def announce_completed(schedules: Sequence[AnnouncedSchedule], now: datetime) -> None:
     """Publishes `platform.schedule.completed` for each, inside the transaction that completes them."""
     _announce(COMPLETED, schedules, {"reason": DeactivationReason.COMPLETED}, now)
+    log_completed(schedules)
 
 
 def announce_deactivated(
@@ -43,6 +40,7 @@ def announce_deactivated(
     `failures` is the number of failed runs in a row, if they are the reason.
     """
     _announce(DEACTIVATED, schedules, {"reason": reason} | ({} if failures is None else {"failures": failures}), now)
+    log_deactivated(schedules, reason, failures=failures)
 
 
 def _announce(

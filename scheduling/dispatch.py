@@ -222,7 +222,7 @@ def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = No
             plan = plan_due(schedule, now, max_bytes=_MAX_BATCH_BYTES, has_unfinished_run=has_unfinished_run)
         except Exception:
             # A schedule that cannot be planned must not stop the others.
-            logger.exception("schedule_invalid", schedule=str(schedule.uuid))
+            logger.exception("schedule_invalid", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
             batch.add_invalid(schedule)
         else:
             batch.add(schedule, plan, now)

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -29,8 +28,6 @@ from deliveries.services import cancel_pending
 from scheduling.announcements import announce_deactivated
 from scheduling.models import MAX_SCHEDULE_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
-
-logger = structlog.get_logger(__name__)
 
 _ROWS_AT_ONCE = 500
 _SECONDS_AT_ONCE = 0.2
@@ -139,7 +136,6 @@ def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> b
     schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
     announce_deactivated([schedule], DeactivationReason.FAILING, now, failures=failures)
-    logger.warning("schedule_deactivated", schedule=str(schedule.uuid), failures=failures)
     return True
 
 

@@ -27,6 +27,7 @@ from scheduling.effects import effect_of, stored_form
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.planning import SkippedSlots, Slot
+from scheduling.schedule_log import log_changed, log_created, log_deleted
 from scheduling.tasks import dispatch_due
 from scheduling.validation import check_fields, check_has_run, check_headers_have_origin, with_implied
 
@@ -72,6 +73,7 @@ def create_scheduled_execution(
         schedule.deactivation_reason = DeactivationReason.PAUSED
     schedule.save(force_insert=True)
     _after_commit(schedule, now)
+    log_created(schedule)
     return schedule
 
 
@@ -111,6 +113,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     elif schedule.ends_at is not None and "ends_at" in changed:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
     _after_commit(schedule, now)
+    log_changed(schedule, changed)
     return schedule
 
 
@@ -124,6 +127,7 @@ def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
         reason = Reason.SCHEDULE_DELETED if schedule.is_active else Reason.PAUSED
         ledger.insert([_passed_row(schedule, passed, reason)], now=now)
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DELETED)
+    log_deleted(schedule)
     schedule.delete()
 
 

@@ -23,7 +23,7 @@ from commands_platform.lib.database.statements import execute, rows_of
 from commands_platform.lib.errors import InvalidInputError
 from scheduling.announcements import announce_completed
 from scheduling.due import AHEAD, ZONE, withdraw_ahead
-from scheduling.models import ZoneRules, recurrence_of
+from scheduling.models import ScheduledExecution, ZoneRules, recurrence_of
 from scheduling.recurrence import next_slot_within
 
 logger = structlog.get_logger(__name__)
@@ -159,11 +159,14 @@ def _walk_on(own: str) -> int | None:
         if not rules.must_begin(others=ZoneRules.objects.exclude(version=own), now=now):
             return None
         rules.begin(now)
-        logger.info("next_runs_recompute_began", zone_rules=own)
+        # A new platform has nothing to recompute, so it logs nothing.
+        if ScheduledExecution.objects.exists():
+            logger.info("next_runs_recompute_began", zone_rules=own)
     changed = _look_at_next(rules, now)
     if rules.finished_at is not None:
         counts = {name: getattr(rules, name) for name in _COUNTS}
-        logger.info("next_runs_recomputed", zone_rules=own, **counts)
+        if any(counts.values()):
+            logger.info("next_runs_recomputed", zone_rules=own, **counts)
     rules.save(update_fields=["began_at", "finished_at", "reached_at", "reached_id", *_COUNTS])
     return changed
 
@@ -186,7 +189,7 @@ def _look_at_next(rules: ZoneRules, now: datetime) -> int:
         except Exception:
             # A schedule that cannot be computed must not stop the others.
             rules.invalid += 1
-            logger.exception("next_run_not_recomputed", schedule=str(schedule.uuid))
+            logger.exception("next_run_not_recomputed", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
     changed = _move(found, rules) if found else 0
     if len(portion) < _ROWS_AT_ONCE:
         rules.finished_at = clock.now()

@@ -1,22 +1,26 @@
-"""One log format for every process: structlog events through the standard library's root logger, to standard output."""
+"""One log for every process: structlog events through the standard library's root logger, to standard output."""
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from commands_platform.lib.masking import mask_secrets
 
-_SHARED: list[structlog.typing.Processor] = [
+_SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.PositionalArgumentsFormatter(),
 ]
+# People follow a story; they look up ids in the JSON log, or in an error's lines.
+_HIDDEN_FROM_PEOPLE = ("correlation_id", "delivery", "request_id", "schedule_uuid", "user_id")
 
 
 def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any) -> Any:
@@ -25,24 +29,48 @@ def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any)
 
 
 class NotAboutHealth(logging.Filter):
-    """Leaves out what the request log says of /healthz and /readyz: they are asked all the time, and tell the asker."""
+    """Drops failed requests to /healthz and /readyz: they come all the time, and their answers go to who asks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = record.msg.get("request", "") if isinstance(record.msg, dict) else ""
         return not str(request).endswith(("/healthz", "/readyz"))
 
 
-def logging_config(*, log_format: str, level: str) -> None:
-    """Sets up logging for this process: `console` for people, `json` (a line an event) for machines."""
-    renderer: structlog.typing.Processor
-    if log_format == "json":
-        renderer = structlog.processors.JSONRenderer()
-        extra: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
-    else:
-        # Its own tracebacks show the local variables, and with them payloads and keys.
-        traceback = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=traceback)
-        extra = []
+class ConsoleRenderer:
+    """Renders an event as one line for people: `Callback delivered: schedule=hello status=204 duration_ms=12`."""
+
+    def __init__(self, *, timestamps: bool) -> None:
+        self._timestamps = timestamps
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        timestamp, level = str(event.pop("timestamp", "")), str(event.pop("level", "info"))
+        logger, traceback = str(event.pop("logger", "")), event.pop("exception", None)
+        words = str(event.pop("event", ""))
+        if " " not in words:
+            words = words.replace("_", " ").capitalize()
+        if level not in ("error", "critical"):
+            for name in _HIDDEN_FROM_PEOPLE:
+                event.pop(name, None)
+        facts = " ".join(f"{name}={_shown(value)}" for name, value in event.items() if value is not None)
+        parts = (
+            f"{timestamp[:23]}Z" if self._timestamps else "",
+            "" if level == "info" else f"{level.upper()}",
+            f"{words}: {facts}" if facts else words,
+            f"[{logger}]" if level in ("error", "critical", "debug") else "",
+        )
+        line = " ".join(part for part in parts if part)
+        return f"{line}\n{traceback}" if traceback else line
+
+
+def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> None:
+    """Sets up logging for this process: `console` for people, `json` (one object a line) for machines.
+
+    Without `timestamps` the console leaves them out, because another program puts its own in front of each line.
+    """
+    # Tracebacks never show local variables, which may hold payloads and keys.
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if log_format == "json" else ConsoleRenderer(timestamps=timestamps)
+    )
     logging.config.dictConfig(
         {
             "version": 1,
@@ -50,10 +78,10 @@ def logging_config(*, log_format: str, level: str) -> None:
             "formatters": {
                 "structured": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": _SHARED,
+                    "foreign_pre_chain": _SHARED_PROCESSORS,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        *extra,
+                        structlog.processors.format_exc_info,
                         renderer,
                         _mask_line,
                     ],
@@ -69,11 +97,10 @@ def logging_config(*, log_format: str, level: str) -> None:
             },
             "root": {"handlers": ["stdout"], "level": level},
             "loggers": {
-                # Celery tells of each hint it gets; there are several a second and they carry nothing.
-                "celery.worker.strategy": {"level": "WARNING"},
-                "celery.app.trace": {"level": "WARNING"},
-                "celery.beat": {"level": "WARNING"},
-                # The request log says the same with the request's id.
+                # Celery reports each hint it gets, and each expired one that it discards. That is several lines a
+                # second without any news: hints may be lost, and an expired one has been followed by a newer one.
+                "celery": {"level": "WARNING"},
+                # The request log reports the same with the request's id.
                 "django.request": {"level": "CRITICAL"},
                 "django_structlog.middlewares.request": {"level": "WARNING", "filters": ["not_about_health"]},
             },
@@ -82,10 +109,16 @@ def logging_config(*, log_format: str, level: str) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *_SHARED_PROCESSORS,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _shown(value: Any) -> str:
+    """Returns the value as text. It is quoted if it has spaces or characters that could move the terminal."""
+    text = str(value)
+    return text if text.isprintable() and text and " " not in text else json.dumps(text)

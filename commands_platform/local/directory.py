@@ -16,6 +16,9 @@ from pathlib import Path
 
 from commands_platform.local.errors import LocalDirectoryError
 
+# Every process that `manage.py up` starts has this environment variable. Its value is the local directory.
+STARTED_BY_UP = "COMMANDS_STARTED_BY_UP"
+
 _URLS_FILE = "embedded.json"
 
 

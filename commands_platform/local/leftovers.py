@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 
-# Every process that `manage.py up` starts has this environment variable. Its value is the local directory.
-MARKER = "COMMANDS_STARTED_BY_UP"
+from commands_platform.local.directory import STARTED_BY_UP
 
 
 def servers_in(directory: Path, program: str) -> list[psutil.Process]:
@@ -23,7 +22,7 @@ def servers_in(directory: Path, program: str) -> list[psutil.Process]:
 def children_of_up(local_directory: Path) -> list[psutil.Process]:
     """Returns processes of earlier runs of `manage.py up` on this local directory, grandchildren included."""
     wanted = os.path.realpath(local_directory)
-    return [process for process in _others() if _environment_of(process).get(MARKER) == wanted]
+    return [process for process in _others() if _environment_of(process).get(STARTED_BY_UP) == wanted]
 
 
 def end(processes: Sequence[psutil.Process], *, first: signal.Signals, patience: float) -> None:

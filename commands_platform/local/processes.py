@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -92,6 +92,10 @@ class ProcessGroup:
         self._colours = get_colours()
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
+
+    def reserve_width(self, names: Iterable[str]) -> None:
+        """Aligns every line from now on, as if these children ran already."""
+        self._printer.width = max(len(name) for name in names)
 
     def say(self, text: str, name: str = "up") -> None:
         self._print(name, text, None)

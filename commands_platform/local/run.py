@@ -16,7 +16,7 @@ from django.core.management.base import CommandError
 from honcho.environ import parse_procfile
 
 from commands_platform.local import leftovers
-from commands_platform.local.directory import forget_server_urls, write_server_urls
+from commands_platform.local.directory import STARTED_BY_UP, forget_server_urls, write_server_urls
 from commands_platform.local.errors import AlreadyRunningError
 from commands_platform.local.first_steps import FirstSteps, prepare_first_steps
 from commands_platform.local.management import run_command
@@ -40,7 +40,9 @@ class Run:
         self._reachable_host = _LOOPBACK_FOR.get(host, host)
         self._base_url = f"http://{_in_url(self._reachable_host)}:{port}"
         self._stop = stop
+        self._processes: dict[str, str] = parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes
         self._group = ProcessGroup(stop)
+        self._group.reserve_width(self._processes)
         self._servers = EmbeddedServers(
             self._local_dir,
             database_url=os.environ.get("DATABASE_URL", ""),
@@ -107,13 +109,13 @@ class Run:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), *_EXPECTED_WARNINGS))),
-            leftovers.MARKER: str(self._local_dir),
+            "LOG_CALLBACKS": os.environ.get("LOG_CALLBACKS") or "true",
+            STARTED_BY_UP: str(self._local_dir),
         }
 
     def _serve(self, environment: Mapping[str, str], first_steps: FirstSteps) -> int:
-        procfile = parse_procfile((settings.BASE_DIR / "Procfile").read_text())
         commands = {
-            **procfile.processes,
+            **self._processes,
             "receiver": f"exec python manage.py receiver --port {first_steps.receiver_port}",
         }
         self._stop.stop_interrupting()

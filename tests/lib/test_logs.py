@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from commands_platform.lib.logs import NotAboutHealth
+from commands_platform.lib.logs import ConsoleRenderer, NotAboutHealth
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_requests_about_health_are_not_logged(request_line: str, is_kept: bool) 
     assert NotAboutHealth().filter(record) is is_kept
 
 
-def test_other_messages_are() -> None:
+def test_other_messages_are_logged() -> None:
     record = logging.LogRecord("requests", logging.ERROR, "", 0, "GET /readyz", None, None)
 
     assert NotAboutHealth().filter(record)
@@ -61,3 +61,32 @@ structlog.get_logger("x").warning("failed", error="The token {secret} is bad")
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
 
     assert '"error": "The token [removed] is bad"' in finished.stdout
+
+
+def render(*, timestamps: bool = False, level: str = "info", **event: object) -> str:
+    values = {"level": level, "logger": "deliveries", "timestamp": "2026-02-25T12:00:00.123456Z", **event}
+    return ConsoleRenderer(timestamps=timestamps)(None, level, values)
+
+
+def test_people_read_an_event_in_words_and_its_facts_without_ids() -> None:
+    line = render(event="callback_delivered", schedule="two words", status=204, reason=None, delivery="01a2")
+
+    assert line == 'Callback delivered: schedule="two words" status=204'
+
+
+def test_a_sentence_of_another_library_stays_as_it_is() -> None:
+    assert render(event="Connection to broker lost.") == "Connection to broker lost."
+
+
+def test_a_warning_and_an_error_say_so_and_an_error_has_its_ids() -> None:
+    assert render(event="breaker_opened", level="warning", delivery="01a2") == "WARNING Breaker opened"
+    assert render(event="it_failed", level="error", delivery="01a2") == "ERROR It failed: delivery=01a2 [deliveries]"
+
+
+def test_a_line_has_a_timestamp_only_where_nothing_else_shows_one() -> None:
+    assert render(timestamps=True, event="worker_ready") == "2026-02-25T12:00:00.123Z Worker ready"
+    assert render(event="worker_ready") == "Worker ready"
+
+
+def test_a_fact_cannot_move_the_terminal() -> None:
+    assert render(event="schedule_created", schedule="red\x1b[31m\n").isprintable()

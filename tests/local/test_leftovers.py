@@ -8,10 +8,11 @@ from pathlib import Path
 import psutil
 
 from commands_platform.local import launch, leftovers
+from commands_platform.local.directory import STARTED_BY_UP
 
 
 def test_the_children_of_an_earlier_run_are_known_by_their_directory(tmp_path: Path) -> None:
-    marked = dict(os.environ) | {leftovers.MARKER: str(tmp_path)}
+    marked = dict(os.environ) | {STARTED_BY_UP: str(tmp_path)}
     with (
         launch.start(["sleep", "60"], death_signal=signal.SIGKILL, env=marked) as ours,
         launch.start(["sleep", "60"], death_signal=signal.SIGKILL) as another,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -106,12 +107,20 @@ def schedule_three_callbacks(run: Run) -> None:
         assert response.status == 200
 
 
+def lines_that_are_no_story(output: str) -> list[str]:
+    """Returns lines with a second timestamp, with a callback's path, or with Celery's own words."""
+    lines = [line for line in output.splitlines() if " | " in line]
+    odd = re.compile(r" \| \d{4}-|/callback|celery|revoked|Warm shutdown|redis://| \| $", re.IGNORECASE)
+    return [line for line in lines if odd.search(line) or not re.match(r"\d\d:\d\d:\d\d \w+ +\| \S", line)]
+
+
 def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: Callable[[int], Run]) -> None:
     run = run_up(free_port())
     run.read_until("Ctrl-C stops everything")
 
     schedule_three_callbacks(run)
-    run.read_until("Schedule hello, due at")
+    run.read_until("Callback delivered: schedule=hello")
+    run.read_until("Schedule completed: schedule=hello")
     second = run_up(free_port())
     second_status = second.wait()
     began = time.monotonic()
@@ -121,6 +130,8 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     assert second_status == 1
     assert f"It runs already at http://127.0.0.1:{run.port}/ as process {run.process.pid}" in second.output
     assert "signature valid" in run.output
+    assert "web        | Schedule created: schedule=hello" in run.output
+    assert lines_that_are_no_story(run.output) == []
     assert status == 0
     assert time.monotonic() - began < 10
     assert remaining_processes(run.local) == []

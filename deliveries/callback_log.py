@@ -1,0 +1,66 @@
+"""The log's lines about callbacks.
+
+They name the schedule or event and the receiver's origin. They never hold the URL's path or query, the payload or the
+answer, which may hold secrets; those are in the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+
+from deliveries.models import State
+from deliveries.queue import Claim
+from deliveries.transfer import Result
+from deliveries.verdict import Verdict
+
+logger = structlog.get_logger(__name__)
+
+
+def log_callback(claim: Claim, verdict: Verdict, result: Result | None) -> None:
+    """Logs the outcome of an attempt.
+
+    Without LOG_CALLBACKS it logs only the first failure of a delivery and the last: a line for each of thousands of
+    callbacks a second would cost more than sending them.
+    """
+    is_delivered = verdict.state == State.DELIVERED
+    if not settings.LOG_CALLBACKS and (is_delivered or (verdict.state == State.PENDING and claim.attempt > 1)):
+        return
+    facts: dict[str, Any] = {
+        **(_subject(claim.body) if settings.LOG_CALLBACKS else {}),
+        "origin": claim.origin,
+        "status": result.status if result else None,
+        "error": str(result.error) if result and result.error else None,
+        "attempt": claim.attempt,
+        "duration_ms": _duration(result),
+        "reason": str(verdict.reason) or None,
+        "retry_in_seconds": round(verdict.retry_in.total_seconds(), 1) if verdict.retry_in else None,
+        "delivery": str(claim.id),
+    }
+    if is_delivered:
+        logger.info("callback_delivered", **facts)
+    elif verdict.state == State.PENDING:
+        logger.warning("callback_will_be_retried", **facts)
+    else:
+        logger.warning("callback_not_delivered", state=str(verdict.state), **facts)
+
+
+def _subject(body: str) -> dict[str, str]:
+    """Returns the name of the schedule or of the event that the callback is about."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(content, dict) and isinstance(run := content.get("scheduled_execution"), dict):
+        return {"schedule": str(run.get("name"))}
+    if isinstance(content, dict) and "event" in content:
+        return {"event_name": str(content["event"])}
+    return {}
+
+
+def _duration(result: Result | None) -> int | None:
+    total = result.record.get("total_ms") if result else None
+    return round(total) if isinstance(total, int | float) else None

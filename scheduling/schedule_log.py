@@ -1,0 +1,66 @@
+"""The log's lines about schedules. They never hold a payload or a callback URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from commands_platform.lib.instants import format_instant
+from scheduling.models import DeactivationReason, ScheduledExecution
+
+logger = structlog.get_logger(__name__)
+
+# Of more schedules that end together only the number is logged: a line for each of a herd would delay the dispatcher.
+_MAX_LINES = 5
+
+
+class NamedSchedule(Protocol):
+    """A schedule, as far as the log needs it."""
+
+    @property
+    def uuid(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+
+
+def log_created(schedule: ScheduledExecution) -> None:
+    _log_on_commit("schedule_created", schedule, next_run_at=_next_run(schedule))
+
+
+def log_changed(schedule: ScheduledExecution, fields: Iterable[str]) -> None:
+    _log_on_commit("schedule_changed", schedule, fields=",".join(sorted(fields)), next_run_at=_next_run(schedule))
+
+
+def log_deleted(schedule: ScheduledExecution) -> None:
+    _log_on_commit("schedule_deleted", schedule)
+
+
+def log_completed(schedules: Sequence[NamedSchedule]) -> None:
+    if len(schedules) > _MAX_LINES:
+        transaction.on_commit(lambda: logger.info("schedules_completed", count=len(schedules)), robust=True)
+        return
+    for schedule in schedules:
+        _log_on_commit("schedule_completed", schedule)
+
+
+def log_deactivated(
+    schedules: Sequence[NamedSchedule], reason: DeactivationReason, *, failures: int | None = None
+) -> None:
+    for schedule in schedules[:_MAX_LINES]:
+        _log_on_commit("schedule_deactivated", schedule, "warning", reason=str(reason), failures=failures)
+    if len(schedules) > _MAX_LINES:
+        count = len(schedules) - _MAX_LINES
+        transaction.on_commit(lambda: logger.warning("more_schedules_deactivated", count=count), robust=True)
+
+
+def _log_on_commit(event: str, schedule: NamedSchedule, level: str = "info", **facts: str | int | None) -> None:
+    facts = {"schedule": schedule.name, **facts, "schedule_uuid": str(schedule.uuid)}
+    transaction.on_commit(lambda: getattr(logger, level)(event, **facts), robust=True)
+
+
+def _next_run(schedule: ScheduledExecution) -> str | None:
+    return format_instant(schedule.next_run_at) if schedule.next_run_at else None

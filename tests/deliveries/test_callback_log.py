@@ -1,0 +1,101 @@
+"""The log tells the story of each callback, and no secret of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deliveries import callback_log
+from deliveries.sender import Sender
+from tests.deliveries.senders import due_again
+from tests.factories import make_delivery
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BODY = (
+    '{"intent":"hello","payload":{"secret":"hush-hush"},"scheduled_execution":'
+    '{"uuid":"1","name":"greeting","due_at":"2026-02-25T12:00:00Z","attempt":1}}'
+)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """Returns a function that lists the logged callbacks so far."""
+    caplog.set_level("INFO")
+
+    def logged() -> list[dict[str, Any]]:
+        lines: list[Any] = [record.msg for record in caplog.records if record.name == callback_log.__name__]
+        return lines
+
+    return logged
+
+
+def test_a_delivered_callback_is_logged_with_its_schedule_and_origin(
+    sender: Sender, receiver: Receiver, settings: Any, lines: Any
+) -> None:
+    settings.LOG_CALLBACKS = True
+    origin = f"http://127.0.0.1:{receiver.port}"
+    delivery = make_delivery(url=f"{origin}/secret-path?token=hush-hush", origin=origin, body=BODY)
+
+    sender.drain()
+
+    (line,) = lines()
+    assert line["event"] == "callback_delivered"
+    assert (line["schedule"], line["status"], line["attempt"]) == ("greeting", 204, 1)
+    assert line["origin"] == origin
+    assert line["duration_ms"] >= 0
+    assert line["delivery"] == str(delivery.id)
+    assert "secret-path" not in str(line)
+    assert "hush-hush" not in str(line)
+
+
+def test_every_failed_attempt_is_logged_with_the_wait_before_the_next_one(
+    sender: Sender, receiver: Receiver, settings: Any, lines: Any
+) -> None:
+    settings.LOG_CALLBACKS = True
+    receiver.answer_with(Answer(503), Answer(503), Answer(404))
+    delivery = make_delivery(url=receiver.url, body=BODY)
+
+    for _ in range(2):
+        sender.drain()
+        due_again(delivery)
+    sender.drain()
+
+    logged = lines()
+    assert [(line["event"], line["status"], line["attempt"]) for line in logged] == [
+        ("callback_will_be_retried", 503, 1),
+        ("callback_will_be_retried", 503, 2),
+        ("callback_not_delivered", 404, 3),
+    ]
+    assert logged[0]["retry_in_seconds"] >= 4
+    assert logged[2]["reason"] == "rejected"
+
+
+def test_an_event_is_logged_by_its_name(sender: Sender, receiver: Receiver, settings: Any, lines: Any) -> None:
+    settings.LOG_CALLBACKS = True
+    make_delivery(url=receiver.url, body='{"event":"kudos.posted","hook":{"id":"1"},"body":{}}')
+
+    sender.drain()
+
+    assert [line["event_name"] for line in lines()] == ["kudos.posted"]
+
+
+def test_without_the_setting_only_a_first_failure_and_the_last_one_are_logged(
+    sender: Sender, receiver: Receiver, lines: Any
+) -> None:
+    receiver.answer_with(Answer(503), Answer(503), Answer(404))
+    delivery = make_delivery(url=receiver.url, body=BODY)
+
+    for _ in range(2):
+        sender.drain()
+        due_again(delivery)
+    sender.drain()
+    make_delivery(url=receiver.url, body=BODY)
+    sender.drain()
+
+    assert [(line["event"], line["attempt"]) for line in lines()] == [
+        ("callback_will_be_retried", 1),
+        ("callback_not_delivered", 3),
+    ]

@@ -1,0 +1,89 @@
+"""The log tells what happens to schedules, and nothing of their payloads and callback URLs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from scheduling import schedule_log
+from scheduling.models import DeactivationReason
+from scheduling.schedule_log import log_completed, log_deactivated
+from tests.api import ApiClient
+from tests.factories import make_schedule
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SCHEDULES = "/v1/platform/scheduling/"
+
+
+class Ended:
+    """A schedule that has ended, as far as the log needs it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.uuid = uuid4()
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """Returns a function that lists the logged events so far."""
+    caplog.set_level("INFO")
+
+    def logged() -> list[dict[str, Any]]:
+        lines: list[Any] = [record.msg for record in caplog.records if record.name == schedule_log.__name__]
+        return lines
+
+    return logged
+
+
+def test_the_life_of_a_schedule_is_logged_by_its_name(alice: ApiClient, lines: Any) -> None:
+    body = {
+        "name": "greeting",
+        "execution_frequency": 3600,
+        "payload": {"secret": "hush-hush"},
+        "callback_url": "http://127.0.0.1:29999/secret-path",
+    }
+    uuid = alice.post(SCHEDULES, body).json()["uuid"]
+    alice.put(f"{SCHEDULES}{uuid}/", {"is_active": False, "payload": {"secret": "another"}})
+    alice.delete(f"{SCHEDULES}{uuid}/")
+
+    logged = lines()
+    assert [line["event"] for line in logged] == ["schedule_created", "schedule_changed", "schedule_deleted"]
+    assert {(line["schedule"], line["schedule_uuid"]) for line in logged} == {("greeting", uuid)}
+    assert logged[0]["next_run_at"].endswith("Z")
+    assert logged[1]["fields"] == "is_active,payload"
+    for secret in ("hush-hush", "another", "secret-path"):
+        assert secret not in str(logged)
+
+
+def test_a_refused_schedule_is_not_logged(alice: ApiClient, lines: Any) -> None:
+    assert alice.post(SCHEDULES, {"name": "greeting", "cron": "nonsense"}).status_code == 400
+
+    assert lines() == []
+
+
+def test_of_a_herd_that_ends_together_only_the_number_is_logged(lines: Any) -> None:
+    log_completed([Ended("one"), Ended("two")])
+    log_completed([Ended(f"number {number}") for number in range(100)])
+
+    assert [(line["event"], line.get("schedule"), line.get("count")) for line in lines()] == [
+        ("schedule_completed", "one", None),
+        ("schedule_completed", "two", None),
+        ("schedules_completed", None, 100),
+    ]
+
+
+def test_deactivated_schedules_are_warned_of_with_the_reason(lines: Any) -> None:
+    schedule = make_schedule(name="greeting")
+    herd = [Ended(f"number {number}") for number in range(20)]
+
+    log_deactivated([schedule], DeactivationReason.FAILING, failures=30)
+    log_deactivated(herd, DeactivationReason.INVALID)
+
+    logged = lines()
+    assert (logged[0]["schedule"], logged[0]["reason"], logged[0]["failures"]) == ("greeting", "failing", 30)
+    assert {line["level"] for line in logged} == {"warning"}
+    assert len(logged) == 7
+    assert logged[-1]["count"] == 15
