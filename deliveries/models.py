@@ -31,7 +31,7 @@ class Kind(models.TextChoices):
 class Reason(models.TextChoices):
     """Why a slot was not delivered; part of the API, so a code never changes."""
 
-    MISSED = "missed", "the server was not running at the time"
+    MISSED = "missed", "the server was not running at the time, or too many runs were late"
     PAUSED = "paused", "the schedule was paused"
     OVERLAP = "overlap", "the run before it was not finished"
     OUTSIDE_WINDOW = "outside_window", "the schedule had ended when it could have been sent"

@@ -21,11 +21,13 @@ WITH seen AS (
     SELECT id, state, finished_at FROM deliveries_delivery
     WHERE id > %(after)s AND id < %(before)s
     ORDER BY id LIMIT %(limit)s
-), removed AS (
-    DELETE FROM deliveries_delivery d USING seen
-    WHERE d.id = seen.id AND seen.state <> 'pending' AND d.state = seen.state
+), aged AS (
+    SELECT d.id FROM deliveries_delivery d JOIN seen ON seen.id = d.id
+    WHERE seen.state <> 'pending' AND d.state = seen.state
       AND seen.finished_at < CASE WHEN seen.state = 'failed' THEN %(failed_before)s ELSE %(finished_before)s END
-    RETURNING d.id
+    FOR UPDATE OF d SKIP LOCKED
+), removed AS (
+    DELETE FROM deliveries_delivery d USING aged WHERE d.id = aged.id RETURNING d.id
 )
 SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM seen), (SELECT id FROM seen ORDER BY id DESC LIMIT 1)
 """
@@ -38,6 +40,7 @@ DELETE FROM deliveries_delivery WHERE id IN (
         WHERE source_uuid = %(source)s ORDER BY due_at DESC OFFSET %(keep)s LIMIT 1
     )
     ORDER BY due_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
 )
 """
 

@@ -18,18 +18,21 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import Q
 
 from commands_platform.lib import broker, clock
+from commands_platform.lib.database.availability import is_away
 from commands_platform.lib.database.statements import execute
 from deliveries import ledger, queue
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Reason
 from deliveries.tasks import deliver_pending
-from scheduling import zone_rules
+from scheduling import uptime, zone_rules
 from scheduling.announcements import announce_completed, announce_deactivated
+from scheduling.backoff import process_backoff
 from scheduling.due import due_in_turns, insert_slots, lock_due, lock_due_soon, skipped_row
+from scheduling.errors import InvalidCronError, InvalidTimezoneError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.planning import DueSchedule, Plan, SkippedSlots, Slot, plan_ahead, plan_due
 
@@ -180,7 +183,7 @@ def _write_everything_due() -> int:
     while more:
         more = False
         # A receiver for which very many slots are due must not delay the slots of the others.
-        for ids in _growing_portions(due_in_turns(now=clock.now(), oldest=_HERD_OLDEST, newest=_HERD_NEWEST)):
+        for ids in _growing_portions(_due_in_turns()):
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
             # Another dispatcher may have taken some of them, so only a round without any row shows that none is left.
             more = more or rows > 0
@@ -199,36 +202,91 @@ def _growing_portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _write_and_wake_sender(*, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
-    more, rows = write_due_batch(clock.now(), limit=limit, ids=ids)
+    try:
+        more, rows = write_due_batch(clock.now(), limit=limit, ids=ids)
+    except Error as error:
+        if is_away(error):
+            raise
+        more, rows = True, _write_what_can_be(_due_in_turns()[:limit] if ids is None else ids)
     if rows:
         broker.send_hint(deliver_pending)
     return more, rows
 
 
-@transaction.atomic
+def _due_in_turns() -> list[int]:
+    return due_in_turns(
+        now=clock.now(), oldest=_HERD_OLDEST, newest=_HERD_NEWEST, postponed=process_backoff().postponed()
+    )
+
+
+def _write_what_can_be(ids: Sequence[int]) -> int:
+    """Writes a batch that the database refused, in ever smaller parts. Returns the number of ledger rows.
+
+    A schedule that it refuses by itself is postponed.
+    """
+    try:
+        return write_due_batch(clock.now(), limit=len(ids), ids=ids)[1] if ids else 0
+    except Error as error:
+        if is_away(error):
+            raise
+        if len(ids) == 1:
+            # Without the message, which may hold the row with its payload.
+            logger.error("schedule_not_dispatched", schedule_id=ids[0], error=type(error).__name__)
+            process_backoff().postpone(ids[0])
+            return 0
+    middle = len(ids) // 2
+    return _write_what_can_be(ids[:middle]) + _write_what_can_be(ids[middle:])
+
+
 def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
-    """Plans and writes up to `limit` due schedules, all or only these.
+    """Plans and writes up to `limit` due schedules, all or only these, in one transaction.
 
     Returns whether more may be due, and the number of ledger rows written.
     """
-    schedules = lock_due(now=now, limit=limit, ids=ids, max_bytes=_MAX_BATCH_BYTES)
-    if not schedules:
-        return False, 0
+    with uptime.look(now) as up_since, transaction.atomic():
+        postponed = process_backoff().postponed()
+        schedules = lock_due(now=now, limit=limit, ids=ids, max_bytes=_MAX_BATCH_BYTES, postponed=postponed)
+        if not schedules:
+            return False, 0
+        batch = _plan_batch(schedules, now, up_since)
+        rows = batch.write(now)
+    is_large = sum(schedule.payload_bytes for schedule in schedules) >= _MAX_BATCH_BYTES // 4
+    return is_large or len(schedules) == limit or batch.has_more_due, rows
+
+
+def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datetime) -> _Batch:
     unfinished = _with_unfinished_runs(schedules)
-    batch = _Batch()
+    backoff, batch = process_backoff(), _Batch()
     for schedule in schedules:
         has_unfinished_run = schedule.uuid in unfinished
         try:
-            plan = plan_due(schedule, now, max_bytes=_MAX_BATCH_BYTES, has_unfinished_run=has_unfinished_run)
-        except Exception:
+            plan = plan_due(
+                schedule,
+                now,
+                up_since=up_since,
+                max_bytes=_MAX_BATCH_BYTES,
+                has_unfinished_run=has_unfinished_run,
+            )
+        except Exception as error:
             # A schedule that cannot be planned must not stop the others.
-            logger.exception("schedule_invalid", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
-            batch.add_invalid(schedule)
+            if _is_for_good(error):
+                logger.exception("schedule_invalid", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
+                batch.add_invalid(schedule)
+            else:
+                logger.exception("schedule_not_planned", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
+                backoff.postpone(schedule.id)
         else:
+            backoff.forget(schedule.id)
             batch.add(schedule, plan, now)
-    rows = batch.write(now)
-    is_large = sum(schedule.payload_bytes for schedule in schedules) >= _MAX_BATCH_BYTES // 4
-    return is_large or len(schedules) == limit or batch.has_more_due, rows
+    return batch
+
+
+def _is_for_good(error: Exception) -> bool:
+    """Returns whether the schedule itself is invalid. Any other error may pass, and its slot is dispatched then.
+
+    A zone that this process does not know may be in the newer rules of another one.
+    """
+    return isinstance(error, InvalidCronError) or (isinstance(error, InvalidTimezoneError) and zone_rules.are_newest())
 
 
 @transaction.atomic

@@ -52,7 +52,7 @@ WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
-_LOCK_OLDEST = _LOCK.format(which="true")
+_LOCK_OLDEST = _LOCK.format(which="id <> ALL(%(postponed)b::bigint[])")
 _LOCK_THESE = _LOCK.format(which="id = ANY(%(ids)b::bigint[])")
 # Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
 _LOCK_AHEAD = _LOCK.format(
@@ -63,12 +63,15 @@ _LOCK_AHEAD = _LOCK.format(
 # A row that a sender has claimed is past its time by the database's clock, and stays. There may be several rows if that
 # clock has stepped back.
 _WITHDRAW = """
-WITH withdrawn AS (
-    DELETE FROM deliveries_delivery d USING scheduling_scheduledexecution s
-    WHERE s.uuid = ANY(%(sources)b::uuid[]) AND s.is_active AND s.repeats = -1 AND d.source_uuid = s.uuid
+WITH unsent AS (
+    SELECT d.id, s.id AS schedule_id
+    FROM deliveries_delivery d JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid
+    WHERE s.uuid = ANY(%(sources)b::uuid[]) AND s.is_active AND s.repeats = -1
       AND d.due_at > %(now)s AND d.kind = 'scheduled' AND d.state = 'pending' AND d.attempt_count = 0
       AND d.lease IS NULL
-    RETURNING s.id, d.due_at
+    FOR UPDATE OF d {if_locked}
+), withdrawn AS (
+    DELETE FROM deliveries_delivery d USING unsent WHERE d.id = unsent.id RETURNING unsent.schedule_id AS id, d.due_at
 ), earliest AS (
     SELECT id, min(due_at) AS due_at FROM withdrawn GROUP BY id
 )
@@ -76,16 +79,18 @@ UPDATE scheduling_scheduledexecution s SET next_run_at = earliest.due_at
 FROM earliest WHERE s.id = earliest.id
 RETURNING s.id, s.next_run_at
 """
+_WITHDRAW_ALL = _WITHDRAW.format(if_locked="")
+_WITHDRAW_FREE = _WITHDRAW.format(if_locked="SKIP LOCKED")
 
 # Receivers are told apart by the authority of their URL.
 _HERD = f"""
 SELECT s.id, split_part({_URL}, '/', 3)
 FROM (
     (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
-     ORDER BY next_run_at LIMIT %(oldest)s)
+     AND id <> ALL(%(postponed)b::bigint[]) ORDER BY next_run_at LIMIT %(oldest)s)
     UNION ALL
     (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
-     ORDER BY next_run_at DESC LIMIT %(newest)s)
+     AND id <> ALL(%(postponed)b::bigint[]) ORDER BY next_run_at DESC LIMIT %(newest)s)
 ) due
 JOIN scheduling_scheduledexecution s ON s.id = due.id
 JOIN organizations_command c ON c.id = s.command_id
@@ -137,10 +142,16 @@ class _Owned(Protocol):
     def owner_id(self) -> int | None: ...
 
 
-def lock_due(*, now: datetime, limit: int, max_bytes: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
-    """Locks schedules that are due, all or only these, and returns the oldest ones that fit into `max_bytes`."""
+def lock_due(
+    *, now: datetime, limit: int, max_bytes: int, ids: Sequence[int] | None = None, postponed: Sequence[int] = ()
+) -> list[DueSchedule]:
+    """Locks schedules that are due, only these or all but the postponed ones.
+
+    Returns the oldest ones that fit into `max_bytes`.
+    """
     statement = _LOCK_OLDEST if ids is None else _LOCK_THESE
-    return rows_as(DueSchedule, statement, {"now": now, "limit": limit, "bytes": max_bytes, "ids": ids})
+    parameters = {"now": now, "limit": limit, "bytes": max_bytes, "ids": ids, "postponed": list(postponed)}
+    return rows_as(DueSchedule, statement, parameters)
 
 
 def lock_due_soon(*, due_at: datetime, left: Sequence[int], limit: int, max_bytes: int) -> list[DueSchedule]:
@@ -151,18 +162,19 @@ def lock_due_soon(*, due_at: datetime, left: Sequence[int], limit: int, max_byte
     return rows_as(DueSchedule, _LOCK_AHEAD, {"now": due_at, "left": left, "limit": limit, "bytes": max_bytes})
 
 
-def withdraw_ahead(sources: Sequence[UUID], *, now: datetime) -> dict[int, datetime]:
+def withdraw_ahead(sources: Sequence[UUID], *, now: datetime, waits: bool) -> dict[int, datetime]:
     """Takes back the slots of these schedules that were written ahead and are still to come.
 
-    The caller holds the schedules' locks. Returns the restored next run of each schedule that had such a slot.
+    The caller holds the schedules' locks. A row that somebody else has locked is waited for, or left.
+    Returns the restored next run of each schedule that had such a slot.
     """
-    return dict(rows_of(_WITHDRAW, {"sources": list(sources), "now": now}))
+    return dict(rows_of(_WITHDRAW_ALL if waits else _WITHDRAW_FREE, {"sources": list(sources), "now": now}))
 
 
-def due_in_turns(*, now: datetime, oldest: int, newest: int) -> list[int]:
+def due_in_turns(*, now: datetime, oldest: int, newest: int, postponed: Sequence[int] = ()) -> list[int]:
     """Returns the schedules that are due for longest and some that just became due, one of each receiver in turn."""
     queues: dict[str, dict[int, None]] = {}
-    for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest}):
+    for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest, "postponed": list(postponed)}):
         queues.setdefault(receiver, {})[pk] = None
     return [pk for turn in zip_longest(*queues.values()) for pk in turn if pk is not None]
 

@@ -26,6 +26,7 @@ from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.retry_policy import longest_last_wait
 from deliveries.services import cancel_pending
 from scheduling.announcements import announce_deactivated
+from scheduling.due import withdraw_ahead
 from scheduling.models import MAX_SCHEDULE_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
 
@@ -90,7 +91,7 @@ def _longest_life() -> timedelta:
 
 
 def deactivate_failing() -> int:
-    """Walks on for a part of a second, by a portion at least; how many schedules it deactivated."""
+    """Walks on for a part of a second, by one portion at least. Returns the number of schedules it deactivated."""
     if not settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
         return 0
     count = 0
@@ -109,7 +110,7 @@ def _deactivate_failing_of(failures: Mapping[UUID, datetime]) -> int:
         found = cursor.fetchall()
     count = 0
     for pk, effective_from, failing_since in found:
-        # One whose slots cannot be computed is for the dispatcher to deactivate.
+        # If its slots cannot be computed, the dispatcher deactivates it.
         with suppress(InvalidInputError):
             count += _deactivate(pk, effective_from, failing_since)
     return count
@@ -117,12 +118,12 @@ def _deactivate_failing_of(failures: Mapping[UUID, datetime]) -> int:
 
 @transaction.atomic
 def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> bool:
-    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough; whether.
+    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough.
 
-    `effective_from` is the one that it was found with: where another has come, it has been changed or resumed since.
+    `effective_from` is the one that it was found with. If it is another one now, the schedule was changed or resumed.
     """
     rows = ScheduledExecution.objects.active().filter(pk=pk, effective_from=effective_from)
-    # A row that somebody holds is left to the next round: whoever waits here keeps a dispatcher from its ticks.
+    # A locked row is left to the next round, because waiting here would delay the dispatcher's ticks.
     locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
     schedule = locked.first()
     if schedule is None:
@@ -131,12 +132,23 @@ def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> b
     failures = _failures_in_a_row(schedule, failing_since)
     if failures < settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
         return False
+    if not _is_everything_unlocked(schedule):
+        return False
+    # A slot that is still to come is not lost if the schedule is resumed before it.
+    schedule.next_run_at = withdraw_ahead([schedule.uuid], now=now, waits=False).get(pk, schedule.next_run_at)
     schedule.is_active = False
     schedule.deactivation_reason = DeactivationReason.FAILING
-    schedule.save(update_fields=["is_active", "deactivation_reason", "updated_at"])
+    schedule.save(update_fields=["is_active", "deactivation_reason", "next_run_at", "updated_at"])
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
     announce_deactivated([schedule], DeactivationReason.FAILING, now, failures=failures)
     return True
+
+
+def _is_everything_unlocked(schedule: ScheduledExecution) -> bool:
+    """Locks its unsent deliveries. Returns False if somebody else holds one, because a cancellation would wait."""
+    unsent = Delivery.objects.pending().of_source(schedule.uuid)
+    locked = unsent.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
+    return len(locked) == unsent.count()
 
 
 def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:

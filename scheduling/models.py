@@ -25,6 +25,10 @@ FOREVER = -1
 MAX_SCHEDULE_ATTEMPTS = 20
 
 
+# One day, in seconds.
+MAX_MISFIRE_GRACE = 86_400
+
+
 class TimezoneType(models.TextChoices):
     ORGANIZATION = "organization_timezone"
     USER = "user_timezone"
@@ -111,7 +115,7 @@ class ScheduledExecution(models.Model):
     ends_at = models.DateTimeField(null=True, blank=True, help_text="No slot is after it.")
     misfire_policy = models.CharField(max_length=16, choices=MisfirePolicy.choices, default=MisfirePolicy.FIRE_LATEST)
     misfire_grace = models.PositiveIntegerField(
-        default=5, help_text="Seconds by which a slot may be late and not missed."
+        default=5, help_text="Seconds by which an outage may outlast a slot before the slot counts as missed."
     )
     skip_overlapping = models.BooleanField(
         default=False, help_text="A slot is skipped while the one before it is not finished."
@@ -141,6 +145,9 @@ class ScheduledExecution(models.Model):
             models.CheckConstraint(
                 name="scheduling_schedule_active",
                 condition=Q(is_active=False) | (Q(next_run_at__isnull=False, deactivation_reason="") & ~Q(repeats=0)),
+            ),
+            models.CheckConstraint(
+                name="scheduling_schedule_misfire_grace", condition=Q(misfire_grace__lte=MAX_MISFIRE_GRACE)
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_window",
@@ -232,6 +239,21 @@ def prefetch_last_deliveries(schedules: Sequence[ScheduledExecution]) -> None:
     by_source = {row.source_uuid: row for row in rows}
     for schedule in schedules:
         schedule.last_delivery = by_source.get(schedule.uuid)
+
+
+class DispatcherUptime(models.Model):
+    """The one row that tells since when dispatchers have looked for due schedules without a gap."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    up_since = models.DateTimeField()
+    looked_at = models.DateTimeField(help_text="When a dispatcher last looked.")
+
+    class Meta:
+        verbose_name_plural = "dispatcher uptime"
+        constraints = [models.CheckConstraint(name="scheduling_dispatcheruptime_single", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"up since {self.up_since}"
 
 
 class ZoneRules(models.Model):

@@ -16,10 +16,11 @@ from deliveries.sendable import origin_or_reason
 from scheduling.models import FOREVER, MisfirePolicy, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
-# `fire_all` fires at most this many slots after an outage; earlier ones are recorded as skipped.
+# At most this many late or missed slots of a schedule fire. Earlier ones are recorded as skipped.
 MAX_MISFIRES = 100
 # A schedule that is very late fires at most this many slots in one pass. The next pass goes on, after the others.
 _MAX_SLOTS_IN_A_PASS = 20
+_MOMENT = timedelta(microseconds=1)
 
 
 class DueSchedule(NamedTuple):
@@ -77,32 +78,34 @@ class Plan(NamedTuple):
     repeats: int
 
 
-def plan_due(schedule: DueSchedule, now: datetime, *, max_bytes: int, has_unfinished_run: bool) -> Plan:
-    """Plans every slot from the schedule's next run on, whether it is a little late or an outage left it behind.
+def plan_due(
+    schedule: DueSchedule, now: datetime, *, up_since: datetime, max_bytes: int, has_unfinished_run: bool
+) -> Plan:
+    """Plans every slot from the schedule's next run on, whether it is on time, late, or was missed in an outage.
 
-    The bodies of its slots take `max_bytes` together. Raises InvalidInputError if its slots cannot be computed.
+    `up_since` is the end of the latest outage: a slot was missed if it was due more than the grace before. The bodies
+    of the slots take `max_bytes` together. Raises InvalidInputError if the slots cannot be computed.
     """
     recurrence = recurrence_of(schedule, zone=schedule.zone)
     first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
     end = now if schedule.ends_at is None else min(now, schedule.ends_at)
     skipped: list[SkippedSlots] = []
-    if now - first <= grace:
-        fire = [first, *islice(slots(recurrence, after=first, until=end), _MAX_SLOTS_IN_A_PASS - 1)]
+    if up_since - first <= grace or schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
+        older, fire = _first_of_the_latest(recurrence, first, end)
+        skipped.extend([_missed_slots(first, older)] if older else [])
     elif schedule.misfire_policy == MisfirePolicy.SKIP:
-        passed = missed(recurrence, first=first, now=max(first, min(end, now - grace)))
+        passed = missed(recurrence, first=first, now=max(first, min(end, up_since - grace - _MOMENT)))
         next_run_at = _next_run(schedule, recurrence, passed.latest)
         return Plan([], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
-    elif schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
-        older, fire = _latest_slots(recurrence, first, end, MAX_MISFIRES)
-        skipped.extend([_missed_slots(first, older)] if older else [])
     else:
-        passed = missed(recurrence, first=first, now=end)
+        # Slots after the outage are late, and found by the next pass.
+        passed = missed(recurrence, first=first, now=max(first, min(end, up_since)))
         if passed.earlier_last is not None:
             skipped.append(SkippedSlots(first, passed.earlier_last, passed.earlier_count, Reason.MISSED))
         fire = [passed.latest]
     origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
     # Not "ends_at + grace", which may lie beyond the calendar.
-    if schedule.ends_at is not None and now - schedule.ends_at > grace:
+    if schedule.ends_at is not None and up_since - schedule.ends_at > grace:
         reason = reason or Reason.OUTSIDE_WINDOW
     if schedule.skip_overlapping and has_unfinished_run:
         reason = reason or Reason.OVERLAP
@@ -141,6 +144,16 @@ def _next_run(schedule: DueSchedule, recurrence: Recurrence, after: datetime) ->
     if slot is not None and schedule.ends_at is not None and slot > schedule.ends_at:
         return None
     return slot
+
+
+def _first_of_the_latest(
+    recurrence: Recurrence, first: datetime, end: datetime
+) -> tuple[Missed | None, list[datetime]]:
+    """Returns the slots up to `end` that one pass may fire, and those that are too many to fire at all."""
+    fire = [first, *islice(slots(recurrence, after=first, until=end), _MAX_SLOTS_IN_A_PASS - 1)]
+    if len(fire) < _MAX_SLOTS_IN_A_PASS:
+        return None, fire
+    return _latest_slots(recurrence, first, end, MAX_MISFIRES)
 
 
 def _latest_slots(

@@ -30,6 +30,7 @@ from deliveries.services import REDELIVERABLE_STATES
 from scheduling.fields import CronField, CronOutputField
 from scheduling.models import (
     FOREVER,
+    MAX_MISFIRE_GRACE,
     MAX_SCHEDULE_ATTEMPTS,
     GapRule,
     MisfirePolicy,
@@ -72,7 +73,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     starts_at = InstantField(required=False, allow_null=True)
     ends_at = InstantField(required=False, allow_null=True)
     misfire_policy = StrictChoiceField(choices=MisfirePolicy.choices, required=False)
-    misfire_grace = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
+    misfire_grace = StrictIntegerField(min_value=0, max_value=MAX_MISFIRE_GRACE, required=False)
     skip_overlapping = StrictBooleanField(required=False)
     timeout = StrictIntegerField(min_value=1, max_value=30, required=False, allow_null=True)
     max_attempts = StrictIntegerField(min_value=1, max_value=MAX_SCHEDULE_ATTEMPTS, required=False, allow_null=True)

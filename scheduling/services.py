@@ -237,7 +237,7 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
 
 def _withdraw_ahead(schedule: ScheduledExecution, now: datetime) -> None:
     """Takes back a slot that was written ahead and is still to come, because the change comes before it."""
-    next_run_at = withdraw_ahead([schedule.uuid], now=now).get(schedule.pk)
+    next_run_at = withdraw_ahead([schedule.uuid], now=now, waits=True).get(schedule.pk)
     if next_run_at is not None:
         schedule.next_run_at = next_run_at
 

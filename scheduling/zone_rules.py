@@ -143,6 +143,11 @@ def follow() -> int:
     return changed
 
 
+def are_newest() -> bool:
+    """Returns whether no other process is known to have newer rules than this one."""
+    return all(version <= settings.TZDATA_VERSION for version in _known_versions())
+
+
 def _known_versions() -> set[str]:
     return set(ZoneRules.objects.values_list("version", flat=True))
 
@@ -206,7 +211,7 @@ def _move(found: Sequence[int], rules: ZoneRules) -> int:
     # Read once they are locked: a slot that was fired since they were looked at lies before it.
     now = clock.now()
     # A slot that was written ahead, by the older rules, is computed anew too.
-    withdrawn = withdraw_ahead([schedule.uuid for schedule in locked], now=now)
+    withdrawn = withdraw_ahead([schedule.uuid for schedule in locked], now=now, waits=False)
     locked = [each._replace(next_run_at=withdrawn.get(each.id, each.next_run_at)) for each in locked]
     moved = [(schedule, schedule.slot_after(now)) for schedule in locked if schedule.next_run_at > now]
     ids, next_runs = [schedule.id for schedule, _ in moved], [next_run for _, next_run in moved]

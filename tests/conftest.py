@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 
+from scheduling import uptime
+from scheduling.backoff import process_backoff
 from tests.api import ApiClient, make_caller
 from tests.receiver import Receiver
 
@@ -21,6 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _static_files_stay_where_they_are() -> None:
     """Each test client would look up every static file of the admin first, which is most of a small test's time."""
     settings.WHITENOISE_USE_FINDERS = False
+
+
+@pytest.fixture(autouse=True)
+def _dispatchers_begin_anew() -> None:
+    """Each test's server comes up at its first look, with nothing left from the tests before."""
+    uptime._process_looks.cache_clear()
+    process_backoff.cache_clear()
 
 
 @pytest.fixture

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 
 def wait_for_waiters(count: int = 1) -> None:
@@ -45,3 +49,33 @@ def _wait_for_end_of(pid: int) -> None:
     finally:
         other.close()
     raise AssertionError("The connection did not end.")
+
+
+@contextmanager
+def held_elsewhere(rows: QuerySet[Any]) -> Iterator[None]:
+    """Holds these rows' locks in a transaction of another connection, as somebody in psql may."""
+    model, keys = rows.model, list(rows.values_list("pk", flat=True))
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(
+                f"SELECT FROM {model._meta.db_table} WHERE {model._meta.pk.column} = ANY(%s) FOR UPDATE", [keys]
+            )
+            assert cursor.rowcount == len(keys) > 0
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Makes every statement fail that waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '500ms'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")

@@ -15,6 +15,18 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='DispatcherUptime',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('up_since', models.DateTimeField()),
+                ('looked_at', models.DateTimeField(help_text='When a dispatcher last looked.')),
+            ],
+            options={
+                'verbose_name_plural': 'dispatcher uptime',
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='scheduling_dispatcheruptime_single')],
+            },
+        ),
+        migrations.CreateModel(
             name='ZoneRules',
             fields=[
                 ('version', models.CharField(help_text="The IANA database's, like 2026f.", max_length=32, primary_key=True, serialize=False)),
@@ -55,7 +67,7 @@ class Migration(migrations.Migration):
                 ('starts_at', models.DateTimeField(blank=True, help_text='No slot is before it.', null=True)),
                 ('ends_at', models.DateTimeField(blank=True, help_text='No slot is after it.', null=True)),
                 ('misfire_policy', models.CharField(choices=[('fire_latest', 'Fire Latest'), ('skip', 'Skip'), ('fire_all', 'Fire All')], default='fire_latest', max_length=16)),
-                ('misfire_grace', models.PositiveIntegerField(default=5, help_text='Seconds by which a slot may be late and not missed.')),
+                ('misfire_grace', models.PositiveIntegerField(default=5, help_text='Seconds by which an outage may outlast a slot before the slot counts as missed.')),
                 ('skip_overlapping', models.BooleanField(default=False, help_text='A slot is skipped while the one before it is not finished.')),
                 ('timeout', models.PositiveSmallIntegerField(blank=True, help_text="In seconds; empty: the server's.", null=True)),
                 ('max_attempts', models.PositiveSmallIntegerField(blank=True, help_text="Empty: the server's.", null=True)),
@@ -74,7 +86,7 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['next_run_at'], name='scheduling_schedule_due'), models.Index(fields=['organization', '-id'], name='scheduling_schedule_list'), models.Index(condition=models.Q(('timezone_type', 'user_timezone')), fields=['owner'], name='scheduling_schedule_owner')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('repeats__gte', -1)), name='scheduling_schedule_repeats'), models.CheckConstraint(condition=models.Q(('is_active', False), models.Q(('deactivation_reason', ''), ('next_run_at__isnull', False), models.Q(('repeats', 0), _negated=True)), _connector='OR'), name='scheduling_schedule_active'), models.CheckConstraint(condition=models.Q(('starts_at', None), ('ends_at', None), ('starts_at__lte', models.F('ends_at')), _connector='OR'), name='scheduling_schedule_window'), models.CheckConstraint(condition=models.Q(('timeout', None), models.Q(('timeout__gte', 1), ('timeout__lte', 30)), _connector='OR'), name='scheduling_schedule_timeout'), models.CheckConstraint(condition=models.Q(('max_attempts', None), models.Q(('max_attempts__gte', 1), ('max_attempts__lte', 20)), _connector='OR'), name='scheduling_schedule_max_attempts'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'user_timezone'), _negated=True), ('owner__isnull', False), _connector='OR'), name='scheduling_schedule_user_zone'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'custom_timezone'), _negated=True), models.Q(('timezone', ''), _negated=True), _connector='OR'), name='scheduling_schedule_custom_zone')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('repeats__gte', -1)), name='scheduling_schedule_repeats'), models.CheckConstraint(condition=models.Q(('is_active', False), models.Q(('deactivation_reason', ''), ('next_run_at__isnull', False), models.Q(('repeats', 0), _negated=True)), _connector='OR'), name='scheduling_schedule_active'), models.CheckConstraint(condition=models.Q(('misfire_grace__lte', 86400)), name='scheduling_schedule_misfire_grace'), models.CheckConstraint(condition=models.Q(('starts_at', None), ('ends_at', None), ('starts_at__lte', models.F('ends_at')), _connector='OR'), name='scheduling_schedule_window'), models.CheckConstraint(condition=models.Q(('timeout', None), models.Q(('timeout__gte', 1), ('timeout__lte', 30)), _connector='OR'), name='scheduling_schedule_timeout'), models.CheckConstraint(condition=models.Q(('max_attempts', None), models.Q(('max_attempts__gte', 1), ('max_attempts__lte', 20)), _connector='OR'), name='scheduling_schedule_max_attempts'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'user_timezone'), _negated=True), ('owner__isnull', False), _connector='OR'), name='scheduling_schedule_user_zone'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'custom_timezone'), _negated=True), models.Q(('timezone', ''), _negated=True), _connector='OR'), name='scheduling_schedule_custom_zone')],
             },
         ),
     ]

@@ -175,7 +175,7 @@ def test_a_run_of_skipped_slots_tells_how_many_and_why(operator: Client) -> None
     in_list = operator.get(page(Delivery, "changelist")).content.decode()
     html = operator.get(page_of(delivery)).content.decode()
 
-    assert "the server was not running at the time (14 slots)" in in_list
+    assert "too many runs were late (14 slots)" in in_list
     assert "14 slots: the first" in html
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deliveries.models import Reason, State
-from scheduling.models import DeactivationReason
+from scheduling.models import MAX_MISFIRE_GRACE, DeactivationReason
 from tests.api import ApiClient
 from tests.scheduling.schedules import MINUTE, NOON, at, change, create, expanded, fired, rows_of, run, skipped
 
@@ -52,7 +52,7 @@ def test_a_window_that_has_begun_keeps_the_phase_of_its_start(
 
 
 def test_the_end_of_the_calendar_means_for_ever(alice: ApiClient, time: list[datetime]) -> None:
-    schedule = create(alice, execution_frequency=60, ends_at="9999-12-31T23:59:59Z", misfire_grace=2**31 - 1)
+    schedule = create(alice, execution_frequency=60, ends_at="9999-12-31T23:59:59Z", misfire_grace=MAX_MISFIRE_GRACE)
 
     run(time, 1, 2)
 

@@ -1,0 +1,55 @@
+"""Remembers the schedules that this process could not plan, and when it may try each of them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+_FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
+# Further schedules are tried at each look, so that a fault of everything costs no memory.
+_MAX_SCHEDULES = 10_000
+
+
+@dataclass(slots=True)
+class _Failure:
+    wait: float
+    until: float
+
+
+@dataclass(slots=True)
+class PlanningBackoff:
+    """Each failure of a schedule doubles its wait, from one second to one minute. A restart forgets them all."""
+
+    clock: Callable[[], float] = time.monotonic
+    _failures: dict[int, _Failure] = field(default_factory=dict)
+
+    def postpone(self, schedule_id: int) -> None:
+        """Leaves a schedule alone for a while."""
+        failure = self._failures.get(schedule_id)
+        if failure is None and len(self._failures) >= _MAX_SCHEDULES:
+            return
+        wait = min(failure.wait * 2, _MAX_WAIT_SECONDS) if failure else _FIRST_WAIT_SECONDS
+        self._failures[schedule_id] = _Failure(wait, self.clock() + wait)
+
+    def forget(self, schedule_id: int) -> None:
+        """Takes note that a schedule was planned."""
+        if self._failures:
+            self._failures.pop(schedule_id, None)
+
+    def postponed(self) -> list[int]:
+        """Returns the schedules that must not be tried yet."""
+        if not self._failures:
+            return []
+        now = self.clock()
+        # A schedule that was deleted or paused meanwhile is never planned again, and would stay for ever.
+        for schedule_id in [each for each, failure in self._failures.items() if failure.until + failure.wait < now]:
+            del self._failures[schedule_id]
+        return [schedule_id for schedule_id, failure in self._failures.items() if failure.until > now]
+
+
+@cache
+def process_backoff() -> PlanningBackoff:
+    """Returns this process's backoff."""
+    return PlanningBackoff()
