@@ -11,7 +11,7 @@ CHECKS := lint format types imports migrations deploy schema production
 CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ \
 	DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 DATABASE_POOL_SIZE=0
 
-.PHONY: run test bench check $(CHECKS:%=check-%) FORCE
+.PHONY: run test bench check lint-schema $(CHECKS:%=check-%) FORCE
 
 run: .venv/embedded.installed
 	@exec env COMMANDS_EMBEDDED=true $(PYTHON) manage.py up
@@ -44,8 +44,21 @@ check-migrations:
 check-deploy:
 	@$(CHECK_SETTINGS) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check-schema:
-	@$(CHECK_SETTINGS) $(PYTHON) manage.py spectacular --validate --fail-on-warn --file /dev/null
+check-schema: .cache/schema.json
+	.venv/bin/openapi-spec-validator $<
+
+# Two linters of OpenAPI, which need Node.js and the npm registry.
+lint-schema: .cache/schema.json
+	@if npx --yes @redocly/cli@2 --version >/dev/null 2>&1; then \
+		npx --yes @redocly/cli@2 lint $< && \
+		npx --yes @stoplight/spectral-cli@6 lint $< --ruleset .spectral.yaml --fail-severity error; \
+	else \
+		echo "SKIPPED: the schema was not linted, because npx cannot get @redocly/cli here."; \
+	fi
+
+.cache/schema.json: FORCE
+	@mkdir -p $(@D)
+	@$(CHECK_SETTINGS) $(PYTHON) manage.py spectacular --validate --fail-on-warn --format openapi-json --file $@
 
 check-production:
 	@$(PYTHON) -m tests.production_files

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
-from activity import services
+from activity import openapi, services
 from activity.models import ActivityRecord
 from activity.serializers import ActivityInput, ActivityOutput, ActivityQuery
 from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.models import TokenSubject
 from auth_tokens.scopes import Scope
+from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.pagination import paginate
 
@@ -31,12 +33,21 @@ class ActivityList(PlatformView):
     required_scope = Scope.ACTIVITY
 
     @extend_schema(
-        operation_id="activity_list",
-        parameters=[ActivityQuery],
+        operation_id="list_activity",
+        parameters=[
+            ActivityQuery,
+            OpenApiParameter(
+                "X-Total-Count", int, OpenApiParameter.HEADER, response=[200], description="How many records there are."
+            ),
+            OpenApiParameter(
+                "Link", str, OpenApiParameter.HEADER, response=[200], description="The next and the previous page."
+            ),
+        ],
         responses=ActivityOutput(many=True),
     )
+    @raises(MissingTokenError)
     def get(self, request: ApiRequest) -> Response:
-        """The records of the token's command and organization, newest first.
+        """Lists the records of the token's command and organization, newest first.
 
         `X-Total-Count` tells how many there are, and `Link` (RFC 8288) where the next and the previous page is.
         """
@@ -51,7 +62,13 @@ class ActivityList(PlatformView):
         headers = {"X-Total-Count": str(page["count"])} | ({"Link": ", ".join(links)} if links else {})
         return Response(page["results"], headers=headers)
 
-    @extend_schema(request=ActivityInput, responses={201: ActivityOutput})
+    @extend_schema(
+        operation_id="record_activity",
+        request=ActivityInput,
+        responses={201: ActivityOutput},
+        examples=openapi.RECORD_EXAMPLES,
+    )
+    @raises(MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
         """Records something that was done, by the token's user or by another of the same organization."""
         token = request.context.required_token()

@@ -1,4 +1,4 @@
-"""How the OpenAPI schema describes the two headers."""
+"""What the OpenAPI document shows of tokens and keys: the two headers, and examples that work as they stand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample
+
+from commands_platform.lib.http.schema import example_uuid
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -17,6 +20,25 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:
         return [
-            {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
-            {"type": "apiKey", "in": "header", "name": "X-EXCHANGE-TOKEN"},
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-API-KEY",
+                "description": "Belongs to an organization; it may be bound to one command.",
+            },
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-EXCHANGE-TOKEN",
+                "description": "A command that acts for a user; see `fetch_exchange_token`.",
+            },
         ]
+
+
+TOKEN_EXAMPLES = [
+    OpenApiExample(
+        "A token for a user",
+        {"user_uuid": str(example_uuid("users")), "include_user_context": True, "include_expiry": True},
+        request_only=True,
+    )
+]

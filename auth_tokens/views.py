@@ -6,9 +6,14 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
-from auth_tokens import services
+from auth_tokens import openapi, services
 from auth_tokens.api import ApiRequest, PlatformView
-from auth_tokens.errors import ExchangeNotPossibleError
+from auth_tokens.errors import (
+    CommandNotPublicError,
+    ExchangeNotPossibleError,
+    KeyWithoutCommandError,
+    UnknownUserError,
+)
 from auth_tokens.scopes import Scope
 from auth_tokens.serializers import (
     ExchangeTokenInput,
@@ -18,6 +23,7 @@ from auth_tokens.serializers import (
     UserOutput,
 )
 from commands_platform.lib.errors import NotFoundError
+from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import PageQuery, paginate
@@ -30,7 +36,13 @@ class FetchExchangeToken(PlatformView):
     # Documented: status 406, and no code.
     error_statuses = {ExchangeNotPossibleError: status.HTTP_406_NOT_ACCEPTABLE}
 
-    @extend_schema(request=ExchangeTokenInput, responses={200: ExchangeTokenOutput})
+    @extend_schema(
+        operation_id="fetch_exchange_token",
+        request=ExchangeTokenInput,
+        responses={200: ExchangeTokenOutput},
+        examples=openapi.TOKEN_EXAMPLES,
+    )
+    @raises(KeyWithoutCommandError, UnknownUserError, CommandNotPublicError)
     def post(self, request: ApiRequest) -> Response:
         """Makes a token with which the API key's command acts as a user."""
         values = read_body(ExchangeTokenInput, request)
@@ -46,7 +58,7 @@ class FetchExchangeToken(PlatformView):
 class Me(PlatformView):
     required_scope = Scope.DIRECTORY
 
-    @extend_schema(responses=MeOutput)
+    @extend_schema(operation_id="get_me", responses=MeOutput)
     def get(self, request: ApiRequest) -> Response:
         """Shows whose key it is, what it may do, and the user of the exchange token where there is one."""
         return Response(MeOutput.render(request.context))
@@ -55,9 +67,9 @@ class Me(PlatformView):
 class OrganizationDetail(PlatformView):
     required_scope = Scope.DIRECTORY
 
-    @extend_schema(responses=OrganizationOutput)
+    @extend_schema(operation_id="get_organization", responses=OrganizationOutput)
     def get(self, request: ApiRequest) -> Response:
-        """The API key's organization."""
+        """Returns the API key's organization."""
         return Response(OrganizationOutput.render(request.context.organization))
 
 
@@ -65,12 +77,12 @@ class UserList(PlatformView):
     required_scope = Scope.DIRECTORY
 
     @extend_schema(
-        operation_id="users_list",
+        operation_id="list_users",
         parameters=[PageQuery],
         responses=page_of(UserOutput),
     )
     def get(self, request: ApiRequest) -> Response:
-        """The people of the API key's organization."""
+        """Lists the people of the API key's organization."""
         users = User.objects.filter(organization=request.context.organization).select_related("organization")
         query = read_query(PageQuery, request, ignore_unknown=True)
         return Response(paginate(request, users, query, render=UserOutput.render_many))
@@ -79,9 +91,9 @@ class UserList(PlatformView):
 class UserDetail(PlatformView):
     required_scope = Scope.DIRECTORY
 
-    @extend_schema(responses=UserOutput)
+    @extend_schema(operation_id="get_user", responses=UserOutput)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """One person of the API key's organization."""
+        """Returns one person of the API key's organization."""
         users = User.objects.filter(organization=request.context.organization).select_related("organization")
         user = users.filter(uuid=uuid_or_not_found(uuid)).first()
         if user is None:

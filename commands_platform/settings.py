@@ -217,7 +217,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["commands_platform.lib.http.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["commands_platform.lib.http.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "commands_platform.lib.http.negotiation.JSONOnlyNegotiation",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "commands_platform.lib.http.schema.PlatformSchema",
     "EXCEPTION_HANDLER": "commands_platform.lib.http.exception_handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -227,6 +227,9 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Commands Platform",
     "DESCRIPTION": "Schedule calls, keep small data, subscribe to events and record activity.",
     "VERSION": __version__,
+    "OAS_VERSION": "3.1.1",
+    "LICENSE": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+    "SERVERS": [{"url": "/", "description": "This server."}],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
@@ -234,7 +237,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "commands_platform.lib.http.schema_hooks.finish",
+    ],
+    "WEBHOOKS": ["events.openapi.EVENT_WEBHOOK"],
 }
 
 EXCHANGE_TOKEN_LIFETIME = timedelta(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from commands_platform.lib.http.fields import BoundedListField, JsonObjectField, NullIsAbsentSerializer, StrictCharField
@@ -16,6 +17,9 @@ MAX_OBJECTS = 1000
 _MAX_OBJECT_LENGTH = 255
 
 
+@extend_schema_field(
+    {"oneOf": [{"type": "array", "items": {"type": "string"}, "maxItems": MAX_SUBSCRIPTIONS}, {"type": "string"}]}
+)
 class _TextOrTexts(BoundedListField):
     """An array of strings, or one bare string."""
 

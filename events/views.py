@@ -7,9 +7,11 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
+from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body
-from events import services
+from events import openapi, services
 from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
 
 
@@ -17,14 +19,21 @@ class EventSubscription(PlatformView):
     required_scope = Scope.EVENT_SUBSCRIPTION
     error_shape = "details"
 
-    @extend_schema(request=EventSubscriptionInput, responses={200: EventSubscriptionOutput})
+    @extend_schema(
+        operation_id="subscribe",
+        request=EventSubscriptionInput,
+        responses={200: EventSubscriptionOutput},
+        examples=openapi.SUBSCRIPTION_EXAMPLES,
+    )
+    @raises(MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
         """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
         token = request.context.required_token()
         hook = services.register_hook(token=token, **read_body(EventSubscriptionInput, request))
         return Response(EventSubscriptionOutput.render(hook))
 
-    @extend_schema(responses={200: None})
+    @extend_schema(operation_id="unsubscribe", responses={200: None})
+    @raises(MissingTokenError)
     def delete(self, request: ApiRequest) -> Response:
         """Unsubscribes, and cancels what has not been sent; it is no error if there was nothing."""
         services.remove_hook(token=request.context.required_token())
@@ -34,7 +43,12 @@ class EventSubscription(PlatformView):
 class EventList(PlatformView):
     required_scope = Scope.EVENTS_PUBLISH
 
-    @extend_schema(request=EventInput, responses={202: EventOutput})
+    @extend_schema(
+        operation_id="publish_event",
+        request=EventInput,
+        responses={202: EventOutput},
+        examples=openapi.EVENT_EXAMPLES,
+    )
     def post(self, request: ApiRequest) -> Response:
         """Publishes an event of the API key's organization.
 

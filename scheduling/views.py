@@ -13,14 +13,18 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
+from commands_platform.lib.errors import UnknownParameterError
+from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import fitting_rows, paginate
 from commands_platform.lib.http.unknown_fields import note_ignored
 from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Kind
-from scheduling import services
+from scheduling import openapi, services
+from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
 from scheduling.reach import find_own_schedule, find_schedule, find_slot, refuse_foreign, visible_schedules
 from scheduling.serializers import (
@@ -45,10 +49,11 @@ class ScheduledExecutionList(PlatformView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(
-        operation_id="scheduling_list",
+        operation_id="list_schedules",
         parameters=[ScheduledExecutionQuery],
         responses=page_of(ScheduledExecutionOutput),
     )
+    @raises(UnknownParameterError)
     def get(self, request: ApiRequest) -> Response:
         """Lists the schedules that the caller may see, newest first. Without a token, those that no user owns."""
         query = read_query(ScheduledExecutionQuery, request)
@@ -56,7 +61,14 @@ class ScheduledExecutionList(PlatformView):
         schedules = visible_schedules(request.context)
         return Response(paginate(request, schedules, query, render=render, weigh=_LARGE_COLUMNS))
 
-    @extend_schema(request=ScheduledExecutionInput, responses={200: ScheduledExecutionCreatedOutput})
+    @extend_schema(
+        operation_id="create_schedule",
+        request=ScheduledExecutionInput,
+        responses={200: ScheduledExecutionCreatedOutput},
+        examples=openapi.CREATE_EXAMPLES,
+        callbacks=[openapi.RUN_CALLBACK],
+    )
+    @raises(MissingTokenOrCommandError, InvalidCommandError, MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
         """Schedules a call. It needs an exchange token, or `command_uuid`."""
         values = read_body(ScheduledExecutionInput, request)
@@ -72,13 +84,20 @@ class ScheduledExecutionList(PlatformView):
 class ScheduledExecutionDetail(PlatformView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(parameters=[ExpandQuery], responses=ScheduledExecutionOutput)
+    @extend_schema(operation_id="get_schedule", parameters=[ExpandQuery], responses=ScheduledExecutionOutput)
+    @raises(MissingTokenError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """One schedule."""
+        """Returns one schedule."""
         expand = read_query(ExpandQuery, request, ignore_unknown=True)["expand"]
         return Response(ScheduledExecutionOutput.render(find_schedule(request.context, uuid), expand=expand))
 
-    @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
+    @extend_schema(
+        operation_id="update_schedule",
+        request=ScheduledExecutionChanges,
+        responses=ScheduledExecutionOutput,
+        examples=openapi.CHANGE_EXAMPLES,
+    )
+    @raises(MissingTokenError)
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the fields that are given. What the old version has not sent yet is cancelled."""
         schedule = find_schedule(request.context, uuid)
@@ -92,12 +111,19 @@ class ScheduledExecutionDetail(PlatformView):
             note_ignored(request, ["headers"])
         return Response(ScheduledExecutionOutput.render(schedule))
 
-    @extend_schema(request=ScheduledExecutionChanges, responses=ScheduledExecutionOutput)
+    @extend_schema(
+        operation_id="patch_schedule",
+        request=ScheduledExecutionChanges,
+        responses=ScheduledExecutionOutput,
+        examples=openapi.CHANGE_EXAMPLES,
+    )
+    @raises(MissingTokenError)
     def patch(self, request: ApiRequest, uuid: str) -> Response:
-        """The same as PUT."""
+        """Changes the fields that are given, as PUT does."""
         return self.put(request, uuid)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(operation_id="delete_schedule", responses={204: None})
+    @raises(MissingTokenError)
     def delete(self, request: ApiRequest, uuid: str) -> Response:
         """Removes the schedule and cancels what it has not sent."""
         services.delete_scheduled_execution(schedule=find_schedule(request.context, uuid))
@@ -108,12 +134,13 @@ class SlotList(PlatformView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(
-        operation_id="scheduling_slots_list",
+        operation_id="list_slots",
         parameters=[SlotQuery],
         responses=SlotPageOutput,
     )
+    @raises(MissingTokenError, UnknownParameterError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """The schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
+        """Lists a schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
         schedule = find_schedule(request.context, uuid)
         query = read_query(SlotQuery, request)
         rows, more = _slots_page(schedule, query)
@@ -124,16 +151,18 @@ class SlotList(PlatformView):
 class SlotDetail(PlatformView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(responses=SlotDetailOutput)
+    @extend_schema(operation_id="get_slot", responses=SlotDetailOutput)
+    @raises(MissingTokenError)
     def get(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
-        """One slot, with each attempt and the body that was sent."""
+        """Returns one slot, with each attempt and the body that was sent."""
         return Response(SlotDetailOutput.render(find_slot(find_schedule(request.context, uuid), delivery_uuid)))
 
 
 class SlotRedelivery(PlatformView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(request=None, responses=RedeliveryOutput)
+    @extend_schema(operation_id="redeliver_slot", request=None, responses={200: RedeliveryOutput})
+    @raises(MissingTokenError, NotRedeliverableError)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """Sends a finished slot once more: the same body and `webhook-id`, with a full set of attempts."""
         services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
@@ -143,7 +172,13 @@ class SlotRedelivery(PlatformView):
 class Redelivery(PlatformView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(request=RedeliveryInput, responses=RedeliveryOutput)
+    @extend_schema(
+        operation_id="redeliver_slots",
+        request=RedeliveryInput,
+        responses={200: RedeliveryOutput},
+        examples=openapi.REDELIVERY_EXAMPLES,
+    )
+    @raises(MissingTokenError)
     def post(self, request: ApiRequest, uuid: str) -> Response:
         """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
         schedule = find_own_schedule(request.context, uuid)

@@ -7,17 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.parsers import StrictJSONParser
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyError
-from storage import services
-from storage.errors import VersionConflictError
+from storage import openapi, services
+from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket
 from storage.serializers import MAX_LIST_LENGTH, ItemExistsOutput, documented_input, item_page, read_operation
 from storage.services import StoredValue
@@ -101,13 +103,9 @@ class Storage(PlatformView):
     error_statuses = {VersionConflictError: 409}
 
     @extend_schema(
-        operation_id="storage",
+        operation_id="run_storage_operation",
         request=documented_input(),
         parameters=[
-            OpenApiParameter(
-                "X-EXCHANGE-TOKEN", str, OpenApiParameter.HEADER,
-                description="The items of the token's command and user. Without it a namespace is needed.",
-            ),
             OpenApiParameter(
                 _VERSION_HEADER, int, OpenApiParameter.HEADER, response=[200],
                 description="The item's version, on get, set and increment.",
@@ -117,29 +115,14 @@ class Storage(PlatformView):
                 description="`false` where get found no item.",
             ),
         ],
-        responses={200: OpenApiTypes.ANY, 409: OpenApiResponse(description="Another version than `if_version`.")},
-        examples=[
-            OpenApiExample("get", {"op": "get", "params": {"key": "color"}}, request_only=True),
-            OpenApiExample(
-                "set",
-                {"op": "set", "params": {"key": "color", "value": {"r": 255}, "ttl": 3600, "if_version": 1}},
-                request_only=True,
-            ),
-            OpenApiExample(
-                "increment", {"op": "increment", "params": {"key": "visits", "amount": 1}}, request_only=True
-            ),
-            OpenApiExample(
-                "list",
-                {"op": "list", "params": {"prefix": "user:", "limit": 50}, "namespace": "cache"},
-                request_only=True,
-            ),
-            OpenApiExample(
-                "set_many", {"op": "set_many", "params": {"items": {"a": 1, "b": [True]}}}, request_only=True
-            ),
-        ],
+        responses={200: OpenApiTypes.ANY},
+        examples=openapi.EXAMPLES,
     )  # fmt: skip
+    @raises(MissingContextError, MissingTokenError, VersionConflictError)
     def post(self, request: ApiRequest) -> Response:
-        """Keeps JSON values under keys.
+        """Keeps JSON values under keys, with a token in a bucket of its command and user.
+
+        Without a token it needs a `namespace`, which is a bucket of the API key's organization.
 
         | op | params | answer |
         |---|---|---|

@@ -40,7 +40,7 @@ class UnknownParameterError(BadRequestError):
 
     code = "unknown_parameter"
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str = "limt", known: Iterable[str] = ("limit", "offset")) -> None:
         super().__init__(f'There is no parameter "{name}" here. The known ones are: {", ".join(sorted(known))}.')
 
 

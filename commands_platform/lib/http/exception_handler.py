@@ -38,7 +38,9 @@ RETRY_AFTER_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
+    """The status, body and headers of an error."""
+
     status: int
     body: dict[str, object]
     headers: dict[str, str] = field(default_factory=dict)
@@ -46,18 +48,21 @@ class _Answer:
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     """Returns the response for an error that a view raised; None leaves it to Django, which logs it and answers 500."""
-    view = context.get("view")
-    match exc:
-        case PlatformError():
-            answer: _Answer | None = _domain_answer(exc, view)
-        case exceptions.APIException():
-            answer = _framework_answer(exc, view)
-        case _:
-            answer = _other_answer(exc, view)
+    answer = answer_to(exc, context.get("view"))
     if answer is None:
         return None
     set_rollback()
     return Response(answer.body, status=answer.status, headers=answer.headers)
+
+
+def answer_to(exc: Exception, view: object) -> Answer | None:
+    """Returns what a view answers to an error; None for one that is a bug."""
+    match exc:
+        case PlatformError():
+            return _domain_answer(exc, view)
+        case exceptions.APIException():
+            return _framework_answer(exc, view)
+    return _other_answer(exc, view)
 
 
 def error_body(detail: str, code: str, **more: object) -> dict[str, object]:
@@ -65,14 +70,14 @@ def error_body(detail: str, code: str, **more: object) -> dict[str, object]:
     return {"detail": detail, "code": code, **more}
 
 
-def _domain_answer(exc: PlatformError, view: object) -> _Answer:
+def _domain_answer(exc: PlatformError, view: object) -> Answer:
     statuses: Mapping[type[PlatformError], int] = getattr(view, "error_statuses", {})
     own_status = next((statuses[ancestor] for ancestor in type(exc).__mro__ if ancestor in statuses), None)
     if own_status == 406:
         # The errors documented with 406 are documented without a code.
-        return _Answer(406, {"detail": exc.message})
+        return Answer(406, {"detail": exc.message})
     if own_status is not None:
-        return _Answer(own_status, error_body(exc.message, exc.code))
+        return Answer(own_status, error_body(exc.message, exc.code))
     match exc:
         case InvalidInputError():
             errors = exc.errors or {api_settings.NON_FIELD_ERRORS_KEY: [exc.message]}
@@ -80,11 +85,11 @@ def _domain_answer(exc: PlatformError, view: object) -> _Answer:
         case NotFoundError():
             return _not_found()
         case PermissionDeniedError():
-            return _Answer(403, error_body(exc.message, exc.code))
-    return _Answer(400, error_body(exc.message, exc.code))
+            return Answer(403, error_body(exc.message, exc.code))
+    return Answer(400, error_body(exc.message, exc.code))
 
 
-def _framework_answer(exc: exceptions.APIException, view: object) -> _Answer:
+def _framework_answer(exc: exceptions.APIException, view: object) -> Answer:
     match exc:
         case exceptions.ValidationError():
             errors = _flattened(exc.detail)
@@ -94,57 +99,57 @@ def _framework_answer(exc: exceptions.APIException, view: object) -> _Answer:
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             # REST framework makes a 403 of these where no authenticator names a scheme.
             header = getattr(exc, "auth_header", None) or AUTHENTICATE_HEADER
-            return _Answer(401, _body_of(exc), {"WWW-Authenticate": header})
+            return Answer(401, _body_of(exc), {"WWW-Authenticate": header})
         case exceptions.MethodNotAllowed():
             allowed = ", ".join(getattr(view, "allowed_methods", []))
-            return _Answer(405, error_body(f"{exc.detail} Allowed here: {allowed}.", exc.default_code))
+            return Answer(405, error_body(f"{exc.detail} Allowed here: {allowed}.", exc.default_code))
         case exceptions.Throttled():
             wait = getattr(exc, "wait", None)
-            return _Answer(429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))})
-    return _Answer(exc.status_code, _body_of(exc))
+            return Answer(429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))})
+    return Answer(exc.status_code, _body_of(exc))
 
 
-def _other_answer(exc: Exception, view: object) -> _Answer | None:
+def _other_answer(exc: Exception, view: object) -> Answer | None:
     match exc:
         case Http404():
             return _not_found()
         case PermissionDenied():
-            return _Answer(403, _body_of(exceptions.PermissionDenied()))
+            return Answer(403, _body_of(exceptions.PermissionDenied()))
         case PayloadTooLargeError():
-            return _Answer(413, error_body(str(exc), "payload_too_large"))
+            return Answer(413, error_body(str(exc), "payload_too_large"))
         case MalformedJsonError():
-            return _Answer(400, error_body(f"JSON parse error - {exc}", exceptions.ParseError.default_code))
+            return Answer(400, error_body(f"JSON parse error - {exc}", exceptions.ParseError.default_code))
         case DatabaseError() | InterfaceError():
             return _database_answer(exc, view)
     return None
 
 
-def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> _Answer | None:
+def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Answer | None:
     if is_away(exc):
         log_away(exc)
         message = f"The database cannot be reached. Try again in {RETRY_AFTER_SECONDS} seconds."
         body = error_body(message, "service_unavailable")
-        return _Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(exc, DataError):
         # The database's message would quote the value, which must not get into the log.
         name = type(exc.__cause__ or exc).__name__
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
-        return _Answer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
+        return Answer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
     return None
 
 
-def _not_found() -> _Answer:
+def _not_found() -> Answer:
     """Returns the same answer whatever was not found: another organization's object looks just like none."""
-    return _Answer(404, error_body("Not found.", "not_found"))
+    return Answer(404, error_body("Not found.", "not_found"))
 
 
-def _invalid_input(view: object, message: str, code: str, errors: Mapping[str, list[str]]) -> _Answer:
+def _invalid_input(view: object, message: str, code: str, errors: Mapping[str, list[str]]) -> Answer:
     if getattr(view, "error_shape", None) != "details":
-        return _Answer(400, error_body(message, code, errors=dict(errors)))
+        return Answer(400, error_body(message, code, errors=dict(errors)))
     named, messages = next(iter(errors.items()), ("", []))
     if named and named != api_settings.NON_FIELD_ERRORS_KEY and messages and messages[0] == message:
         message = f"{named}: {message}"
-    return _Answer(400, {"details": message})
+    return Answer(400, {"details": message})
 
 
 def _body_of(exc: exceptions.APIException) -> dict[str, object]:

@@ -1,0 +1,13 @@
+"""What the OpenAPI document shows of activity: examples that work as they stand."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import OpenApiExample
+
+RECORD_EXAMPLES = [
+    OpenApiExample(
+        "A report was sent",
+        {"category": "reports", "action": "sent", "label": "weekly", "metadata": {"pages": 3}},
+        request_only=True,
+    )
+]

@@ -1,0 +1,124 @@
+"""Documents the errors of an endpoint: which statuses it answers, with which bodies, from what the view declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar, cast
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
+from rest_framework import exceptions, serializers
+
+from commands_platform.lib.errors import InvalidInputError, NotFoundError, PlatformError
+from commands_platform.lib.http.exception_handler import Answer, answer_to, error_body
+from commands_platform.lib.http.outputs import Output
+from commands_platform.lib.http.parsers import unsupported
+from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+
+_DESCRIPTIONS = {
+    400: "The request is not valid.",
+    401: "The API key is missing, or it is not valid.",
+    403: "The API key may not do this.",
+    404: "There is no such object, or it belongs to another organization.",
+    406: "No exchange token can be made for this user.",
+    409: "The state of the object does not allow it.",
+    413: "The body is too large.",
+    415: "The body is not JSON in UTF-8, or it is compressed.",
+    429: "Too many requests. `Retry-After` says when to come back.",
+}
+
+
+class ErrorOutput(Output[Any]):
+    """An error. `detail` is for people; `code` is for programs and never changes."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+
+
+class ValidationErrorOutput(Output[Any]):
+    """An error of a request. Where fields are wrong, `errors` has the messages of each."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = serializers.DictField(  # type: ignore[assignment]  # a field of this name
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
+
+
+class DetailsErrorOutput(Output[Any]):
+    """An error of a field, as storage and event subscription are documented with it."""
+
+    details = serializers.CharField()
+
+
+class CodelessErrorOutput(Output[Any]):
+    """An error that is documented without a code."""
+
+    detail = serializers.CharField()
+
+
+class _Case(NamedTuple):
+    name: str
+    error: Exception
+
+
+def raises(*errors: type[PlatformError]) -> Callable[[_Handler], _Handler]:
+    """Declares which errors of its app a handler answers with, for the OpenAPI schema."""
+
+    def declare(handler: _Handler) -> _Handler:
+        handler.raises = errors  # type: ignore[attr-defined]
+        return handler
+
+    return declare
+
+
+def error_responses(view: Any, handler: object, *, has_body: bool, has_path: bool) -> dict[str, OpenApiResponse]:
+    """Returns the responses of the 4xx statuses that a handler of the view can answer, with an example of each code."""
+    bodies: dict[int, dict[str, object]] = {}
+    for name, error in _cases(handler, has_body=has_body, has_path=has_path):
+        answer = cast("Answer", answer_to(error, view))
+        bodies.setdefault(answer.status, {})[name] = answer.body
+    bodies[429] = {"throttled": error_body("Request was throttled. Expected available in 5 seconds.", "throttled")}
+    return {
+        str(status): OpenApiResponse(
+            response=_shape(view, status),
+            description=_DESCRIPTIONS[status],
+            examples=[OpenApiExample(name, body, response_only=True) for name, body in examples.items()],
+        )
+        for status, examples in sorted(bodies.items())
+    }
+
+
+def _cases(handler: object, *, has_body: bool, has_path: bool) -> Iterator[_Case]:
+    declared: tuple[type[PlatformError], ...] = getattr(handler, "raises", ())
+    for error in declared:
+        yield _Case(error.code, error())
+    field = (
+        {"name": ["This field is required."]} if has_body else {"limit": ["A valid non-negative integer is required."]}
+    )
+    yield _Case(InvalidInputError.code, InvalidInputError(errors=field))
+    yield _Case("not_authenticated", exceptions.NotAuthenticated())
+    yield _Case("authentication_failed", exceptions.AuthenticationFailed("Invalid API key"))
+    yield _Case(
+        "insufficient_scope",
+        exceptions.PermissionDenied("The API key lacks the scope that this endpoint needs", code="insufficient_scope"),
+    )
+    if has_path:
+        yield _Case("not_found", NotFoundError())
+    if has_body:
+        yield _Case("parse_error", MalformedJsonError("Unexpected end of data", line=1, column=2))
+        yield _Case("payload_too_large", PayloadTooLargeError(1024 * 1024))
+        yield _Case("unsupported_media_type", unsupported("text/plain"))
+
+
+def _shape(view: Any, status: int) -> object:
+    if status == 406:
+        return CodelessErrorOutput
+    if status != 400:
+        return ErrorOutput
+    if getattr(view, "error_shape", None) != "details":
+        return ValidationErrorOutput
+    return PolymorphicProxySerializer(
+        component_name="DetailsOrError", serializers=[DetailsErrorOutput, ErrorOutput], resource_type_field_name=None
+    )

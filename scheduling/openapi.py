@@ -1,0 +1,90 @@
+"""What the OpenAPI document shows of scheduling: examples that work as they stand, and the callback of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiCallback, OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+
+from commands_platform.lib.http.fields import InstantField
+from commands_platform.lib.http.outputs import Output
+
+
+def _request(name: str, value: dict[str, Any]) -> OpenApiExample:
+    return OpenApiExample(name, value, request_only=True)
+
+
+CREATE_EXAMPLES = [
+    _request(
+        "Every Monday morning",
+        {
+            "name": "Weekly report",
+            "cron": "30 9 * * MON",
+            "timezone_type": "custom_timezone",
+            "timezone": "Europe/Berlin",
+            "payload": {"report": "weekly"},
+        },
+    ),
+    _request("Every hour, ten times", {"name": "Poll", "execution_frequency": 3600, "repeats": 10}),
+    _request("Once, as soon as possible", {"name": "Now", "payload": {"text": "Hello"}}),
+    _request(
+        "Once, at a given time, to another URL",
+        {"name": "Reminder", "starts_at": "2035-01-01T09:00:00Z", "callback_url": "https://example.com/hook"},
+    ),
+]
+CHANGE_EXAMPLES = [
+    _request("Pause", {"is_active": False}),
+    _request("Rename and retime", {"name": "Daily report", "cron": "0 9 * * *"}),
+]
+REDELIVERY_EXAMPLES = [
+    _request(
+        "See how many failed on a day",
+        {"from": "2026-02-25T00:00:00Z", "to": "2026-02-26T00:00:00Z", "states": ["failed"], "dry_run": True},
+    ),
+    _request(
+        "Send what failed once more", {"from": "2026-02-25T00:00:00Z", "to": "2026-02-26T00:00:00Z", "limit": 500}
+    ),
+]
+
+
+class RunOutput(Output[Any]):
+    """Which run of which schedule a callback is for."""
+
+    uuid = serializers.UUIDField(help_text="The schedule's.")
+    name = serializers.CharField()
+    due_at = InstantField()
+    attempt = serializers.IntegerField(help_text="1 for the first.")
+
+
+class RunCallbackOutput(Output[Any]):
+    """What is sent when a run is due."""
+
+    intent = serializers.CharField(help_text="The command's name.")
+    query = serializers.CharField(allow_blank=True, help_text="Always empty.")
+    event_timestamp = InstantField()
+    organization_uuid = serializers.UUIDField()
+    user_uuid = serializers.UUIDField(allow_null=True)
+    user_full_name = serializers.CharField(allow_null=True)
+    command_uuid = serializers.UUIDField()
+    exchange_token = serializers.CharField(help_text="Fresh on every attempt, of the schedule's user if it has one.")
+    payload = serializers.DictField(help_text="The schedule's.")
+    scheduled_execution = RunOutput()
+
+
+CALLBACK_ANSWERS = {
+    "2XX": OpenApiResponse(description="Delivered, as soon as the status and headers are in. The body is not needed."),
+    "4XX": OpenApiResponse(description="Failed for good; but 408, 425 and 429 are tried again."),
+    "5XX": OpenApiResponse(description="Tried again later. `Retry-After` is respected."),
+}
+RUN_CALLBACK = OpenApiCallback(
+    "run",
+    "{$request.body#/callback_url}",
+    extend_schema(
+        request=RunCallbackOutput,
+        responses=CALLBACK_ANSWERS,
+        summary="A run of the schedule is due",
+        description="It is sent to the schedule's `callback_url`, or to its command's. Attempts that fail for a reason "
+        "that may pass are repeated with growing pauses.",
+    ),
+)

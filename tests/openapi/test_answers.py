@@ -1,0 +1,117 @@
+"""Every example of the OpenAPI document is sent, and every answer is what the document says: no key more, none less."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.api import ApiClient, ApiResponse
+from tests.architecture.test_endpoints import DOCUMENTED, methods_of
+from tests.openapi.document import Example, Operation, errors_of, operations, requests
+from tests.openapi.world import MAKERS, populate
+
+pytestmark = pytest.mark.django_db
+
+OPERATIONS = operations()
+EXAMPLES = requests()
+
+
+@pytest.fixture
+def client(alice: ApiClient) -> ApiClient:
+    populate(alice)
+    return alice
+
+
+def path_of(operation: Operation) -> str:
+    """Returns the path with the examples of its parameters."""
+    path = operation.path
+    for parameter in operation.spec.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+    return path
+
+
+def send(client: ApiClient, example: Example, **options: Any) -> ApiResponse:
+    return client.request(example.operation.method, path_of(example.operation), example.body, **options)
+
+
+def undeclared(operation: Operation, response: ApiResponse) -> list[str]:
+    """Returns in what an answer differs from what the document says of it."""
+    declared = operation.spec["responses"].get(str(response.status_code))
+    if declared is None:
+        return [f"The status {response.status_code} is not declared: {response.content!r}"]
+    if "content" not in declared:
+        return [f"There is a body: {response.content!r}"] if response.content else []
+    schema = declared["content"]["application/json"]["schema"]
+    return errors_of(response.json(), schema)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[f"{each.operation.id}: {each.name}" for each in EXAMPLES])
+def test_an_example_works_as_it_stands_and_is_answered_as_declared(client: ApiClient, example: Example) -> None:
+    response = send(client, example)
+
+    assert 200 <= response.status_code < 300, response.content
+    assert undeclared(example.operation, response) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.id for operation in OPERATIONS])
+def test_optional_fields_are_answered_as_declared(client: ApiClient, operation: Operation) -> None:
+    for parameter in operation.spec.get("parameters", ()):
+        if parameter["name"] == "expand":
+            names = ",".join(parameter["schema"]["items"]["enum"] if "items" in parameter["schema"] else [])
+            response = client.request(operation.method, f"{path_of(operation)}?expand={names}")
+            assert response.status_code == 200
+            assert undeclared(operation, response) == []
+            assert "last_delivery" in response.content.decode()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.id for operation in OPERATIONS])
+def test_each_error_is_answered_as_declared(client: ApiClient, mallory: ApiClient, operation: Operation) -> None:
+    path, body = path_of(operation), b"{}" if "requestBody" in operation.spec else None
+    answers = [
+        client.request(operation.method, path, raw=body, key=None),
+        client.request(operation.method, path, raw=body, key="cmdp_unknown"),
+        ApiClient(client.caller.with_scopes()).request(operation.method, path, raw=body),
+        client.request(operation.method, path, raw=body, token=None),
+        client.request(operation.method, path, raw=body, headers={"X-EXCHANGE-TOKEN": "void"}),
+        mallory.request(operation.method, path, raw=body),
+        client.request(operation.method, f"{path}?limit=x&unknown=1"),
+    ]
+    if body is not None:
+        answers += [
+            client.request(operation.method, path, raw=b"{"),
+            client.request(operation.method, path, raw=b"[1]"),
+            client.request(operation.method, path, raw=b'{"a":"' + b"x" * 1024 * 1024 + b'"}'),
+            client.request(operation.method, path, raw=b"{}", headers={"Content-Encoding": "gzip"}),
+        ]
+
+    assert [undeclared(operation, answer) for answer in answers] == [[]] * len(answers)
+    assert {401, 403} <= {answer.status_code for answer in answers}
+
+
+def test_each_object_that_a_path_names_is_made_for_the_examples() -> None:
+    segments = {
+        match.group(1) for operation in OPERATIONS for match in re.finditer(r"([\w-]+)/\{\w+\}", operation.path)
+    }
+
+    assert segments == set(MAKERS), "make the object in tests/openapi/world.py"
+
+
+def test_every_route_of_the_api_is_in_the_document() -> None:
+    routes = {
+        (method.upper(), "/" + re.sub(r"<str:(\w+)>", r"{\1}", route))
+        for route in DOCUMENTED
+        for method in methods_of(route)
+    }
+    assert routes == {(operation.method, operation.path) for operation in OPERATIONS}
+
+
+def test_a_key_that_is_not_declared_would_be_found() -> None:
+    schema = {"$ref": "#/components/schemas/ScheduledExecutionCreated"}
+
+    assert errors_of({"uuid": str(uuid4())}, schema) == []
+    assert "more" in errors_of({"uuid": str(uuid4()), "more": 1}, schema)[0]
+    assert "uuid" in errors_of({}, schema)[0]

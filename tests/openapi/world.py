@@ -1,0 +1,60 @@
+"""The objects that the examples of the OpenAPI document name, so that each example works as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from commands_platform.lib.http.schema import example_uuid
+from deliveries.models import State
+from organizations.models import User
+from scheduling.models import ScheduledExecution
+from tests.api import ApiClient
+from tests.factories import make_delivery, make_schedule
+
+# An instant of the span that the examples of redelivery name.
+DUE_AT = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
+
+
+def populate(client: ApiClient) -> None:
+    """Makes an object for each segment of a path that a parameter follows."""
+    for make in MAKERS.values():
+        make(client)
+
+
+def _make_user(client: ApiClient) -> None:
+    user = client.caller.user
+    User.objects.filter(pk=user.pk).update(uuid=example_uuid("users"))
+
+
+def _make_schedule(client: ApiClient) -> None:
+    make_schedule(
+        client.caller.command,
+        uuid=example_uuid("scheduling"),
+        owner=client.caller.user,
+        payload={"report": "weekly"},
+        headers={"X-Own": "1"},
+    )
+
+
+def _make_slot(client: ApiClient) -> None:
+    schedule = ScheduledExecution.objects.get(uuid=example_uuid("scheduling"))
+    make_delivery(
+        client.caller.command,
+        id=example_uuid("slots"),
+        source_uuid=schedule.uuid,
+        due_at=DUE_AT,
+        state=State.FAILED,
+        reason="rejected",
+        next_attempt_at=None,
+        finished_at=DUE_AT,
+        attempt_count=1,
+        attempts=[{"number": 1, "started_at": "2026-02-25T12:00:00Z", "status": 404}],
+    )
+
+
+MAKERS: dict[str, Callable[[ApiClient], None]] = {
+    "users": _make_user,
+    "scheduling": _make_schedule,
+    "slots": _make_slot,
+}
