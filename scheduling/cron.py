@@ -27,20 +27,21 @@ LAST = -1
 class CronExpression:
     """When a wall clock matches: sorted values of each field, Sunday as 0, and how the two day fields combine.
 
-    Two expressions are equal if their fields mean the same, however they are spelled.
+    Two expressions are equal if their fields mean the same, however they are spelled. Thousands of them are cached, so
+    the values are tuples, which take a fraction of the memory of sets.
     """
 
     has_seconds: bool
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
-    month_days: frozenset[int]
+    month_days: tuple[int, ...]
     """Days from 1 to 31, or counted back from the last day of the month: 0 is the last, -3 is three days before."""
-    nearest_weekdays: frozenset[int]
+    nearest_weekdays: tuple[int, ...]
     """Days in the same numbers, each of which stands for the nearest Monday to Friday in the same month."""
-    months: frozenset[int]
-    weekdays: frozenset[int]
-    nth_weekdays: frozenset[tuple[int, int]]
+    months: tuple[int, ...]
+    weekdays: tuple[int, ...]
+    nth_weekdays: tuple[tuple[int, int], ...]
     """Pairs such as (1, 2), the second Monday; `LAST` in the second place is the month's last."""
     both_days_must_match: bool
     """Vixie's rule: a day needs both day fields if either starts with `*`, else one of them is enough."""

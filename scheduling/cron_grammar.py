@@ -18,6 +18,7 @@ from scheduling.cron_union import CronUnion
 from scheduling.errors import InvalidCronError
 
 _T = TypeVar("_T")
+_Sortable = TypeVar("_Sortable", int, tuple[int, int])
 
 MAX_EXPRESSIONS = 16
 MAX_EXPRESSION_LENGTH = 255
@@ -58,7 +59,7 @@ def split_expressions(cron: str) -> list[str]:
     return cron.removesuffix("\n").split("\n") if cron else []
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def parse_cron(cron: str, *, seconds: bool = False, seed: str = "") -> CronExpression | CronUnion:
     """Returns the meaning of a schedule's `cron`. With `seconds` each expression has six fields, the seconds first.
 
@@ -103,24 +104,28 @@ def parse_expression(expression: str, *, seconds: bool = False, seed: str = "") 
     second = clock[0] if seconds else Values(starts_with_star=False, plain={0})
     parsed = CronExpression(
         has_seconds=seconds,
-        seconds=tuple(sorted(second.plain)),
-        minutes=tuple(sorted(minute.plain)),
-        hours=tuple(sorted(hour.plain)),
-        month_days=frozenset(month_day.plain),
-        nearest_weekdays=frozenset(month_day.nearest_weekdays),
-        months=frozenset(month.plain),
-        weekdays=frozenset(weekday.plain),
-        nth_weekdays=frozenset(weekday.nth_weekdays),
+        seconds=_sorted(second.plain),
+        minutes=_sorted(minute.plain),
+        hours=_sorted(hour.plain),
+        month_days=_sorted(month_day.plain),
+        nearest_weekdays=_sorted(month_day.nearest_weekdays),
+        months=_sorted(month.plain),
+        weekdays=_sorted(weekday.plain),
+        nth_weekdays=_sorted(weekday.nth_weekdays),
         both_days_must_match=month_day.starts_with_star or weekday.starts_with_star,
         follows_real_time=any(values.starts_with_star for values in clock),
         is_hashed=any(values.hash_range for values in fields),
     )
     # Whatever month the seed chooses, the expression must fire in it.
-    chosen = [replace(parsed, months=frozenset({value})) for value in month.hash_range]
+    chosen = [replace(parsed, months=(value,)) for value in month.hash_range]
     if not all(expression.can_fire for expression in chosen or [parsed]):
         reason = "no date has such a day in such a month, so the expression would never fire."
         raise wrong(DAY_OF_MONTH, words[-3].offset, reason)
     return parsed
+
+
+def _sorted(values: set[_Sortable]) -> tuple[_Sortable, ...]:
+    return tuple(sorted(values))
 
 
 def split_words(expression: str) -> Words:

@@ -35,7 +35,7 @@ class CronInput(NamedTuple):
     period: timedelta | None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def read_cron(cron: str) -> CronInput:
     """Takes the zone and the period from a given `cron`; does not read its fields. Raises InvalidCronError."""
     words = read_each(cron, split_words)

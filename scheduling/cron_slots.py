@@ -34,9 +34,16 @@ class CronRule:
 
 
 # The zone goes in as an object, not by its name, so that after a reload of the zone database no old rule is found.
-@lru_cache(maxsize=4096)
+# Sixteen expressions take some 40 KB, so a cache that is full of the largest rules takes 80 MB.
+@lru_cache(maxsize=2048)
 def prepare_rule(
-    cron: str, cron_seconds: bool, zone: ZoneInfo, run_after: bool, both: bool, *, seed: str = ""
+    cron: str,
+    cron_seconds: bool,
+    zone: ZoneInfo,
+    dst_gap: str,
+    dst_overlap: str,
+    *,
+    seed: str = "",
 ) -> CronRule:
     """Returns the rule of a schedule's `cron`. Raises InvalidCronError."""
     parsed = parse_cron(cron, seconds=cron_seconds, seed=seed)
@@ -45,8 +52,8 @@ def prepare_rule(
     return CronRule(
         zone,
         parsed,
-        fires_after_gap=fixed if run_after else None,
-        fires_on_each_pass=parsed if both else following,
+        fires_after_gap=fixed if dst_gap == "run_after" else None,
+        fires_on_each_pass=parsed if dst_overlap == "both" else following,
         is_hashed=parsed.is_hashed,
     )
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a schedule."""
+"""The errors of schedules."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class DeactivationReason(models.TextChoices):
 
 
 class MisfirePolicy(models.TextChoices):
-    """What happens to the slots that were missed while the server was down; the rest is recorded as skipped."""
+    """Says which slots run that were missed while the server was down. The others are recorded as skipped."""
 
     FIRE_LATEST = "fire_latest"
     SKIP = "skip"
@@ -257,9 +257,9 @@ class DispatcherUptime(models.Model):
 
 
 class ZoneRules(models.Model):
-    """A version of the rules of time zones, and how far computing next runs anew by it has come.
+    """A version of the rules of time zones, and the progress of the walk that recomputes next runs by it.
 
-    The newest one counts. Of an older one its last use counts, by a process that was not upgraded yet.
+    The newest version counts. An older one keeps when a process that was not upgraded yet last used it.
     """
 
     # Two versions may be in use for so long after one of them was last seen to be.

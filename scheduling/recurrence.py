@@ -156,17 +156,27 @@ def _missed_cron(recurrence: Recurrence, first: datetime, now: datetime) -> Miss
 
 
 def _rule_of(recurrence: Recurrence) -> CronRule:
-    run_after, both = recurrence.dst_gap == "run_after", recurrence.dst_overlap == "both"
-    rule = prepare_rule(recurrence.cron, recurrence.cron_seconds, load_zone(recurrence.zone), run_after, both)
+    rule = prepare_rule(
+        recurrence.cron,
+        recurrence.cron_seconds,
+        load_zone(recurrence.zone),
+        recurrence.dst_gap,
+        recurrence.dst_overlap,
+    )
     if rule.is_hashed:
         return prepare_rule(
-            recurrence.cron, recurrence.cron_seconds, rule.zone, run_after, both, seed=str(recurrence.seed)
+            recurrence.cron,
+            recurrence.cron_seconds,
+            rule.zone,
+            recurrence.dst_gap,
+            recurrence.dst_overlap,
+            seed=str(recurrence.seed),
         )
     return rule
 
 
 # A herd of schedules asks for the same rule and instant one after the other.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _next_cron_slot(rule: CronRule, after: int) -> datetime | None:
     slot = first_from(rule, after + 1)
     return None if slot is None else instant_of(slot)

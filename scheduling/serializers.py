@@ -1,4 +1,4 @@
-"""The scheduling endpoints' bodies. What a schedule may be is decided by the services; here only shapes are checked."""
+"""The scheduling endpoints' bodies. Only shapes are checked here; the services check the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schedule may be: each check looks at one field of an unsaved schedule."""
+"""Checks on schedules before they are saved. Each check looks at one field."""
 
 from __future__ import annotations
 
