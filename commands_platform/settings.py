@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from csp.constants import NONCE, NONE, SELF, UNSAFE_INLINE
 
 from commands_platform import __version__, env
 from commands_platform.lib import zones
@@ -65,6 +66,21 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 X_FRAME_OPTIONS = "DENY"
+# Of pages. What is no page may load nothing, and the admin's scripts may do a little more: lib.http.security_policy.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        # unfold writes the theme's colours into each page, and its scripts move and size elements.
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    },
+}
 
 # An API path works with and without its slash; a redirect would lose the body of a POST.
 APPEND_SLASH = False
@@ -116,6 +132,7 @@ SERVES_PAGES = PROCESS_NAME not in _APPS_OF_PROCESS
 INSTALLED_APPS = [*_PAGES, *_PLATFORM] if SERVES_PAGES else _APPS_OF_PROCESS[PROCESS_NAME]
 
 MIDDLEWARE = [
+    "commands_platform.lib.http.security_policy.SecurityPolicyMiddleware",
     "commands_platform.lib.http.middleware.RequestHygieneMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -7,7 +7,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from commands_platform import health, pages
 from commands_platform.lib.http.routes import both
@@ -26,7 +26,7 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("favicon.ico", RedirectView.as_view(url=static("operators/favicon.svg"))),
     *both("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), "schema"),
-    *both("v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), "docs"),
+    *both("v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
 ]
 
 handler400 = "commands_platform.lib.http.handlers.bad_request"

@@ -86,6 +86,7 @@ class LoginCreationForm(_UserCreationForm):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.fields["is_staff"].initial = True
+        self.fields["password1"].required = self.fields["password2"].required = True
 
 
 @admin.register(User)

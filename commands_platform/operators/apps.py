@@ -1,8 +1,15 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class OperatorsConfig(AppConfig):
     name = "commands_platform.operators"
     verbose_name = "Operators"
+
+    def ready(self) -> None:
+        # Django's users are those who log in to the admin. The platform's own users are others, and log in to nothing.
+        app = apps.get_app_config("auth")
+        app.verbose_name = self.verbose_name
+        login = app.get_model("User")._meta
+        login.verbose_name, login.verbose_name_plural = "login", "logins"

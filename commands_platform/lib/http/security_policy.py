@@ -1,0 +1,55 @@
+"""What browsers may do with an answer: Content-Security-Policy and Permissions-Policy.
+
+A page may load what this server serves, and nothing else. Whatever is no page may load nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csp.constants import HEADER, UNSAFE_EVAL
+from csp.middleware import CSPMiddleware, PolicyParts
+
+from commands_platform.lib.http.handlers import is_api_path
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+# The admin copies a new secret to the clipboard.
+_USED_FEATURES = {"clipboard-write": "(self)"}
+_FEATURES = (
+    *("accelerometer", "autoplay", "camera", "clipboard-read", "display-capture", "encrypted-media", "fullscreen"),
+    *("geolocation", "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+_PERMISSIONS = ", ".join(
+    [f"{feature}=()" for feature in _FEATURES] + [f"{feature}={who}" for feature, who in _USED_FEATURES.items()]
+)
+_ADMIN = "/admin/"
+
+
+class SecurityPolicyMiddleware(CSPMiddleware):
+    """Gives pages the policy of the settings, and everything else the policy of nothing."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        # Nobody asks for a nonce where there is no template of ours.
+        if not is_api_path(request.path_info):
+            super().process_request(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault(HEADER, NOTHING)
+            return response
+        response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
+        return super().process_response(request, response)
+
+    def get_policy_parts(
+        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
+    ) -> PolicyParts:
+        parts = super().get_policy_parts(request, response, report_only)
+        if request.path_info.startswith(_ADMIN):
+            # Alpine.js, which unfold is made with, compiles the expressions in its attributes.
+            parts.update = {"script-src": [UNSAFE_EVAL]}
+        return parts
