@@ -60,8 +60,8 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=7.18),
         "options": {"expires": 5},
     },
-    "zone-rules": {
-        "task": "scheduling.follow_zone_rules",
+    "zones": {
+        "task": "scheduling.follow_zones",
         "schedule": WholeSeconds(every=2, offset=0.14),
         "options": {"expires": 1},
     },

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
@@ -176,37 +175,6 @@ def redeliver_slots(
     return len(chosen) if dry_run else redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
 
 
-def recompute_next_runs(*, schedules: Q) -> int:
-    """Recomputes the next run of cron schedules after their zone has changed. Returns the number of schedules moved.
-
-    Paused schedules use the new zone when they are resumed. Completed schedules stay completed.
-    """
-    count = 0
-    rows = ScheduledExecution.objects.exclude(cron="").exclude(next_run_at=None).filter(schedules)
-    for pk in list(rows.values_list("pk", flat=True)):
-        with transaction.atomic():
-            schedule = _locked_or_none(pk)
-            # It may have been deleted, changed or completed after it was found.
-            if schedule is None or not schedule.cron or schedule.next_run_at is None:
-                continue
-            now = clock.now()
-            _withdraw_ahead(schedule, now)
-            if schedule.next_run_at <= now and schedule.is_active:
-                # It is due already: the dispatcher fires it and computes the following run in the new zone.
-                continue
-            passed = timing.passed_slots(schedule, now)
-            if passed:
-                ledger.insert([_passed_row(schedule, passed, Reason.PAUSED)], now=now)
-            timing.start(schedule, now)
-            if schedule.is_active and schedule.next_run_at is None:
-                schedule.is_active = False
-                schedule.deactivation_reason = DeactivationReason.COMPLETED
-            schedule.save(update_fields=["is_active", *_TIMING_COLUMNS])
-            _after_commit(schedule, now)
-            count += 1
-    return count
-
-
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
     token = context.optional_token() if command_uuid is not None or context.has_token else None
     if token is not None:
@@ -240,13 +208,6 @@ def _withdraw_ahead(schedule: ScheduledExecution, now: datetime) -> None:
     next_run_at = withdraw_ahead([schedule.uuid], now=now, waits=True).get(schedule.pk)
     if next_run_at is not None:
         schedule.next_run_at = next_run_at
-
-
-def _locked_or_none(pk: int) -> ScheduledExecution | None:
-    try:
-        return _locked(ScheduledExecution(pk=pk))
-    except NotFoundError:
-        return None
 
 
 def _without_own_answer(schedule: ScheduledExecution, changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from commands_platform.lib.alarm import Alarm
 from commands_platform.lib.broker import send_hint
-from scheduling import dispatch, failures, retention, zone_rules
+from scheduling import dispatch, failures, retention, zone_moves, zone_rules
 
 
 def _await_next_slot() -> None:
@@ -48,9 +48,10 @@ def deactivate_failing() -> None:
     failures.deactivate_failing()
 
 
-@shared_task(name="scheduling.follow_zone_rules")
-def follow_zone_rules() -> None:
-    """Computes some next runs anew where the rules of time zones are newer than they are. A hint, as above."""
+@shared_task(name="scheduling.follow_zones")
+def follow_zones() -> None:
+    """Recomputes some next runs after somebody moved, or after the rules of time zones changed. A hint, as above."""
+    zone_moves.follow()
     zone_rules.follow()
 
 

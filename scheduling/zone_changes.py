@@ -1,39 +1,46 @@
-"""Somebody moves, and their schedules move with them: the next run is computed anew when a zone is changed."""
+"""Notes that an organization or a user moves to another time zone, however they are saved."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from django.db.models import Q
-from django.db.models.signals import post_init, post_save
+from django.db.models.signals import post_init, post_save, pre_save
 
+from commands_platform.lib import broker
 from organizations.models import Organization, User
-from scheduling import services
-from scheduling.models import TimezoneType
+from scheduling.tasks import follow_zones
+from scheduling.zone_moves import note_move
 
 _LOADED = "_zone_as_loaded"
 
 
 def connect() -> None:
-    """Watches organizations and users, however they are saved."""
+    """Watches every organization and user that is saved."""
     for model in (Organization, User):
         post_init.connect(_remember, sender=model, dispatch_uid=f"scheduling.zone.remember.{model.__name__}")
-        post_save.connect(_follow, sender=model, dispatch_uid=f"scheduling.zone.follow.{model.__name__}")
+        pre_save.connect(_note, sender=model, dispatch_uid=f"scheduling.zone.note.{model.__name__}")
+        post_save.connect(_hint, sender=model, dispatch_uid=f"scheduling.zone.hint.{model.__name__}")
 
 
 def _remember(instance: Organization | User, **_: Any) -> None:
-    # A deferred field is not loaded for this; then any save counts as a change.
+    # A deferred field is not loaded for this; then any save counts as a move, which finds nothing to do.
     setattr(instance, _LOADED, instance.__dict__.get("timezone"))
 
 
-def _follow(instance: Organization | User, created: bool, **_: Any) -> None:
-    if created or getattr(instance, _LOADED, None) == instance.timezone:
-        return
-    setattr(instance, _LOADED, instance.timezone)
-    if isinstance(instance, User):
-        moved = Q(timezone_type=TimezoneType.USER, owner=instance)
-    else:
-        moved = Q(timezone_type=TimezoneType.ORGANIZATION, organization=instance) | Q(
-            timezone_type=TimezoneType.USER, owner__organization=instance, owner__timezone=""
-        )
-    services.recompute_next_runs(schedules=moved)
+def _note(instance: Organization | User, update_fields: Collection[str] | None, **_: Any) -> None:
+    # Before the save: after it, a crash between the two would leave the schedules in the old zone for ever.
+    if not instance._state.adding and _is_moving(instance, update_fields):
+        note_move(instance)
+
+
+def _hint(instance: Organization | User, created: bool, update_fields: Collection[str] | None, **_: Any) -> None:
+    if not created and _is_moving(instance, update_fields):
+        broker.send_hint_on_commit(follow_zones)
+    if update_fields is None or "timezone" in update_fields:
+        setattr(instance, _LOADED, instance.timezone)
+
+
+def _is_moving(instance: Organization | User, update_fields: Collection[str] | None) -> bool:
+    is_saved = update_fields is None or "timezone" in update_fields
+    return is_saved and getattr(instance, _LOADED, None) != instance.timezone

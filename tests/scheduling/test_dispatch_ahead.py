@@ -17,7 +17,7 @@ from deliveries import queue
 from deliveries.models import Delivery, Reason, State
 from deliveries.services import cancel_pending
 from organizations.models import Organization
-from scheduling import dispatch, services, zone_rules
+from scheduling import dispatch, services, zone_moves, zone_rules
 from scheduling.models import DeactivationReason, ScheduledExecution, prefetch_last_deliveries
 from scheduling.verification import Verification
 from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
@@ -292,6 +292,7 @@ def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
 
     user.timezone = "Asia/Tokyo"
     user.save()
+    zone_moves.follow()
 
     schedule.refresh_from_db()
     assert schedule.next_run_at == datetime(2026, 2, 26, 3, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, Reason, State
-from scheduling import dispatch, services
+from scheduling import dispatch, services, zone_moves
 from scheduling.models import ScheduledExecution
 from tests.factories import make_command, make_delivery, make_schedule, make_user
 
@@ -217,6 +217,7 @@ def test_pauses_changes_and_moves_are_accounted_for(time: list[datetime]) -> Non
     run(time, 9)
     user.timezone = "Asia/Kathmandu"
     user.save(update_fields=["timezone"])
+    zone_moves.follow()
     run(time, 13)
     services.resume(schedule=schedule)
     run(time, 14, 16, 20)

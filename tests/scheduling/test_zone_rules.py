@@ -11,7 +11,7 @@ from django.core.management import call_command
 
 from deliveries.models import Delivery, Reason
 from events.models import Hook
-from scheduling import dispatch, services, zone_rules
+from scheduling import dispatch, recompute, services, zone_rules
 from scheduling.models import DeactivationReason, ScheduledExecution, ZoneRules
 from scheduling.zone_rules import follow
 from tests.factories import make_command, make_organization, make_user
@@ -102,8 +102,8 @@ def test_where_there_are_no_schedules_the_walk_is_over_at_once_and_later_looks_c
 
 
 def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "_ROWS_AT_ONCE", 4)
-    monkeypatch.setattr(zone_rules, "_SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(zone_rules, "SECONDS_AT_ONCE", 0.0)
     schedules = [make_daily(next_run_at=NINE + number * HOUR) for number in range(10, 0, -1)]
 
     assert [follow() for _ in range(4)] == [4, 4, 2, 0]
@@ -113,8 +113,8 @@ def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "_ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(zone_rules, "_SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(zone_rules, "SECONDS_AT_ONCE", 0.0)
     late, soon = make_daily(next_run_at=NINE + 2 * HOUR), make_daily(next_run_at=NINE - HOUR)
 
     follow()
@@ -123,7 +123,7 @@ def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_herd_at_one_instant_is_taken_in_portions_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 3)
     command = make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     for _ in range(10):
         make_daily(command=command)
@@ -177,7 +177,7 @@ def test_a_schedule_that_ends_before_its_next_run_by_the_new_rules_is_completed(
 def test_a_schedule_that_was_paused_since_it_was_looked_at_is_left_alone() -> None:
     schedule = make_daily(is_active=False, deactivation_reason=DeactivationReason.PAUSED)
 
-    assert zone_rules._move([schedule.pk], ZoneRules(version="2026f")) == 0
+    assert recompute._move([schedule.pk], ZoneRules(version="2026f"), None) == 0
 
     assert next_run_of(schedule) == NINE + HOUR
 

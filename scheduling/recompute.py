@@ -1,0 +1,201 @@
+"""Recomputes next runs after something that they depend on has changed: the rules of time zones, or somebody's zone.
+
+A walk goes over schedules in portions. A portion is one transaction: it reads without locks, locks only what has to
+move, with SKIP LOCKED, and writes how far the walk has come. So nobody waits for a walk, and a crash loses a portion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import execute, rows_as, rows_of
+from commands_platform.lib.errors import InvalidInputError
+from deliveries import ledger
+from deliveries.models import Reason
+from scheduling.announcements import announce_completed
+from scheduling.due import AHEAD, ZONE, skipped_row, withdraw_ahead
+from scheduling.models import Walk, recurrence_of
+from scheduling.planning import SkippedSlots
+from scheduling.recurrence import missed, next_slot_within
+
+logger = structlog.get_logger(__name__)
+
+ROWS_AT_ONCE = 500
+SECONDS_AT_ONCE = 0.2
+
+PARTIES = """
+JOIN organizations_organization o ON o.id = s.organization_id
+LEFT JOIN organizations_user u ON u.id = s.owner_id
+"""
+COLUMNS = f"""
+s.id, s.uuid, s.name, s.organization_id, s.command_id, s.owner_id, s.is_active, s.cron, s.cron_seconds, s.dst_gap,
+s.dst_overlap, s.execution_frequency, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at, s.effective_from,
+s.next_run_at
+"""
+
+_LOCK = f"""
+SELECT {COLUMNS}, true AS is_concerned
+FROM scheduling_scheduledexecution s
+{PARTIES}
+WHERE s.id = ANY(%(ids)b::bigint[]) AND s.cron <> '' AND s.next_run_at IS NOT NULL
+FOR UPDATE OF s SKIP LOCKED
+"""
+
+# By the unique index of slots, over the short time since the change.
+_PLANNED = """
+SELECT source_uuid, max(COALESCE(last_due_at, due_at)) FROM deliveries_delivery
+WHERE source_uuid = ANY(%(sources)b::uuid[]) AND due_at > %(since)s AND kind = 'scheduled'
+GROUP BY source_uuid
+"""
+
+_MOVE = """
+UPDATE scheduling_scheduledexecution s
+SET next_run_at = v.next_run_at, effective_from = v.effective_from,
+    is_active = s.is_active AND v.next_run_at IS NOT NULL,
+    deactivation_reason = CASE WHEN s.is_active AND v.next_run_at IS NULL THEN 'completed'
+        ELSE s.deactivation_reason END,
+    updated_at = CASE WHEN s.next_run_at IS DISTINCT FROM v.next_run_at THEN %(now)s ELSE s.updated_at END
+FROM unnest(%(ids)b::bigint[], %(next_run_at)b::timestamptz[], %(effective_from)b::timestamptz[])
+    AS v(id, next_run_at, effective_from)
+WHERE s.id = v.id
+"""
+
+
+class Schedule(NamedTuple):
+    """What a next run is computed from, and the parties of its ledger rows and events."""
+
+    id: int
+    uuid: UUID
+    name: str
+    organization_id: int
+    command_id: int
+    owner_id: int | None
+    is_active: bool
+    cron: str
+    cron_seconds: bool
+    dst_gap: str
+    dst_overlap: str
+    execution_frequency: int
+    anchor_at: datetime
+    zone: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+    effective_from: datetime
+    next_run_at: datetime
+    is_concerned: bool
+    """Whether it has a cron expression and a next run, which the change can move."""
+
+    def slot_after(self, instant: datetime) -> datetime | None:
+        recurrence = recurrence_of(self, zone=self.zone)
+        return next_slot_within(recurrence, after=instant, starts_at=self.starts_at, ends_at=self.ends_at)
+
+    def is_as_computed(self, now: datetime) -> bool:
+        """Returns whether its next run is the next slot, or the one after if the next is in the ledger already."""
+        following = self.slot_after(now)
+        if following is not None and following < self.next_run_at and following - now <= AHEAD:
+            following = self.slot_after(following)
+        return following == self.next_run_at
+
+
+def recompute_portion(portion: Sequence[Schedule], walk: Walk, *, changed_at: datetime | None = None) -> int:
+    """Moves the cron schedules of a portion whose next run is another one now. Returns their number.
+
+    `changed_at` says since when the next run is another one. Schedules whose timing is older than that are computed
+    from then on, so that none of their new slots is lost before the walk comes to them. Without it, from now on.
+    """
+    now = clock.now()
+    found = []
+    for schedule in portion:
+        if not schedule.is_concerned:
+            continue
+        if _is_due(schedule, now):
+            # The dispatcher fires it, and computes the following run anew. Only its timing may still have to be noted.
+            walk.held += changed_at is not None and schedule.effective_from < changed_at
+            continue
+        walk.seen += 1
+        try:
+            is_stale = changed_at is not None and schedule.effective_from < changed_at
+            # A paused schedule is computed when it is resumed; what counts until then is when its timing began.
+            if is_stale or (schedule.is_active and not schedule.is_as_computed(now)):
+                found.append(schedule.id)
+        except InvalidInputError:
+            # Its zone is gone, for example. The dispatcher deactivates it when it is due.
+            walk.invalid += 1
+        except Exception:
+            # A schedule that cannot be computed must not stop the others.
+            walk.invalid += 1
+            logger.exception("next_run_not_recomputed", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
+    return _move(found, walk, changed_at) if found else 0
+
+
+def _is_due(schedule: Schedule, now: datetime) -> bool:
+    return schedule.is_active and schedule.next_run_at <= now
+
+
+def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
+    """Recomputes the next runs of these schedules as they are once they are locked. Returns how many are others now."""
+    locked = rows_as(Schedule, _LOCK, {"ids": ids})
+    # A row that somebody holds may still be as it was before the change when they let go.
+    walk.held += len(ids) - len(locked)
+    # Read once they are locked: a slot that was fired since they were looked at lies before it.
+    now = clock.now()
+    # A slot that was written ahead is computed anew too.
+    withdrawn = withdraw_ahead([schedule.uuid for schedule in locked], now=now, waits=False)
+    planned: dict[UUID, datetime] = {}
+    if changed_at is not None and locked:
+        planned = dict(rows_of(_PLANNED, {"sources": [each.uuid for each in locked], "since": changed_at}))
+    moved, changed, completed = [], 0, []
+    for row in locked:
+        schedule = row._replace(next_run_at=withdrawn.get(row.id, row.next_run_at))
+        if _is_due(schedule, now):
+            walk.held += changed_at is not None
+            continue
+        if changed_at is None and not schedule.is_active:
+            # It was paused since it was looked at.
+            continue
+        since = now
+        if changed_at is not None and schedule.effective_from < changed_at:
+            since = max(changed_at, planned.get(schedule.uuid, changed_at))
+        try:
+            following = schedule.slot_after(since)
+            if not schedule.is_active:
+                _record_pause(schedule, since, now)
+        except InvalidInputError:
+            walk.invalid += 1
+            continue
+        moved.append((schedule.id, following, since))
+        changed += following != row.next_run_at
+        if following is None and schedule.is_active:
+            completed.append(schedule)
+    if moved:
+        moved_ids, next_runs, effective_from = zip(*moved, strict=True)
+        execute(
+            _MOVE,
+            {
+                "ids": list(moved_ids),
+                "next_run_at": list(next_runs),
+                "effective_from": list(effective_from),
+                "now": now,
+            },
+        )
+    announce_completed(completed, now)
+    walk.changed += changed
+    return changed
+
+
+def _record_pause(schedule: Schedule, until: datetime, now: datetime) -> None:
+    """Records the slots of a pause up to `until`, before a next run that lies behind it takes their place."""
+    if schedule.next_run_at > until:
+        return
+    end = until if schedule.ends_at is None else min(until, schedule.ends_at)
+    passed = missed(
+        recurrence_of(schedule, zone=schedule.zone), first=schedule.next_run_at, now=max(schedule.next_run_at, end)
+    )
+    skipped = SkippedSlots(schedule.next_run_at, passed.latest, passed.earlier_count + 1, Reason.PAUSED)
+    ledger.insert([skipped_row(schedule, skipped)], now=now)

@@ -1,0 +1,110 @@
+"""Schedules follow an organization or a user to another time zone, a portion at a time, outside any request.
+
+Saving somebody's zone writes a ZoneMove, and no more. Dispatchers take the oldest one that has work to do, and walk
+over the schedules that are read in that zone. A schedule that becomes due before the walk reaches it fires as its next
+run is stored, and the dispatcher computes the following run in the new zone.
+
+A walk is made again after ZoneMove.OVERLAP, for requests that had read the old zone and were still being carried out.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import rows_as
+from organizations.models import Organization, User
+from scheduling import zone_rules
+from scheduling.models import ZoneMove
+from scheduling.recompute import COLUMNS, PARTIES, ROWS_AT_ONCE, SECONDS_AT_ONCE, Schedule, recompute_portion
+
+logger = structlog.get_logger(__name__)
+
+# A row that somebody held, or that was due, is looked at again after this time.
+_RETRY_AFTER = timedelta(seconds=2)
+
+# By the index of an organization's list, or by that of the schedules in a user's zone: a portion reads at most as many
+# rows as this, whichever zone they are in.
+_FOLLOWERS = f"""
+SELECT {COLUMNS}, s.cron <> '' AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
+FROM (
+    SELECT * FROM scheduling_scheduledexecution WHERE {{whose}} AND id > %(id)s ORDER BY id LIMIT %(limit)s
+) s
+{PARTIES}
+ORDER BY s.id
+"""
+_OF_ORGANIZATION = _FOLLOWERS.format(
+    whose="organization_id = %(mover)s",
+    follows="(s.timezone_type = 'organization_timezone'"
+    " OR (s.timezone_type = 'user_timezone' AND COALESCE(u.timezone, '') = ''))",
+)
+_OF_USER = _FOLLOWERS.format(whose="owner_id = %(mover)s AND timezone_type = 'user_timezone'", follows="true")
+
+
+def note_move(mover: Organization | User) -> None:
+    """Writes down that somebody's zone is being changed. It must not come after the change itself is committed."""
+    now = clock.now()
+    who: dict[str, Any] = {"user": mover} if isinstance(mover, User) else {"organization": mover}
+    ZoneMove.objects.create(**who, moved_at=now, look_at=now)
+
+
+def follow() -> int:
+    """Walks on for a fraction of a second if there is a walk to make. Returns the number of schedules moved."""
+    changed = 0
+    ends_at = time.monotonic() + SECONDS_AT_ONCE
+    while (portion := _walk_on()) is not None:
+        changed += portion
+        if time.monotonic() >= ends_at:
+            break
+    return changed
+
+
+@transaction.atomic
+def _walk_on() -> int | None:
+    """Recomputes the next portion of the oldest walk. Returns the number of schedules moved, None if there is none."""
+    now = clock.now()
+    # One dispatcher at a time works on a move, and commits with its changes how far it has come.
+    waiting = ZoneMove.objects.select_for_update(skip_locked=True, of=("self",)).filter(look_at__lte=now)
+    move = waiting.order_by("look_at", "id").first()
+    if move is None:
+        return None
+    if move.later_moves().exists():
+        # The later walk goes over the same schedules.
+        move.delete()
+        return 0
+    if not move.is_under_way:
+        move.begin(now)
+    changed = _walk_over_portion(move)
+    if move.is_under_way:
+        move.save(update_fields=move.PROGRESS)
+    else:
+        _end_walk(move)
+    transaction.on_commit(zone_rules.note_use, robust=True)
+    return changed
+
+
+def _walk_over_portion(move: ZoneMove) -> int:
+    statement, mover = (_OF_ORGANIZATION, move.organization_id) if move.user_id is None else (_OF_USER, move.user_id)
+    portion = rows_as(Schedule, statement, {"mover": mover, "id": move.reached_id, "limit": ROWS_AT_ONCE})
+    changed = recompute_portion(portion, move, changed_at=move.moved_at)
+    if len(portion) < ROWS_AT_ONCE:
+        move.finished_at = clock.now()
+    else:
+        move.reached_id = portion[-1].id
+    return changed
+
+
+def _end_walk(move: ZoneMove) -> None:
+    """Forgets the move if this walk was the last one, and otherwise says when the next one begins."""
+    if any(move.counts().values()):
+        logger.info("next_runs_recomputed", organization_id=move.organization_id, user_id=move.user_id, **move.counts())
+    if move.is_done:
+        move.delete()
+        return
+    move.look_at = clock.now() + _RETRY_AFTER if move.held else move.moved_at + ZoneMove.OVERLAP
+    move.save(update_fields=[*move.PROGRESS, "look_at"])

@@ -1,0 +1,267 @@
+"""The walk over the schedules of somebody who moves: in portions, past locked rows, over crashes and further moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import Error, connection, transaction
+
+from organizations.models import Organization
+from scheduling import dispatch, zone_moves
+from scheduling.announcements import announce_completed
+from scheduling.models import ScheduledExecution, ZoneMove
+from tests.factories import make_command, make_organization, make_schedule, make_user
+from tests.scheduling.schedules import NOON
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("time")]
+
+URL = "http://127.0.0.1:9/callback"
+BEGAN = NOON - timedelta(days=9)
+# Nine o'clock.
+IN_BERLIN = datetime(2026, 2, 26, 8, tzinfo=UTC)
+IN_NEW_YORK = datetime(2026, 2, 25, 14, tzinfo=UTC)
+IN_TOKYO = datetime(2026, 2, 26, tzinfo=UTC)
+
+
+@pytest.fixture
+def berlin(db: None) -> Organization:
+    return make_organization(timezone="Europe/Berlin")
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zone_moves, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(zone_moves, "SECONDS_AT_ONCE", 0.0)
+
+
+def make_dailies(organization: Organization, count: int, **values: Any) -> list[ScheduledExecution]:
+    command = make_command(organization, callback_url=URL)
+    common = {"cron": "0 9 * * *", "execution_frequency": 0, "anchor_at": BEGAN, "effective_from": BEGAN}
+    return [make_schedule(command, **common | {"next_run_at": IN_BERLIN} | values) for _ in range(count)]
+
+
+def move(organization: Organization, zone: str) -> None:
+    organization.timezone = zone
+    organization.save(update_fields=["timezone"])
+
+
+def count_at(instant: datetime) -> int:
+    return ScheduledExecution.objects.filter(next_run_at=instant).count()
+
+
+@pytest.fixture
+def held() -> Iterator[Any]:
+    """Locks a row on another connection until the end of the test, or until the returned function is called."""
+    holders: list[tuple[threading.Thread, threading.Event]] = []
+
+    def hold(schedule: ScheduledExecution) -> Any:
+        locked, release = threading.Event(), threading.Event()
+
+        def keep() -> None:
+            try:
+                with transaction.atomic():
+                    ScheduledExecution.objects.select_for_update().get(pk=schedule.pk)
+                    locked.set()
+                    release.wait(20)
+            finally:
+                connection.close()
+
+        holder = threading.Thread(target=keep)
+        holder.start()
+        holders.append((holder, release))
+        assert locked.wait(10)
+
+        def let_go() -> None:
+            release.set()
+            holder.join()
+
+        return let_go
+
+    yield hold
+    for holder, release in holders:
+        release.set()
+        holder.join()
+
+
+def test_thousands_of_schedules_move_in_portions(berlin: Organization, django_assert_max_num_queries: Any) -> None:
+    command = make_command(berlin, callback_url=URL)
+    prototype = make_dailies(berlin, 1)[0]
+    ScheduledExecution.objects.bulk_create(
+        ScheduledExecution(
+            organization=berlin, command=command, name="report", cron="0 9 * * *", anchor_at=BEGAN,
+            effective_from=BEGAN, next_run_at=prototype.next_run_at,
+        )
+        for _ in range(5999)
+    )  # fmt: skip
+
+    move(berlin, "America/New_York")
+    passes = 0
+    with django_assert_max_num_queries(250):
+        while zone_moves.follow():
+            passes += 1
+
+    assert count_at(IN_NEW_YORK) == 6000
+    assert passes <= 13
+
+
+@pytest.mark.usefixtures("small_portions")
+def test_a_portion_is_one_transaction_and_the_next_one_goes_on_from_there(berlin: Organization) -> None:
+    make_dailies(berlin, 5)
+    move(berlin, "America/New_York")
+
+    assert [zone_moves.follow() for _ in range(4)] == [2, 2, 1, 0]
+
+    assert count_at(IN_NEW_YORK) == 5
+
+
+def test_a_walk_is_made_again_for_those_who_had_read_the_old_zone(berlin: Organization, time: list[datetime]) -> None:
+    make_dailies(berlin, 1)
+    move(berlin, "America/New_York")
+    assert zone_moves.follow() == 1
+    # As a request stores it that read the organization before it moved.
+    ScheduledExecution.objects.update(next_run_at=IN_BERLIN, effective_from=NOON + timedelta(seconds=1))
+
+    time[0] += timedelta(seconds=59)
+    assert zone_moves.follow() == 0
+    time[0] += timedelta(seconds=1)
+    assert zone_moves.follow() == 1
+
+    assert count_at(IN_NEW_YORK) == 1
+    assert not ZoneMove.objects.exists()
+
+
+@pytest.mark.usefixtures("small_portions")
+def test_another_move_in_the_middle_takes_everybody_along(berlin: Organization, time: list[datetime]) -> None:
+    make_dailies(berlin, 5)
+    move(berlin, "America/New_York")
+    assert zone_moves.follow() == 2
+
+    time[0] += timedelta(seconds=1)
+    move(berlin, "Asia/Tokyo")
+    while zone_moves.follow() or ZoneMove.objects.filter(look_at__lte=time[0]).exists():
+        pass
+
+    assert count_at(IN_TOKYO) == 5
+    assert ZoneMove.objects.count() == 1
+
+
+def test_a_move_there_and_back_leaves_the_next_runs_where_they_were(berlin: Organization, time: list[datetime]) -> None:
+    make_dailies(berlin, 3)
+    move(berlin, "America/New_York")
+    move(berlin, "Europe/Berlin")
+
+    while ZoneMove.objects.filter(look_at__lte=time[0]).exists():
+        zone_moves.follow()
+
+    assert count_at(IN_BERLIN) == 3
+
+
+def test_the_walk_of_a_user_touches_theirs_alone(berlin: Organization) -> None:
+    user, other = make_user(berlin), make_user(berlin)
+    (own,) = make_dailies(berlin, 1, owner=user, timezone_type="user_timezone")
+    make_dailies(berlin, 2, owner=other, timezone_type="user_timezone")
+    make_dailies(berlin, 1, owner=user)
+
+    user.timezone = "America/New_York"
+    user.save()
+    assert zone_moves.follow() == 1
+
+    own.refresh_from_db()
+    assert own.next_run_at == IN_NEW_YORK
+    assert count_at(IN_BERLIN) == 3
+
+
+def test_a_zone_that_is_gone_stops_nobody(berlin: Organization, time: list[datetime]) -> None:
+    user = make_user(berlin)
+    make_dailies(berlin, 1, cron="nonsense")
+    make_dailies(berlin, 2)
+
+    move(berlin, "America/New_York")
+    assert zone_moves.follow() == 2
+    time[0] += ZoneMove.OVERLAP
+    zone_moves.follow()
+
+    assert not ZoneMove.objects.exists()
+    assert user.organization == berlin
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_is_left_and_found_again(
+    berlin: Organization, time: list[datetime], held: Any
+) -> None:
+    schedules = make_dailies(berlin, 3)
+    let_go = held(schedules[1])
+    move(berlin, "America/New_York")
+
+    assert zone_moves.follow() == 2
+    assert ZoneMove.objects.get().held == 1
+    let_go()
+    time[0] += timedelta(seconds=2)
+    assert zone_moves.follow() == 1
+
+    assert count_at(IN_NEW_YORK) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_portions")
+def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(berlin: Organization) -> None:
+    schedules = make_dailies(berlin, 7)
+    move(berlin, "America/New_York")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER crash BEFORE UPDATE ON scheduling_scheduledexecution FOR EACH ROW "
+            f"WHEN (OLD.id = {schedules[4].pk}) EXECUTE FUNCTION crash()"
+        )
+    assert [zone_moves.follow(), zone_moves.follow()] == [2, 2]
+
+    with pytest.raises(Error):
+        zone_moves.follow()
+    connection.close()
+
+    assert count_at(IN_NEW_YORK) == 4
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER crash ON scheduling_scheduledexecution; DROP FUNCTION crash")
+    assert [zone_moves.follow(), zone_moves.follow()] == [2, 1]
+    assert count_at(IN_NEW_YORK) == 7
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_a_portion_is_being_moved_the_dispatcher_goes_on_and_nobody_waits(
+    berlin: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_dailies(berlin, 2)
+    (due,) = make_dailies(make_organization(), 1, next_run_at=NOON)
+    move(berlin, "America/New_York")
+    walking, release = threading.Event(), threading.Event()
+
+    def pause(*args: Any) -> None:
+        walking.set()
+        release.wait(20)
+        announce_completed(*args)
+
+    monkeypatch.setattr("scheduling.recompute.announce_completed", pause)
+
+    def walk() -> None:
+        try:
+            zone_moves.follow()
+        finally:
+            connection.close()
+
+    walker = threading.Thread(target=walk)
+    walker.start()
+    assert walking.wait(10)
+    move(berlin, "Asia/Tokyo")
+    assert dispatch.dispatch_due() == 1
+    assert walker.is_alive()
+    release.set()
+    walker.join()
+
+    assert due.slots().count() == 1
