@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
 from commands_platform.lib.database.availability import unless_away
-from deliveries import queue
+from deliveries import outcomes, queue
 from deliveries.origins import Origins
 from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left
 from deliveries.queue import Claim
@@ -23,6 +23,14 @@ _SHARE_DUE_NOW = 0.25
 _EXPIRE_AT_ONCE = 500
 _EXPIRE_SECONDS = 5.0
 
+# Bounds the bytes of bodies that wait here: for all origins that are not busy, and for all that are.
+MAX_BYTES_WAITING = 4 * 1024 * 1024
+# Bounds the bytes of large bodies in flight. Small bodies pass them by.
+MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
+_LARGE_BODY = 16 * 1024
+# A claim that was lost as often may have killed its senders. It is sent alone, so that no other row is lost with it.
+MIN_LOST_OF_A_SUSPECT = 2
+
 
 class Intake:
     """What one run of the sender has claimed and not begun yet."""
@@ -33,6 +41,8 @@ class Intake:
         self._lease = lease
         self._waiting: dict[str, deque[Claim]] = {}
         self.waiting_count = 0
+        self._bytes: Counter[str] = Counter()
+        self._suspects: deque[Claim] = deque()
         self._next_poll_at = self._next_busy_poll_at = 0.0
         # A walk past the origins that are not busy: where it has come to, and how long it has taken.
         self._last_origin = ""
@@ -45,7 +55,7 @@ class Intake:
 
     def has_more(self) -> bool:
         """Returns whether there may be something to send or to end right now."""
-        if self.waiting_count or self._more_may_be_due or self._is_expiring:
+        if self.waiting_count or self._suspects or self._more_may_be_due or self._is_expiring:
             return True
         return any(self._origins.room(origin) for origin in self._origins.busy())
 
@@ -62,14 +72,17 @@ class Intake:
         busy = self._origins.busy()
         # Claims waiting for a busy origin must not stop us from looking for other work.
         waiting = self.waiting_count - sum(len(self._waiting.get(origin, ())) for origin in busy)
-        if waiting * 2 < self._window and (self._more_may_be_due or now >= self._next_poll_at):
+        max_bytes = MAX_BYTES_WAITING - self._bytes.total() + sum(self._bytes[origin] for origin in busy)
+        has_place = waiting * 2 < self._window and max_bytes > 0
+        if has_place and (self._more_may_be_due or now >= self._next_poll_at):
             limit = idle + self._window - waiting
             if not self._has_begun:
                 limit = min(limit, _FIRST_CLAIM)
-            claims = self._claim_beside(busy, limit) if busy else self._claim_due(limit)
+            claim = self._claim_beside if busy else self._claim_due
+            claims, is_full = claim(limit, max_bytes)
             self._has_begun = self._has_begun or bool(claims)
             is_on_a_walk = bool(self._last_origin)
-            self._more_may_be_due = len(claims) == limit or is_on_a_walk
+            self._more_may_be_due = is_full or is_on_a_walk
             ended = time.monotonic()
             self._walked_for += ended - now
             if not is_on_a_walk:
@@ -86,6 +99,9 @@ class Intake:
     def take(self, claims: Sequence[Claim]) -> None:
         """Queues claims by origin, and gives back at once those beyond an origin's share."""
         surplus = []
+        if any(claim.lost >= MIN_LOST_OF_A_SUSPECT for claim in claims):
+            self._suspects.extend(claim for claim in claims if claim.lost >= MIN_LOST_OF_A_SUSPECT)
+            claims = [claim for claim in claims if claim.lost < MIN_LOST_OF_A_SUSPECT]
         # For each origin: its claims, how many may begin, and how many may wait for that.
         shares: dict[str, tuple[deque[Claim], int, int]] = {}
         for claim in claims:
@@ -100,32 +116,52 @@ class Intake:
                 line.append(claim)
                 self._waiting[claim.origin] = line
                 self.waiting_count += 1
+                self._bytes[claim.origin] += claim.size
             else:
                 surplus.append(claim)
             if not has_place or len(line) > room:
                 self._origins.mark_busy(claim.origin)
         release(surplus)
 
-    def next_claims(self) -> Iterator[Claim]:
+    def next_claims(self, bytes_in_flight: Callable[[], int]) -> Iterator[Claim]:
         """Yields the claims that may begin now, one of each origin in turn.
 
-        The caller begins or ends each before it asks for the next.
+        The caller begins or ends each before it asks for the next. `bytes_in_flight` tells how much it is sending.
         """
         while self._waiting:
             has_begun = False
             for origin in list(self._waiting):
-                if not self._origins.room(origin):
+                size = self._waiting[origin][0].size
+                is_too_large = size > _LARGE_BODY and bytes_in_flight() > max(0, MAX_BYTES_IN_FLIGHT - size)
+                if is_too_large or not self._origins.room(origin):
                     continue
                 # An origin that had its turn goes to the end, so that each comes first once.
                 line = self._waiting.pop(origin)
                 claim = line.popleft()
                 self.waiting_count -= 1
+                self._bytes[origin] -= size
                 if line:
                     self._waiting[origin] = line
+                else:
+                    del self._bytes[origin]
                 has_begun = True
                 yield claim
             if not has_begun:
                 return
+
+    def next_suspect(self) -> Claim | None:
+        """Returns a claim that may kill this process, if one may begin now. Gives back all others that wait here."""
+        if not self._suspects:
+            return None
+        origin = self._suspects[0].origin
+        if not self._origins.room(origin):
+            if origin in self._origins.paused():
+                release([self._suspects.popleft()])
+            return None
+        claim = self._suspects.popleft()
+        release(self.give_up())
+        self._more_may_be_due = True
+        return claim
 
     def leave_paused(self) -> None:
         """Gives back the claims of origins whose breaker is open, and ends what has waited for those for too long."""
@@ -134,11 +170,12 @@ class Intake:
             held = self._waiting.pop(origin, None)
             if held:
                 self.waiting_count -= len(held)
+                del self._bytes[origin]
                 release(list(held))
             began = time.monotonic()
             if not self._origins.may_expire(origin, now=began):
                 continue
-            expire = partial(queue.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
+            expire = partial(outcomes.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
             has_more = unless_away(expire, otherwise=0) == _EXPIRE_AT_ONCE
             self._is_expiring = self._is_expiring or has_more
             # A look reads all that is due for the origin, so the time it took decides on the pause.
@@ -148,34 +185,38 @@ class Intake:
 
     def give_up(self) -> list[Claim]:
         """Returns all claims that have not begun, and forgets them."""
-        claims = [claim for line in self._waiting.values() for claim in line]
+        claims = [*self._suspects, *(claim for line in self._waiting.values() for claim in line)]
         self._waiting.clear()
+        self._suspects.clear()
+        self._bytes.clear()
         self.waiting_count = 0
         return claims
 
-    def _claim_beside(self, busy: Sequence[str], limit: int) -> list[Claim]:
+    def _claim_beside(self, limit: int, max_bytes: int) -> tuple[list[Claim], bool]:
         """Claims some for each origin that is not busy, however much is due for those that are."""
+        busy = self._origins.busy()
         look = partial(queue.waiting_origins, after=self._last_origin, limit=_ORIGINS_AT_ONCE)
         self._last_origin = ""
         found: list[str] = unless_away(look, otherwise=[])
         # One more than there is room for tells that there is more.
         of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in busy}
-        claims = self._claim_due(limit, of=of) if of else []
-        if len(claims) == limit:
+        claims, is_full = self._claim_due(limit, max_bytes, of=of) if of else ([], False)
+        if is_full:
             self._last_origin = max(claim.origin for claim in claims)
         elif len(found) == _ORIGINS_AT_ONCE:
             self._last_origin = found[-1]
-        return claims
+        return claims, is_full
 
     def _claim_of(self, origin: str) -> None:
         """Claims for one busy origin: it has more due than it may have in flight."""
         held = len(self._waiting.get(origin, ()))
         room, ahead = self._origins.room(origin), self._max_ahead(origin)
-        if held * 4 > ahead or not (ahead or room):
+        max_bytes = MAX_BYTES_WAITING // len(self._origins.busy()) - self._bytes[origin]
+        if held * 4 > ahead or not (ahead or room) or (held and max_bytes <= 0):
             return
         limit = max(ahead, room) - held
-        claims = self._claim_due(limit, of={origin: limit})
-        if len(claims) < limit:
+        claims, is_full = self._claim_due(limit, max(max_bytes, 1), of={origin: limit})
+        if not is_full:
             self._origins.unmark_busy(origin)
         self.take(claims)
 
@@ -186,30 +227,40 @@ class Intake:
         # Two windows in all, so that claims wait here for a short time only.
         return max(self._origins.room(origin), self._window * 2 // max(1, len(self._origins.busy())))
 
-    def _claim_due(self, limit: int, *, of: Mapping[str, int] | None = None) -> list[Claim]:
-        """Claims the oldest. Behind a backlog from an outage, a part of the places goes to what is due now.
+    def _claim_due(
+        self, limit: int, max_bytes: int, *, of: Mapping[str, int] | None = None
+    ) -> tuple[list[Claim], bool]:
+        """Claims the oldest. Returns them, and whether a limit was reached, so that more may be due.
 
-        Without the database there is nothing to claim, and what is in flight goes on.
+        Behind a backlog from an outage, a part of the places goes to what is due now. Without the database there is
+        nothing to claim, and what is in flight goes on.
         """
         claim = partial(queue.claim, lease=self._lease)
         # Each busy origin has a backlog of its own; all others share one.
         backlog = next(iter(of)) if of and len(of) == 1 else None
         due_now: list[Claim] = []
         if backlog in self._behind and (share := int(limit * _SHARE_DUE_NOW)):
-            due_now = unless_away(partial(claim, limit=share, of=of, no_later_than=_BEHIND), otherwise=due_now)
+            share_of_bytes = max(1, int(max_bytes * _SHARE_DUE_NOW))
+            recent = partial(claim, limit=share, of=of, no_later_than=_BEHIND, max_bytes=share_of_bytes)
+            due_now = unless_away(recent, otherwise=due_now)
             if of is not None:
                 taken = Counter(claim.origin for claim in due_now)
                 of = {origin: count - taken[origin] for origin, count in of.items()}
-        left = limit - len(due_now)
-        oldest = unless_away(partial(claim, limit=left, of=of), otherwise=due_now[:0])
-        if len(oldest) == left and oldest[-1].lateness > _BEHIND:
+        left, bytes_left = limit - len(due_now), max(1, max_bytes - _bytes_of(due_now))
+        oldest = unless_away(partial(claim, limit=left, of=of, max_bytes=bytes_left), otherwise=due_now[:0])
+        is_full = len(oldest) == left or _bytes_of(oldest) >= bytes_left
+        if is_full and oldest[-1].lateness > _BEHIND:
             self._behind.add(backlog)
         else:
             self._behind.discard(backlog)
-        return due_now + oldest
+        return due_now + oldest, is_full
+
+
+def _bytes_of(claims: Sequence[Claim]) -> int:
+    return sum(claim.size for claim in claims)
 
 
 def release(claims: Sequence[Claim]) -> None:
     """Gives claims back. Those that cannot be given back now are free when their lease ends."""
     if claims:
-        unless_away(partial(queue.release, claims), otherwise=None)
+        unless_away(partial(outcomes.release, claims), otherwise=None)

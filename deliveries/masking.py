@@ -9,7 +9,7 @@ from deliveries.custom_headers import header_values
 from deliveries.models import Delivery
 
 # A shorter value of a header is no secret, and may stand anywhere in a text.
-_MIN_SECRET_LENGTH = 6
+_MIN_HEADER_SECRET_LENGTH = 6
 
 
 def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
@@ -40,5 +40,5 @@ def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:
 def _secret_parts(value: str) -> Iterator[str]:
     """Yields a header's value, and its last word: of `Bearer abc`, a receiver may send back `abc` alone."""
     for part in (value, value.rpartition(" ")[2]):
-        if len(part) >= _MIN_SECRET_LENGTH:
+        if len(part) >= _MIN_HEADER_SECRET_LENGTH:
             yield part

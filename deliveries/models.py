@@ -13,6 +13,9 @@ from commands_platform.lib.database.encrypted import CopiedValuesField
 from commands_platform.lib.database.identifiers import new_ledger_id
 from organizations.models import Command, Organization, User
 
+# Counters of a row are smallint.
+MAX_COUNT = 32_767
+
 
 class State(models.TextChoices):
     PENDING = "pending"
@@ -51,6 +54,7 @@ class Reason(models.TextChoices):
     RETRIES_EXHAUSTED = "retries_exhausted", "every attempt failed"
     EXPIRED = "expired", "the receiver could not be reached for too long"
     UNSENDABLE = "unsendable", "the request could not be made"
+    POISON = "poison", "several senders stopped while they had it in hand"
 
 
 class AttemptError(models.TextChoices):

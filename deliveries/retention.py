@@ -1,4 +1,4 @@
-"""What the ledger forgets: finished rows that are old, or too many of one source, in small portions.
+"""Removes finished rows that are old, or too many of one source, in small portions. A row that is locked is left.
 
 Rows are found in the order of their keys, which is that of their making, so no index is kept for this alone. Failures
 stay longer than the rest; a sweep remembers how far it has come, to not read over them each time.
@@ -9,27 +9,30 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.identifiers import first_ledger_id_at
+from commands_platform.lib.database.statements import rows_as
 
 _AGED = """
 WITH seen AS (
     SELECT id, state, finished_at FROM deliveries_delivery
     WHERE id > %(after)s AND id < %(before)s
     ORDER BY id LIMIT %(limit)s
-), aged AS (
-    SELECT d.id FROM deliveries_delivery d JOIN seen ON seen.id = d.id
+), old AS (
+    SELECT d.id FROM deliveries_delivery d JOIN seen ON d.id = seen.id
     WHERE seen.state <> 'pending' AND d.state = seen.state
       AND seen.finished_at < CASE WHEN seen.state = 'failed' THEN %(failed_before)s ELSE %(finished_before)s END
     FOR UPDATE OF d SKIP LOCKED
 ), removed AS (
-    DELETE FROM deliveries_delivery d USING aged WHERE d.id = aged.id RETURNING d.id
+    DELETE FROM deliveries_delivery d USING old WHERE d.id = old.id RETURNING d.id
 )
-SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM seen), (SELECT id FROM seen ORDER BY id DESC LIMIT 1)
+SELECT (SELECT count(*) FROM removed) AS removed, (SELECT count(*) FROM seen) AS seen,
+       (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS last
 """
 
 _SURPLUS = """
@@ -48,9 +51,15 @@ _FIRST_ID = UUID(int=0)
 _REST_SECONDS = 600.0
 
 
+class _Swept(NamedTuple):
+    removed: int
+    seen: int
+    last: UUID | None
+
+
 @dataclass(slots=True)
 class Sweep:
-    """A walk over the old end of the ledger, a portion at a time, that begins anew some time after it came through."""
+    """A walk over the old end of the ledger, a portion at a time. It begins anew some time after it came through."""
 
     keep_finished: timedelta
     keep_failed: timedelta
@@ -58,31 +67,30 @@ class Sweep:
     _rests_until: float = 0.0
 
     def remove_aged(self, *, limit: int) -> int:
-        """Looks at up to `limit` rows and removes those that have been finished for long enough; how many."""
+        """Looks at up to `limit` rows and removes those that finished long enough ago. Returns how many it removed."""
         if time.monotonic() < self._rests_until:
             return 0
         now = clock.now()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _AGED,
-                {
-                    "after": self._after,
-                    "before": first_ledger_id_at(now - min(self.keep_finished, self.keep_failed)),
-                    "limit": limit,
-                    "finished_before": now - self.keep_finished,
-                    "failed_before": now - self.keep_failed,
-                },
-            )
-            removed, seen, last = cursor.fetchone()
-        if seen < limit:
+        parameters = {
+            "after": self._after,
+            "before": first_ledger_id_at(now - min(self.keep_finished, self.keep_failed)),
+            "limit": limit,
+            "finished_before": now - self.keep_finished,
+            "failed_before": now - self.keep_failed,
+        }
+        (swept,) = rows_as(_Swept, _AGED, parameters)
+        if swept.last is None or swept.seen < limit:
             self._after, self._rests_until = _FIRST_ID, time.monotonic() + _REST_SECONDS
         else:
-            self._after = last
-        return int(removed)
+            self._after = swept.last
+        return swept.removed
 
 
 def remove_surplus(*, source_uuid: UUID, keep: int, limit: int) -> int:
-    """Removes up to `limit` of a source's oldest finished rows beyond its newest `keep`, failures apart; how many."""
+    """Removes up to `limit` of a source's oldest finished rows beyond its newest `keep`, but no failures.
+
+    Returns how many.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_SURPLUS, {"source": source_uuid, "keep": keep, "limit": limit})
         return int(cursor.rowcount)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from uuid import UUID
 
 import pycurl
 import structlog
@@ -18,14 +19,15 @@ from django.conf import settings
 
 from commands_platform.lib.database.availability import retry_while_away
 from commands_platform.lib.errors import PlatformError
-from deliveries import queue
+from deliveries import outcomes
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
-from deliveries.intake import Intake, release
+from deliveries.intake import MIN_LOST_OF_A_SUSPECT, Intake, release
 from deliveries.models import AttemptError, Reason, State
 from deliveries.origins import Origins, OriginSettings
+from deliveries.outcomes import Outcome
 from deliveries.pacing import POLL_SECONDS, poll_seconds, rush_left, until_next_look
-from deliveries.queue import Claim, Outcome
+from deliveries.queue import Claim
 from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
@@ -40,6 +42,10 @@ _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
 # The loop comes round many times a second; more than this between two rounds is no fault of a receiver.
 _STALL_SECONDS = 0.5
+# A row that another session has locked is recorded in a later round; this is the time between two tries.
+_LOCKED_RETRY_SECONDS = 0.02
+# So many claims beyond its attempts may be lost, by crashes or by deploys. Then the row is taken for their cause.
+MAX_LOST_CLAIMS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,12 @@ class _Run:
 
     intake: Intake
     in_flight: int = 0
+    bytes_in_flight: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
+    # Outcomes whose rows another session has locked, by their rows.
+    locked: dict[UUID, Outcome] = field(default_factory=dict)
+    next_locked_try_at: float = 0.0
     finished: int = 0
 
 
@@ -104,6 +114,8 @@ class Sender:
                 self._record(run)
                 if run.in_flight:
                     self._multi.select(min(self._wait(), poll_seconds()))
+                elif run.locked:
+                    time.sleep(_LOCKED_RETRY_SECONDS)
                 elif stop_at is not None:
                     break
                 elif not run.intake.has_more():
@@ -125,17 +137,29 @@ class Sender:
         """Begins what there is room for."""
         if not self._idle:
             return
-        for claim in run.intake.next_claims():
+        for claim in run.intake.next_claims(lambda: run.bytes_in_flight):
             self._start_or_finish(run, claim)
             if not self._idle:
                 return
+        if any(_is_suspect(transfer.claim) for transfer in self._busy):
+            return
+        suspect = run.intake.next_suspect()
+        if suspect is not None:
+            # It may be the last thing that this process does.
+            self._record(run, everything=True)
+            self._start_or_finish(run, suspect)
 
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
         # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
         if time.monotonic() + self._timeout_of(claim) > claim.held_since + self._lease_seconds:
             release([claim])
+        elif claim.id in run.locked:
+            # It was sent already: what came of it is written under the new lease.
+            self._keep(run, run.locked.pop(claim.id)._replace(lease=claim.lease))
         elif claim.reason:
             self._finish(run, claim, Verdict(State.CANCELLED, claim.reason))
+        elif claim.attempt > claim.max_attempts + MAX_LOST_CLAIMS:
+            self._finish(run, claim, Verdict(State.FAILED, Reason.POISON))
         elif claim.skip:
             self._finish(run, claim, Verdict(State.SKIPPED, claim.skip))
         else:
@@ -161,6 +185,7 @@ class Sender:
         self._busy.add(transfer)
         self._origins.begin(claim.origin)
         run.in_flight += 1
+        run.bytes_in_flight += claim.size
 
     def _perform(self, run: _Run) -> None:
         self._forgive_stall()
@@ -209,6 +234,8 @@ class Sender:
         self._busy.discard(transfer)
         self._idle.append(transfer)
         run.in_flight -= 1
+        if transfer.claim is not None:
+            run.bytes_in_flight -= transfer.claim.size
 
     def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
         self._free(run, transfer)
@@ -234,6 +261,7 @@ class Sender:
             delays=self._config.retry_delays,
         )
         self._finish(run, claim, verdict, result)
+        transfer.forget()
 
     def _finish(
         self,
@@ -245,34 +273,47 @@ class Sender:
         record: dict[str, object] | None = None,
     ) -> None:
         log_callback(claim, verdict, result)
+        outcome = Outcome(
+            id=claim.id,
+            lease=claim.lease,
+            state=verdict.state,
+            reason=verdict.reason,
+            retry_in=verdict.retry_in,
+            status=result.status if result else None,
+            attempt=result.record if result else record,
+        )
+        self._keep(run, outcome)
+
+    def _keep(self, run: _Run, outcome: Outcome) -> None:
         if not run.outcomes:
             run.first_outcome_at = time.monotonic()
-        run.outcomes.append(
-            Outcome(
-                id=claim.id,
-                lease=claim.lease,
-                state=verdict.state,
-                reason=verdict.reason,
-                retry_in=verdict.retry_in,
-                status=result.status if result else None,
-                attempt=result.record if result else record,
-            )
-        )
+        run.outcomes.append(outcome)
 
     def _record(self, run: _Run, *, everything: bool = False) -> None:
         """Writes outcomes in batches, and the last of them as soon as nothing is in flight."""
+        now = time.monotonic()
+        if run.locked and (everything or now >= run.next_locked_try_at):
+            run.next_locked_try_at = now + _LOCKED_RETRY_SECONDS
+            tried, run.locked = list(run.locked.values()), {}
+            self._write(run, tried)
         due = (
             everything
             or not run.in_flight
             or len(run.outcomes) >= _RECORD_AT_ONCE
-            or time.monotonic() - run.first_outcome_at >= _RECORD_WITHIN_SECONDS
+            or now - run.first_outcome_at >= _RECORD_WITHIN_SECONDS
         )
         if not run.outcomes or not due:
             return
-        outcomes, run.outcomes = run.outcomes, []
+        written, run.outcomes = run.outcomes, []
+        self._write(run, written)
+
+    def _write(self, run: _Run, written: list[Outcome]) -> None:
+        """Writes outcomes, and keeps those for later whose rows another session has locked."""
         # Trying beyond the lease is of no use: the rows are somebody else's by then.
-        retry_while_away(lambda: queue.record(outcomes), patience=self._lease_seconds)
-        run.finished += len(outcomes)
+        recorded = retry_while_away(lambda: outcomes.record(written), patience=self._lease_seconds)
+        for outcome in recorded.locked:
+            run.locked[outcome.id] = outcome
+        run.finished += len(written) - len(recorded.locked)
 
     def _give_back(self, run: _Run) -> None:
         """Ends what is still in flight and returns every claim, so that another sender need not wait for the lease."""
@@ -287,6 +328,10 @@ class Sender:
     def _wait(self) -> float:
         milliseconds = self._multi.timeout()
         return POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
+
+
+def _is_suspect(claim: Claim | None) -> bool:
+    return claim is not None and claim.lost >= MIN_LOST_OF_A_SUSPECT
 
 
 def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:

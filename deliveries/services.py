@@ -1,4 +1,4 @@
-"""What the apps above may do with the ledger's queue: cancel, and deliver once more."""
+"""Cancels what has not been sent yet, and delivers once more. For the apps above."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, DurationField, ExpressionWrapper, F, Q, QuerySet, Value, When
-from django.db.models.functions import Greatest
+from django.db.models import Case, DurationField, ExpressionWrapper, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Cast, Greatest, Least
 
 from commands_platform.lib import broker, clock
 from deliveries import ledger
-from deliveries.models import Delivery, Reason, State
+from deliveries.models import MAX_COUNT, Delivery, Reason, State
 from deliveries.retry_policy import longest_last_wait
 from deliveries.tasks import deliver_pending
 
@@ -22,11 +22,10 @@ REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
 MAX_KEPT_ATTEMPTS = 200
 
 
-@transaction.atomic
 def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason, due_after: datetime | None = None) -> None:
     """Cancels the unsent deliveries of these sources: all of them, or those that are due after an instant.
 
-    A request that is under way cannot be called back: its row takes the reason, which forbids another attempt.
+    A request that is in flight cannot be called back: its row takes the reason, which forbids another attempt.
     """
     rows = Delivery.objects.pending().filter(source_uuid__in=list(source_uuids))
     _cancel(rows if due_after is None else rows.filter(due_at__gt=due_after), reason)
@@ -39,11 +38,13 @@ def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
     )
 
 
+@transaction.atomic
 def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
-    # One statement: PostgreSQL looks at each row's newest version, so a sender that records or releases at this moment
-    # is seen either as having the row or as having given it back, and never missed between the two.
+    # Locked in one order, so that two cancellations of the same rows cannot wait for each other. The rows then stay as
+    # they are read: a sender that records or releases at this moment is through, or leaves them until we are.
+    ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
     is_free = Q(lease=None)
-    rows.update(
+    Delivery.objects.pending().filter(pk__in=ids).update(
         reason=reason,
         state=Case(When(is_free, then=Value(State.CANCELLED.value)), default=F("state")),
         next_attempt_at=Case(When(is_free, then=None), default=F("next_attempt_at")),
@@ -52,24 +53,26 @@ def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
 
 
 def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Those of them that can be sent once more: they are finished, and there is something to send."""
+    """Returns those of them that can be sent once more: they are finished, and there is something to send."""
     return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MAX_KEPT_ATTEMPTS).exclude(url="")
 
 
 @transaction.atomic
 def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
-    """Sends finished deliveries once more, with a full set of attempts and the same webhook-id; how many there were."""
+    """Sends finished deliveries once more, with a full set of attempts and the same webhook-id. Returns how many."""
     now = clock.now()
     # As when a row is written: attempts beyond the usual number make it wait for longer.
     extra = Greatest(F("max_attempts") - F("attempts_before") - ledger.default_attempts(), 0)
     extra_time = ExpressionWrapper(extra * Value(longest_last_wait(settings.DELIVERY_RETRY_DELAYS)), DurationField())
+    # A sum of smallints is a smallint, and may be too large for one.
+    attempts_made = Cast(F("attempt_count"), IntegerField())
     count = redeliverable(deliveries).update(
         state=State.PENDING,
         reason="",
         next_attempt_at=now,
         finished_at=None,
         expires_at=Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
-        max_attempts=F("attempt_count") + F("max_attempts") - F("attempts_before"),
+        max_attempts=Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_COUNT),
         attempts_before=F("attempt_count"),
     )
     if count:

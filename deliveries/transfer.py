@@ -36,6 +36,8 @@ _MAX_IDLE_SECONDS = 60
 _MAX_CONNECTION_SECONDS = 120
 _DNS_CACHE_SECONDS = 30
 
+_LARGE_BODY = 16 * 1024
+
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
 _END_OF_HEADERS = (b"\n\r\n", b"\n\n")
 
@@ -116,7 +118,9 @@ class Transfer:
 
         The caller ends it as soon as `is_late`.
         """
-        self.claim, self.started_at = claim, started_at
+        # The request has the body now; one copy is enough.
+        self.claim = claim._replace(body="") if claim.size > _LARGE_BODY else claim
+        self.started_at = started_at
         self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
         self.ends_at = self.began_at + timeout
@@ -128,6 +132,12 @@ class Transfer:
         curl.setopt(pycurl.REQUEST_TARGET, target_of(request.url))
         curl.setopt(pycurl.HTTPHEADER, request.headers)
         curl.setopt(pycurl.POSTFIELDS, request.body)
+
+    def forget(self) -> None:
+        """Lets go of a large body, which libcurl would keep until the next request."""
+        if self.claim is not None and self.claim.size > _LARGE_BODY:
+            self.curl.setopt(pycurl.POSTFIELDS, b"")
+        self.claim = None
 
     def is_late(self, now: float) -> bool:
         """Returns whether the time for an answer is over, or the time for the body of one. To be asked regularly."""

@@ -56,7 +56,8 @@ def main() -> None:
 
     from deliveries import queue
     from deliveries.models import State
-    from deliveries.queue import Claim, Outcome
+    from deliveries.outcomes import Outcome, record
+    from deliveries.queue import Claim
     from scheduling.dispatch import dispatch_due
 
     with connection.cursor() as cursor:
@@ -76,7 +77,7 @@ def main() -> None:
                 Outcome(claim.id, claim.lease, State.DELIVERED, status=204, attempt=_ATTEMPT)
                 for claim in in_hand.pop(0)
             ]
-            steps["record"](partial(queue.record, outcomes))
+            steps["record"](partial(record, outcomes))
     print(json.dumps({name: step.costs(count) for name, step in steps.items()}))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from deliveries import queue
+from deliveries import outcomes, queue
 from deliveries.models import Reason, State
 from deliveries.sender import Sender
 from deliveries.services import cancel_pending
@@ -47,7 +47,7 @@ def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: Sta
 
     retry_in = timedelta(seconds=5) if answer == State.PENDING else None
     why = Reason.REJECTED if answer == State.FAILED else ""
-    queue.record([queue.Outcome(claim.id, claim.lease, answer, why, retry_in=retry_in)])
+    outcomes.record([outcomes.Outcome(claim.id, claim.lease, answer, why, retry_in=retry_in)])
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (state, reason)
@@ -100,7 +100,7 @@ def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
     def record() -> None:
         try:
             with transaction.atomic():
-                queue.record([queue.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(seconds=5))])
+                outcomes.record([outcomes.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(seconds=5))])
                 recorded.set()
                 go_on.wait(10)
         finally:

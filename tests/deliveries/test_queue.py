@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from commands_platform.lib import clock
-from deliveries import ledger, queue
+from deliveries import ledger, outcomes, queue
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.sender import Sender
 from outbound.address_guard import origin_of
@@ -40,11 +40,11 @@ def test_an_outcome_whose_lease_is_lost_is_not_written() -> None:
     (stale,) = queue.claim(limit=1, lease=timedelta(seconds=0))
     (ours,) = queue.claim(limit=1, lease=timedelta(seconds=60))
 
-    written = queue.record([queue.Outcome(stale.id, stale.lease, State.FAILED, Reason.REJECTED)])
-    queue.record([queue.Outcome(ours.id, ours.lease, State.DELIVERED, status=200)])
+    written = outcomes.record([outcomes.Outcome(stale.id, stale.lease, State.FAILED, Reason.REJECTED)])
+    outcomes.record([outcomes.Outcome(ours.id, ours.lease, State.DELIVERED, status=200)])
 
     delivery.refresh_from_db()
-    assert written == 0
+    assert written == outcomes.Recorded(0, [])
     assert delivery.state == State.DELIVERED
 
 
@@ -87,7 +87,7 @@ def test_what_was_due_for_too_long_for_an_origin_that_does_not_answer_has_failed
     old = make_delivery(url=receiver.url, origin=origin_of(receiver.url), now=clock.now() - timedelta(hours=25))
     new = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 
-    expired = queue.expire(origin=origin_of(receiver.url), limit=10)
+    expired = outcomes.expire(origin=origin_of(receiver.url), limit=10)
 
     assert expired == 1
     for row in (old, new):

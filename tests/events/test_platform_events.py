@@ -17,9 +17,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from commands_platform.lib import clock
 from commands_platform.lib.instants import format_instant
-from deliveries import queue
 from deliveries.models import Delivery, Kind, Reason, State
-from deliveries.queue import Outcome
+from deliveries.outcomes import Outcome, record
 from deliveries.sender import process_sender
 from events.models import Hook
 from organizations.models import User
@@ -98,7 +97,7 @@ def test_a_failed_delivery_is_an_event_about_its_schedule(alice: ApiClient) -> N
     hook = make_hook(alice.caller, "platform.delivery.failed")
     delivery = claimed(alice.caller)
 
-    queue.record([failed(delivery)])
+    record([failed(delivery)])
 
     delivery.refresh_from_db()
     (event,) = events_of(hook)
@@ -121,7 +120,7 @@ def test_a_failed_delivery_is_an_event_about_its_schedule(alice: ApiClient) -> N
 def test_a_delivery_that_had_no_answer_at_all_failed_with_no_status(alice: ApiClient) -> None:
     hook = make_hook(alice.caller)
 
-    queue.record([failed(claimed(alice.caller), status=None)])
+    record([failed(claimed(alice.caller), status=None)])
 
     assert events_of(hook)[0]["body"]["status"] is None
 
@@ -130,7 +129,7 @@ def test_a_hook_on_one_schedule_hears_of_its_failures_alone(alice: ApiClient) ->
     mine, other = claimed(alice.caller), claimed(alice.caller)
     hook = make_hook(alice.caller, subscribed_objects=[str(mine.source_uuid)])
 
-    queue.record([failed(mine), failed(other)])
+    record([failed(mine), failed(other)])
 
     assert [event["body"]["delivery_uuid"] for event in events_of(hook)] == [str(mine.pk)]
 
@@ -144,7 +143,7 @@ def test_only_failures_are_told(alice: ApiClient, state: State, reason: str) -> 
     delivery = claimed(alice.caller)
     assert delivery.lease is not None
 
-    queue.record([Outcome(id=delivery.pk, lease=delivery.lease, state=state, reason=reason)])
+    record([Outcome(id=delivery.pk, lease=delivery.lease, state=state, reason=reason)])
 
     assert events_of(hook) == []
 
@@ -152,7 +151,7 @@ def test_only_failures_are_told(alice: ApiClient, state: State, reason: str) -> 
 def test_a_failure_stays_in_its_organization(alice: ApiClient, mallory: ApiClient) -> None:
     stranger = make_hook(mallory.caller)
 
-    queue.record([failed(claimed(alice.caller))])
+    record([failed(claimed(alice.caller))])
 
     assert events_of(stranger) == []
 
@@ -180,7 +179,7 @@ def test_hundreds_of_failures_without_a_hook_cost_one_query(
 
     # The recording's own savepoint and update; then a savepoint and the one query.
     with django_assert_num_queries(6):
-        queue.record(outcomes)
+        record(outcomes)
 
     assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
 
@@ -192,7 +191,7 @@ def test_hundreds_of_failures_with_a_hook_cost_no_more_statements_than_one(
     outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
 
     with django_assert_num_queries(9):
-        queue.record(outcomes)
+        record(outcomes)
 
     assert len(events_of(hook)) == 100
 
@@ -204,7 +203,7 @@ def test_failures_that_cannot_be_published_are_recorded_all_the_same(
     delivery = claimed(alice.caller)
 
     with failing_inserts("RAISE EXCEPTION 'no'"):
-        assert queue.record([failed(delivery)]) == 1
+        assert record([failed(delivery)]).written == 1
 
     delivery.refresh_from_db()
     assert delivery.state == State.FAILED
@@ -219,7 +218,7 @@ def test_a_connection_that_is_lost_while_publishing_does_not_pass_for_a_recordin
 
     with failing_inserts("PERFORM pg_terminate_backend(pg_backend_pid())"):
         with pytest.raises(OperationalError):
-            queue.record([failed(delivery)])
+            record([failed(delivery)])
         connection.close()
 
     delivery.refresh_from_db()

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from commands_platform.lib import clock
 from deliveries import queue
 from deliveries.models import Delivery, Kind, Reason, State
-from deliveries.queue import Outcome
+from deliveries.outcomes import Outcome, record
 from events.models import Hook
 from scheduling import failures, services
 from scheduling.failures import deactivate_failing
@@ -197,9 +197,7 @@ def test_the_walk_takes_portions_and_begins_anew_when_it_is_through(monkeypatch:
 def send_and_fail() -> None:
     """A sender claims what is due, and the receiver refuses it."""
     (claim,) = queue.claim(limit=10, lease=timedelta(seconds=60))
-    queue.record(
-        [Outcome(id=claim.id, lease=claim.lease, state=State.FAILED, reason=Reason.REJECTED, attempt={"number": 1})]
-    )
+    record([Outcome(id=claim.id, lease=claim.lease, state=State.FAILED, reason=Reason.REJECTED, attempt={"number": 1})])
 
 
 def test_it_follows_from_the_recording_of_a_failure() -> None:

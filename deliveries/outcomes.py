@@ -1,0 +1,164 @@
+"""What came of claims, in SQL: records outcomes, gives claims back, and ends what has waited for too long.
+
+Every statement names the lease, and none waits for a row: it leaves those that another session has locked. So they
+cannot take part in a deadlock either, whatever the order of their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import execute, rows_as, rows_of
+from deliveries.models import Kind, State
+from deliveries.queue import Claim
+from deliveries.signals import deliveries_failed
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: the row's next state, and the attempt's own record, or None where nothing was sent."""
+
+    id: UUID
+    lease: UUID
+    state: State
+    reason: str = ""
+    retry_in: timedelta | None = None
+    status: int | None = None
+    attempt: dict[str, object] | None = None
+
+
+class Recorded(NamedTuple):
+    """How many outcomes were written, and which were not, because another session has locked their rows."""
+
+    written: int
+    locked: list[Outcome]
+
+
+class _Written(NamedTuple):
+    id: UUID
+    state: str
+    kind: str
+
+
+# The database's clock, where no other one replaces it.
+_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
+
+# A cancellation that came while the request was in flight stands in `reason`: it forbids a retry, not a success.
+# A row that another session has locked is left for later: the sender's loop must not wait for it.
+_RECORD = f"""
+WITH v AS (
+    SELECT * FROM unnest(
+        %(ids)b::uuid[], %(leases)b::uuid[], %(states)b::text[], %(reasons)b::text[], %(retry_in)b::interval[],
+        %(statuses)b::smallint[], %(attempts)b::text[]
+    ) AS v(id, lease, state, reason, retry_in, status, attempt)
+), held AS (
+    SELECT d.id FROM deliveries_delivery d JOIN v ON d.id = v.id AND d.lease = v.lease
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries_delivery d
+SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' ELSE v.state END,
+    reason = CASE WHEN v.state = 'delivered' THEN '' WHEN v.state = 'pending' THEN d.reason ELSE v.reason END,
+    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN {_NOW} + v.retry_in END,
+    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE {_NOW} END,
+    lease = NULL, leased_until = NULL,
+    last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
+    attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt::jsonb END,
+    attempt_count = CASE WHEN v.attempt IS NULL THEN greatest(d.attempt_count - 1, 0) ELSE d.attempt_count END
+FROM v JOIN held ON held.id = v.id
+WHERE d.id = v.id AND d.lease = v.lease
+RETURNING d.id, d.state, d.kind
+"""
+
+# The rest of the rows whose lease is ours still: somebody has locked them.
+_STILL_HELD = """
+SELECT id FROM deliveries_delivery WHERE (id, lease) IN (SELECT * FROM unnest(%(ids)b::uuid[], %(leases)b::uuid[]))
+"""
+
+# An attempt that was never begun is not counted.
+_RELEASE = """
+UPDATE deliveries_delivery
+SET lease = NULL, leased_until = NULL, attempt_count = greatest(attempt_count - 1, 0)
+WHERE id IN (
+    SELECT id FROM deliveries_delivery WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s AND state = 'pending'
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+# While an origin does not answer, rows end that have waited for longer than every retry would have taken.
+_EXPIRE = """
+UPDATE deliveries_delivery d
+SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = %(now)s, lease = NULL,
+    leased_until = NULL
+FROM (
+    SELECT id FROM deliveries_delivery
+    WHERE state = 'pending' AND origin = %(origin)s AND next_attempt_at <= %(now)s AND expires_at < %(now)s
+      AND reason = '' AND (lease IS NULL OR leased_until <= %(now)s)
+    ORDER BY next_attempt_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+) old
+WHERE d.id = old.id
+RETURNING d.id, d.state, d.kind
+"""
+
+
+def record(outcomes: Sequence[Outcome]) -> Recorded:
+    """Writes the outcomes whose lease is still ours, in one statement, with what follows from them."""
+    ids, leases, states, reasons, retry_in, statuses, attempts = zip(*outcomes, strict=True)
+    parameters = {
+        "now": clock.replaced(),
+        "ids": list(ids),
+        "leases": list(leases),
+        "states": list(states),
+        "reasons": list(reasons),
+        "retry_in": list(retry_in),
+        "statuses": list(statuses),
+        "attempts": [attempt and orjson.dumps(attempt).decode() for attempt in attempts],
+    }
+    if State.FAILED not in states:
+        rows = rows_as(_Written, _RECORD, parameters)
+    else:
+        with transaction.atomic():
+            rows = rows_as(_Written, _RECORD, parameters)
+            _announce(rows)
+    if len(rows) == len(outcomes):
+        return Recorded(len(rows), [])
+    written = {row.id for row in rows}
+    left = [outcome for outcome in outcomes if outcome.id not in written]
+    return Recorded(len(rows), _still_held(left))
+
+
+def _still_held(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Returns those whose lease is ours still."""
+    parameters = {"ids": [each.id for each in outcomes], "leases": [each.lease for each in outcomes]}
+    held = {id_ for (id_,) in rows_of(_STILL_HELD, parameters)}
+    return [outcome for outcome in outcomes if outcome.id in held]
+
+
+def _announce(rows: Sequence[_Written]) -> None:
+    # An event's own failed delivery makes no further event: a hook on failures that fails would feed itself.
+    failed = [row.id for row in rows if row.state == State.FAILED and row.kind != Kind.EVENT]
+    if failed:
+        deliveries_failed.send(sender=None, ids=failed)
+
+
+def expire(*, origin: str, limit: int) -> int:
+    """Fails up to `limit` deliveries that have waited too long for an origin that does not answer. Returns how many."""
+    with transaction.atomic():
+        rows = rows_as(_Written, _EXPIRE, {"now": clock.now(), "origin": origin, "limit": limit})
+        _announce(rows)
+    return len(rows)
+
+
+def release(claims: Sequence[Claim]) -> None:
+    """Gives back claims that no request was made for. A row that somebody has locked is free when its lease ends."""
+    by_lease: dict[UUID, list[UUID]] = {}
+    for claim in claims:
+        by_lease.setdefault(claim.lease, []).append(claim.id)
+    for lease, ids in by_lease.items():
+        execute(_RELEASE, {"ids": ids, "lease": lease})

@@ -1,0 +1,110 @@
+"""However large bodies are, a sender holds few bytes of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from commands_platform.lib import clock
+from deliveries import queue
+from deliveries.intake import MAX_BYTES_IN_FLIGHT, MAX_BYTES_WAITING, Intake
+from deliveries.models import Delivery, State
+from deliveries.origins import Origins, OriginSettings
+from deliveries.queue import Claim
+from tests.deliveries.senders import make_sender
+from tests.factories import make_command, make_delivery
+from tests.receiver import Receiver
+
+MINUTE = timedelta(minutes=1)
+LARGE = 256 * 1024
+
+
+def make_due(count: int, *, size: int, origin: str = "http://receiver.example:80", url: str = "") -> None:
+    head, tail = '{"exchange_token":null,"payload":{"text":"', '"},"scheduled_execution":{"attempt":0}}'
+    body = head + "x" * (size - len(head) - len(tail)) + tail
+    command = make_command()
+    for _ in range(count):
+        make_delivery(command, body=body, origin=origin, **({"url": url} if url else {}))
+
+
+def make_intake() -> Intake:
+    return Intake(Origins(OriginSettings(most=50, first=50)), window=100, lease=MINUTE)
+
+
+@pytest.mark.django_db
+def test_a_claim_ends_with_the_body_that_exceeds_its_budget() -> None:
+    make_due(10, size=100_000)
+
+    claims = queue.claim(limit=10, lease=MINUTE, max_bytes=250_000)
+
+    assert [claim.size for claim in claims] == [100_000] * 3
+    assert Delivery.objects.due(clock.now()).count() == 7
+
+
+@pytest.mark.django_db
+def test_a_claim_takes_one_body_whatever_its_size() -> None:
+    make_due(2, size=100_000)
+
+    assert len(queue.claim(limit=10, lease=MINUTE, max_bytes=1)) == 1
+
+
+@pytest.mark.django_db
+def test_the_budget_of_a_claim_for_several_origins_goes_by_their_order() -> None:
+    for origin in ("http://a:80", "http://b:80", "http://c:80"):
+        make_due(2, size=1000, origin=origin)
+
+    claims = queue.claim(
+        limit=10, lease=MINUTE, max_bytes=2500, of={"http://b:80": 5, "http://a:80": 5, "http://c:80": 5}
+    )
+
+    assert sorted(claim.origin for claim in claims) == ["http://a:80", "http://b:80", "http://b:80"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("origins", [1, 4], ids=["one origin", "several origins"])
+def test_what_waits_in_a_sender_has_a_budget_of_bytes(origins: int) -> None:
+    for number in range(origins):
+        make_due(60 // origins, size=LARGE, origin=f"http://receiver-{number}.example:80")
+    intake = make_intake()
+
+    for _ in range(30):
+        intake.claim(idle=100, in_flight=0)
+        intake.look_at_once()
+        held = sum(claim.size for line in intake._waiting.values() for claim in line)
+        assert held <= 2 * MAX_BYTES_WAITING + origins * LARGE
+
+    assert intake.waiting_count > 0
+
+
+@pytest.mark.django_db
+def test_small_bodies_pass_large_ones_by() -> None:
+    make_due(3, size=LARGE, origin="http://large.example:80")
+    make_due(3, size=200, origin="http://small.example:80")
+    intake = make_intake()
+    intake.take(queue.claim(limit=10, lease=MINUTE))
+
+    begun: list[Claim] = list(intake.next_claims(lambda: MAX_BYTES_IN_FLIGHT))
+
+    assert [claim.size for claim in begun] == [200] * 3
+    assert len(list(intake.next_claims(lambda: 0))) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_large_bodies_arrive_whole_and_all(receiver: Receiver) -> None:
+    make_due(60, size=LARGE, origin="http://127.0.0.1", url=receiver.url)
+    make_due(20, size=200, origin="http://127.0.0.1:1", url=receiver.url)
+
+    sender = make_sender(window=50)
+    assert sender.drain() == 80
+
+    assert not Delivery.objects.exclude(state=State.DELIVERED).exists()
+    assert sum(len(request.body) > LARGE - 100 for request in receiver.requests) == 60
+    assert all(transfer.claim is None for transfer in sender._idle)
+
+
+@pytest.mark.django_db
+def test_the_rows_of_a_claim_are_bound_by_name_and_lead_a_claims_fields() -> None:
+    own = queue._Row._fields[: queue._OWN]
+
+    assert Claim._fields == (*own, "command", "lease", "held_since")
