@@ -258,6 +258,8 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "commands_platform.lib.http.schema_hooks.finish",
     ],
+    "COMPONENT_SPLIT_PATCH": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "WEBHOOKS": ["events.openapi.EVENT_WEBHOOK"],
 }
 

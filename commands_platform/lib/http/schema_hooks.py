@@ -1,7 +1,8 @@
-"""Finishes the OpenAPI document: describes the tags, and the headers that every callback has."""
+"""Finishes the OpenAPI document: describes tags, defaults, and the headers that every callback has."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,12 +58,22 @@ def finish(result: dict[str, Any], **_context: object) -> dict[str, Any]:
     for name, path_item in result.get("webhooks", {}).items():
         for operation in path_item.values():
             operation["operationId"] = f"receive_{name}"
+    for schema in result["components"]["schemas"].values():
+        _tell_defaults(schema)
     used = {tag for operation in _operations(result) for tag in operation.get("tags", ())}
     result["tags"] = [
         {"name": tag, "description": _TAG_DESCRIPTIONS.get(tag, tag)}
         for tag in sorted(used, key=lambda tag: (tag not in _TAG_DESCRIPTIONS, [*_TAG_DESCRIPTIONS, tag].index(tag)))
     ]
     return result
+
+
+def _tell_defaults(schema: dict[str, Any]) -> None:
+    """Moves the defaults of optional fields into words: openapi-typescript would make such a field required."""
+    for name, field in schema.get("properties", {}).items():
+        if "default" in field and name not in schema.get("required", ()):
+            words = f"Default: `{json.dumps(field.pop('default'))}`."
+            field["description"] = f"{field['description']} {words}" if "description" in field else words
 
 
 def _operations(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
