@@ -6,11 +6,11 @@ from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from commands_platform import health, pages
 from commands_platform.lib.http.routes import both
+from commands_platform.lib.http.schema_view import SchemaView
 
 # The first that fits is taken, so what is asked for most stands first.
 urlpatterns = [
@@ -25,7 +25,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", pages.home, name="home"),
     path("favicon.ico", RedirectView.as_view(url=static("operators/favicon.svg"))),
-    *both("v1/schema/", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), "schema"),
+    *both("v1/schema/", SchemaView.as_view(), "schema"),
     *both("v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
 ]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.test import Client
 
 from tests.api import ApiClient, ApiResponse
 from tests.architecture.test_endpoints import DOCUMENTED, methods_of
-from tests.openapi.document import Example, Operation, errors_of, operations, requests
+from tests.openapi.document import Example, Operation, document, errors_of, operations, requests
 from tests.openapi.world import MAKERS, populate
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +117,12 @@ def test_a_key_that_is_not_declared_would_be_found() -> None:
     assert errors_of({"uuid": str(uuid4())}, schema) == []
     assert "more" in errors_of({"uuid": str(uuid4()), "more": 1}, schema)[0]
     assert "uuid" in errors_of({}, schema)[0]
+
+
+def test_the_document_is_served_to_everybody_and_made_once(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        first, second = Client().get("/v1/schema/"), Client().get("/v1/schema")
+
+    assert first["Content-Type"] == "application/vnd.oai.openapi+json"
+    assert first.json() == json.loads(json.dumps(document()))
+    assert second.content == first.content
