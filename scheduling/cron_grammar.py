@@ -120,7 +120,7 @@ def parse_expression(expression: str, *, seconds: bool = False, seed: str = "") 
     chosen = [replace(parsed, months=(value,)) for value in month.hash_range]
     if not all(expression.can_fire for expression in chosen or [parsed]):
         reason = "no date has such a day in such a month, so the expression would never fire."
-        raise wrong(DAY_OF_MONTH, words[-3].offset, reason)
+        raise wrong(DAY_OF_MONTH, words[-3].offset, f"{reason} L is the last day of any month.")
     return parsed
 
 
@@ -158,7 +158,9 @@ def _field_words(expression: str, *, seconds: bool) -> list[Word]:
     if len(words) == len(names):
         return words
     reason = f"{len(names)} fields are needed ({', '.join(names)}), not {len(words)}."
-    if len(words) == 6:
+    if any(_ZONE_PREFIX.match(word.text) for word in words):
+        reason += " TZ= stands in front of the fields."
+    elif len(words) == 6:
         reason += " Six fields, the seconds first, need cron_seconds: true."
     elif len(words) == 5:
         reason += " Five fields need cron_seconds: false."

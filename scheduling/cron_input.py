@@ -45,10 +45,10 @@ def read_cron(cron: str) -> CronInput:
     period = _read_period(words[0].rest) if len(words) == 1 else None
     if period is not None and zone is not None:
         raise InvalidCronError("a period is the same in every time zone. Leave out the TZ= prefix.", position=1)
-    if any(other.zone != zone for other in words):
-        raise InvalidCronError(
-            "all expressions need the same TZ= prefix. Or give timezone, and no prefix to any of them."
-        )
+    for number, other in enumerate(words, 1):
+        if other.zone != zone:
+            reason = "all expressions need the same TZ= prefix. Or give timezone, and no prefix to any of them."
+            raise InvalidCronError(reason, position=1, number=number)
     return CronInput("" if period is not None else cron, zone, period)
 
 

@@ -74,7 +74,10 @@ def test_blanks_around_an_expression_are_not_kept(alice: ApiClient) -> None:
         (["0 9 * * *", "@every 5m"], "Expression 2, character 1: @every stands for a period"),
         ("@every 5M", "Character 8: '5M' is not a duration like 5m, 90s or 1h30m; its units are h, m and s."),
         ("TZ=Mars/Olympus 0 9 * * *", "Character 4: 'Mars/Olympus' is not a time zone"),
-        (["TZ=Asia/Tokyo 0 9 * * *", "0 17 * * *"], "All expressions need the same TZ= prefix."),
+        (
+            ["TZ=Asia/Tokyo 0 9 * * *", "0 17 * * *"],
+            "Expression 2, character 1: all expressions need the same TZ= prefix.",
+        ),
     ],
 )
 def test_a_wrong_cron_is_refused_on_creation_and_on_change(alice: ApiClient, cron: object, message: str) -> None:

@@ -73,7 +73,7 @@ def test_a_prefix_stands_for_the_zone(text: str, zone: str | None) -> None:
 
 @pytest.mark.parametrize("second", ["0 17 * * *", "TZ=Asia/Seoul 0 17 * * *"])
 def test_several_expressions_have_one_zone(second: str) -> None:
-    with pytest.raises(InvalidCronError, match="All expressions need the same TZ= prefix"):
+    with pytest.raises(InvalidCronError, match="Expression 2, character 1: all expressions need the same TZ= prefix"):
         read_cron(join_expressions(["TZ=Asia/Tokyo 0 9 * * *", second]))
 
 

@@ -104,6 +104,7 @@ from scheduling.recurrence import Recurrence, next_slot
         ("TZ=Mars/Olympus 0 9 * * *", None, 4, "'Mars/Olympus' is not a time zone"),
         (" CRON_TZ= 0 9 * * *", None, 10, "'' is not a time zone"),
         ("TZ=UTC", None, 7, "5 fields are needed"),
+        ("0 9 * * * TZ=UTC", None, 11, "TZ= stands in front of the fields"),
         ("TZ=UTC 0 61 * * *", "hour", 10, "61 is not between 0 and 23"),
         ("", None, 1, "5 fields are needed (minute, hour, day-of-month, month, day-of-week), not 0"),
         ("* * * *", None, 8, "5 fields are needed"),
