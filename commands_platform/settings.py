@@ -201,6 +201,9 @@ def _database() -> dict[str, Any]:
         # A process that is frozen in mid-transaction, or whose machine is gone, keeps its locks no longer than this. It
         # is far more than a batch ever pauses between two statements, and less than a delivery's lease.
         parameters.append("idle_in_transaction_session_timeout=30s")
+    if PROCESS_NAME == "web":
+        # A caller is told to try again before the row that somebody holds takes every thread of the web.
+        parameters.append("lock_timeout=2s")
     if not SERVES_PAGES:
         # One row that somebody holds must not keep a worker from all the others; what failed is tried again.
         parameters.append("lock_timeout=5s")

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
+from commands_platform.lib.database.availability import busy_if_locked
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
 from deliveries.ledger import NewRow
@@ -76,6 +77,7 @@ def create_scheduled_execution(
     return schedule
 
 
+@busy_if_locked()
 @transaction.atomic
 def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
     """Changes the given fields, and cancels unsent deliveries where that has an effect on them.
@@ -116,6 +118,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     return schedule
 
 
+@busy_if_locked()
 @transaction.atomic
 def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
     """Deletes the schedule and cancels its unsent deliveries. Its ledger rows stay."""
@@ -140,6 +143,7 @@ def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
     return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
 
 
+@busy_if_locked()
 @transaction.atomic
 def run_now(*, schedule: ScheduledExecution) -> None:
     """Runs the schedule once more, now, without taking a repeat. Raises InvalidInputError if nothing can be called."""
@@ -153,12 +157,14 @@ def run_now(*, schedule: ScheduledExecution) -> None:
     broker.send_hint_on_commit(deliver_pending)
 
 
+@busy_if_locked()
 def redeliver_slot(*, delivery: Delivery) -> None:
     """Sends one finished slot once more. Raises NotRedeliverableError."""
     if not redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
         raise NotRedeliverableError
 
 
+@busy_if_locked()
 @transaction.atomic
 def redeliver_slots(
     *,
@@ -190,7 +196,10 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 
 
 def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
-    """Locks the row and returns it as it is now, after waiting for a dispatcher that holds it. Raises NotFoundError."""
+    """Locks the row and returns it as it is now. Raises NotFoundError.
+
+    A dispatcher that holds it is waited for, but for no longer than the process's `lock_timeout`.
+    """
     locked = (
         ScheduledExecution.objects.select_for_update(of=("self",))
         .select_related("organization", "command__organization", "owner")

@@ -54,3 +54,9 @@ class PermissionDeniedError(PlatformError):
     """You do not have permission to perform this action."""
 
     code = "permission_denied"
+
+
+class BusyError(PlatformError):
+    """Somebody else is changing the same thing right now. Try again in a moment."""
+
+    code = "busy"

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
 
+from commands_platform.lib.errors import PlatformError
 from commands_platform.operators.actions import operator_action
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
@@ -86,8 +88,26 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         services.delete_scheduled_execution(schedule=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ScheduledExecution]) -> None:
-        for schedule in queryset:
-            self.delete_model(request, schedule)
+        # All or none: the action tells how many were selected, not how many were deleted.
+        with transaction.atomic():
+            for schedule in queryset:
+                self.delete_model(request, schedule)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except PlatformError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        try:
+            return super().changelist_view(request, extra_context)
+        except PlatformError as error:
+            if request.method != "POST":
+                raise
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def details_of(self, schedule: ScheduledExecution) -> dict[str, Any]:
         url = url_if_allowed("deliveries_delivery_changelist", query=f"?q={schedule.uuid}")

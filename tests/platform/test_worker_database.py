@@ -16,18 +16,19 @@ from tests.locks import pause_for_too_long
 
 IDLE = "idle_in_transaction_session_timeout=30s"
 LOCK = "lock_timeout=5s"
+SHORT_LOCK = "lock_timeout=2s"
 
 
 @pytest.mark.parametrize(
     ("process", "serves_pages", "expected"),
     [
-        ("web", True, {IDLE: True, LOCK: False}),
+        ("web", True, {IDLE: True, LOCK: False, SHORT_LOCK: True}),
         ("dispatcher", False, {IDLE: True, LOCK: True}),
         ("deliverer", False, {IDLE: True, LOCK: True}),
-        ("commands-platform", True, {IDLE: False, LOCK: False}),
+        ("commands-platform", True, {IDLE: False, LOCK: False, SHORT_LOCK: False}),
     ],
 )
-def test_a_process_of_the_procfile_pauses_in_no_transaction_for_long_and_a_worker_waits_for_no_lock_for_long(
+def test_a_process_of_the_procfile_neither_pauses_in_a_transaction_nor_waits_for_a_lock_for_long(
     monkeypatch: pytest.MonkeyPatch, process: str, serves_pages: bool, expected: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(settings, "PROCESS_NAME", process)

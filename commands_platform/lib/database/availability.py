@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
 from django.db import Error, InterfaceError, OperationalError, close_old_connections
+
+from commands_platform.lib.errors import BusyError
 
 logger = structlog.get_logger(__name__)
 
@@ -18,6 +21,8 @@ _RECONNECT_SECONDS = 0.5
 # PostgreSQL's code for a connection that it ended because a transaction had paused for too long. Its first two digits
 # file it under internal errors, among those that no other try would mend.
 _PAUSED_FOR_TOO_LONG = "25P03"
+# Its codes for a lock that was not given within `lock_timeout`, and for a deadlock.
+_LOCKED = frozenset({"55P03", "40P01"})
 
 
 def is_away(error: Error) -> bool:
@@ -25,6 +30,22 @@ def is_away(error: Error) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return getattr(error.__cause__, "sqlstate", None) == _PAUSED_FOR_TOO_LONG
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Returns whether the error says that a lock was not given in time, or could never have been."""
+    return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) in _LOCKED
+
+
+@contextmanager
+def busy_if_locked() -> Iterator[None]:
+    """Raises BusyError if somebody else holds a row for longer than this process waits for a lock."""
+    try:
+        yield
+    except OperationalError as error:
+        if is_locked(error):
+            raise BusyError from error
+        raise
 
 
 def log_away(error: Error, **where: str) -> None:

@@ -19,8 +19,9 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
-from commands_platform.lib.database.availability import is_away, log_away
+from commands_platform.lib.database.availability import is_away, is_locked, log_away
 from commands_platform.lib.errors import (
+    BusyError,
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
@@ -35,6 +36,7 @@ MAX_REPORTED_FIELDS = 50
 
 AUTHENTICATE_HEADER = 'Api-Key realm="Commands Platform"'
 RETRY_AFTER_SECONDS = 5
+RETRY_BUSY_AFTER_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ def _domain_answer(exc: PlatformError, view: object) -> Answer:
             return _invalid_input(view, exc.message, exc.code, errors)
         case NotFoundError():
             return _not_found()
-        case PermissionDeniedError():
-            return Answer(403, error_body(exc.message, exc.code))
-    return Answer(400, error_body(exc.message, exc.code))
+        case BusyError():
+            return _busy(exc)
+    status = 403 if isinstance(exc, PermissionDeniedError) else 400
+    return Answer(status, error_body(exc.message, exc.code))
 
 
 def _framework_answer(exc: exceptions.APIException, view: object) -> Answer:
@@ -125,6 +128,8 @@ def _other_answer(exc: Exception, view: object) -> Answer | None:
 
 
 def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Answer | None:
+    if is_locked(exc):
+        return _busy(BusyError())
     if is_away(exc):
         log_away(exc)
         message = f"The database cannot be reached. Try again in {RETRY_AFTER_SECONDS} seconds."
@@ -136,6 +141,10 @@ def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Answe
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
         return Answer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
     return None
+
+
+def _busy(exc: BusyError) -> Answer:
+    return Answer(503, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
 
 
 def _not_found() -> Answer:

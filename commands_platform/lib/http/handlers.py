@@ -5,14 +5,19 @@ The API answers JSON, and so does every other path to a client that does not ask
 
 from __future__ import annotations
 
+import sys
+
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template import loader
 from django.views import defaults
 
-from commands_platform.lib.http.exception_handler import error_body
+from commands_platform.lib.database.availability import is_locked
+from commands_platform.lib.errors import BusyError
+from commands_platform.lib.http.exception_handler import RETRY_BUSY_AFTER_SECONDS, error_body
 from commands_platform.lib.json import strict_json
 from commands_platform.lib.json.strict_json import PayloadTooLargeError
 
@@ -62,10 +67,24 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answers 500, and tells nothing but the request id, which every log line of the request has."""
+    """Answers 500, and tells nothing but the request id, which every log line of the request has.
+
+    If a row was locked for too long, the answer is 503, because trying again helps.
+    """
+    if is_locked(sys.exc_info()[1]):
+        return _busy(request)
     if wants_page(request):
         return defaults.server_error(request)
     return internal_error(request)
+
+
+def _busy(request: HttpRequest) -> HttpResponseBase:
+    error = BusyError()
+    response = json_error(503, error.message, error.code)
+    if wants_page(request):
+        response = HttpResponse(loader.get_template("503.html").render(), status=503)
+    response["Retry-After"] = str(RETRY_BUSY_AFTER_SECONDS)
+    return response
 
 
 def internal_error(request: HttpRequest) -> HttpResponse:
