@@ -18,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from commands_platform.operators import html
+from commands_platform.operators import html, logins
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 from commands_platform.operators.permissions import may_view
@@ -208,3 +208,5 @@ def _search(request: HttpRequest, extra_context: dict[str, Any] | None = None) -
 
 
 admin.site.search = _search  # type: ignore[attr-defined]
+admin.site.login = logins.login  # type: ignore[method-assign, assignment]
+admin.site.login_form = logins.LoginForm

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig, apps
+from django.contrib.auth.signals import user_logged_in
 
 
 class OperatorsConfig(AppConfig):
@@ -8,6 +9,9 @@ class OperatorsConfig(AppConfig):
     verbose_name = "Operators"
 
     def ready(self) -> None:
+        from commands_platform.operators.logins import limit_session
+
+        user_logged_in.connect(limit_session)
         # Django's users are those who log in to the admin. The platform's own users are others, and log in to nothing.
         app = apps.get_app_config("auth")
         app.verbose_name = self.verbose_name

@@ -1,0 +1,114 @@
+"""Bounds how often somebody may try to log in, by account and by address.
+
+The counts are in Valkey, which all web processes share. While it is away each process counts for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+import time
+import unicodedata
+from datetime import timedelta
+from functools import cache
+
+import structlog
+from django.conf import settings
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import MovingWindowRateLimiter
+
+logger = structlog.get_logger(__name__)
+
+WINDOW = timedelta(minutes=15)
+MAX_ATTEMPTS_PER_ACCOUNT = 10
+# An office has one address for all its operators.
+MAX_ATTEMPTS_PER_ADDRESS = 50
+
+_seconds = int(WINDOW.total_seconds())
+_PER_ACCOUNT = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ACCOUNT, _seconds, namespace="account")
+_PER_ADDRESS = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ADDRESS, _seconds, namespace="address")
+# Who has one IPv6 address usually has all those of a /64.
+_IPV6_PREFIX = 64
+
+_is_away = False
+
+
+def count_attempt(*, account: str, address: str) -> timedelta | None:
+    """Counts an attempt. Returns None if it may be made, or the time until the next one may be."""
+    # Both are counted, so that a blocked account does not hide how busy an address is.
+    waits = [_count(item, key) for item, key in _counters(account, address)]
+    longest = max(waits)
+    return timedelta(seconds=longest) if longest else None
+
+
+def forget_account(account: str) -> None:
+    """Forgets the attempts for an account, because one has succeeded. Those of the address still count."""
+    for limiter in (_shared(settings.REDIS_URL), _of_this_process()):
+        try:
+            limiter.clear(_PER_ACCOUNT, _account_key(account))
+        except StorageError:
+            # The counts end by themselves.
+            continue
+
+
+def _counters(account: str, address: str) -> tuple[tuple[RateLimitItem, str], ...]:
+    return (_PER_ACCOUNT, _account_key(account)), (_PER_ADDRESS, _address_key(address))
+
+
+def _count(item: RateLimitItem, key: str) -> int:
+    """Returns the seconds to wait; 0 if the attempt may be made."""
+    global _is_away  # noqa: PLW0603
+    try:
+        wait = _hit(_shared(settings.REDIS_URL), item, key)
+    except StorageError as error:
+        if not _is_away:
+            logger.warning("login_throttle_counts_in_memory", error=type(error.storage_error).__name__)
+        _is_away = True
+        return _hit(_of_this_process(), item, key)
+    if _is_away:
+        logger.info("login_throttle_counts_in_valkey")
+    _is_away = False
+    return wait
+
+
+def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, key: str) -> int:
+    if limiter.hit(item, key):
+        return 0
+    return max(1, math.ceil(limiter.get_window_stats(item, key).reset_time - time.time()))
+
+
+@cache
+def _shared(url: str) -> MovingWindowRateLimiter:
+    storage = RedisStorage(
+        url,
+        wrap_exceptions=True,
+        key_prefix=f"{settings.REDIS_KEY_PREFIX}logins",
+        socket_connect_timeout=1,
+        socket_timeout=2,
+    )
+    return MovingWindowRateLimiter(storage)
+
+
+@cache
+def _of_this_process() -> MovingWindowRateLimiter:
+    storage: Storage = MemoryStorage()
+    return MovingWindowRateLimiter(storage)
+
+
+def _account_key(account: str) -> str:
+    # People type passwords into the wrong field, so the text itself goes nowhere.
+    return hashlib.sha256(unicodedata.normalize("NFKC", account).casefold().encode()).hexdigest()
+
+
+def _address_key(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
