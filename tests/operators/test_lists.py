@@ -23,8 +23,9 @@ from events.models import Hook
 from organizations.models import Command
 from scheduling.models import ScheduledExecution
 from storage.models import Item
-from tests.admin import OURS, (
+from tests.admin import (
     MODELS,
+    OURS,
     PAGES,
     Estate,
     html_of,
