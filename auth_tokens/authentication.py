@@ -11,6 +11,7 @@ from rest_framework.permissions import BasePermission
 from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.models import CallerContext
+from auth_tokens.scopes import INSTALLABLE_SCOPES
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -41,10 +42,19 @@ class HasRequiredScope(BasePermission):
 
     message = "The API key lacks the scope that this endpoint needs"
     code = "insufficient_scope"
+    not_allowed = "The organization has not allowed the command to use this endpoint there"
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         context = request.auth
         if not isinstance(context, CallerContext):
             return False
         scope: Scope | None = getattr(view, "required_scope", None)
-        return scope is None or scope.value in context.api_key.scopes
+        if scope is None:
+            return True
+        if scope.value not in context.api_key.scopes:
+            return False
+        # Of another organization's token, only an endpoint that acts in that organization makes use.
+        if context.has_token and scope.value in INSTALLABLE_SCOPES and not context.required_token().allows(scope):
+            self.message = self.not_allowed
+            return False
+        return True

@@ -13,7 +13,8 @@ from auth_tokens.keys import has_key_shape, hash_key
 from auth_tokens.models import ApiKey, CallerContext, TokenSubject, VoidToken
 from auth_tokens.tokens import TokenClaim
 from commands_platform.lib.database.rows import JoinedQuery
-from organizations.models import Command, Organization, User
+from organizations.models import Command, Installation, Organization, User
+from organizations.reach import may_act
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
@@ -27,6 +28,8 @@ _CALLER = JoinedQuery(
       ON c.id = COALESCE(k.command_id, %(command)s::bigint) AND c.organization_id = k.organization_id
     LEFT JOIN organizations_user u ON u.id = %(user)s::bigint
     LEFT JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.id <> k.organization_id
+    LEFT JOIN organizations_installation i
+      ON i.command_id = c.id AND i.organization_id = uo.id AND i.removed_at IS NULL
     WHERE k.secret_hash = %(hash)s
     """,
     # No request needs these, and secrets are best left where they are.
@@ -43,6 +46,7 @@ _CALLER = JoinedQuery(
     c=Command,
     u=User,
     uo=Organization,
+    i=Installation,
 )
 
 
@@ -58,7 +62,7 @@ def find_caller(*, key: str, token: str | None = None) -> CallerContext:
     found = _CALLER.first({"hash": hash_key(key), **named})
     if found is None:
         raise InvalidApiKeyError
-    api_key, organization, command, user, users_organization = found
+    api_key, organization, command, user, users_organization, installation = found
     api_key.organization = organization
     api_key.command = command if api_key.command_id is not None else None
     if command is not None:
@@ -69,11 +73,18 @@ def find_caller(*, key: str, token: str | None = None) -> CallerContext:
     if not api_key.is_valid_at(now):
         raise InvalidApiKeyError
     _note_use(api_key, now)
-    return CallerContext(api_key, None if token is None else _judged(claim, command=command, user=user, now=now))
+    if token is None:
+        return CallerContext(api_key)
+    return CallerContext(api_key, _judged(claim, command=command, user=user, installation=installation, now=now))
 
 
 def _judged(
-    claim: TokenClaim | None, *, command: Command | None, user: User | None, now: datetime
+    claim: TokenClaim | None,
+    *,
+    command: Command | None,
+    user: User | None,
+    installation: Installation | None,
+    now: datetime,
 ) -> TokenSubject | VoidToken:
     """Returns what a token speaks for, given the rows that it names, or why it is void."""
     if claim is None:
@@ -87,8 +98,8 @@ def _judged(
     # Rows of users are never deleted.
     if user is None:
         return VoidToken.INVALID
-    fault = _fault_of_command(claim, command) or _fault_of_user(claim, command, user)
-    return fault or TokenSubject(command, user, user.organization)
+    fault = _fault_of_command(claim, command) or _fault_of_user(claim, command, user, installation)
+    return fault or TokenSubject(command, user, user.organization, installation)
 
 
 def _fault_of_command(claim: TokenClaim, command: Command) -> VoidToken | None:
@@ -97,12 +108,18 @@ def _fault_of_command(claim: TokenClaim, command: Command) -> VoidToken | None:
     return VoidToken.REVOKED if command.token_generation != claim.command_generation else None
 
 
-def _fault_of_user(claim: TokenClaim, command: Command, user: User) -> VoidToken | None:
+def _fault_of_user(
+    claim: TokenClaim, command: Command, user: User, installation: Installation | None
+) -> VoidToken | None:
     if not user.is_active or not user.organization.is_active:
         return VoidToken.INACTIVE
-    # A command that is no longer public loses the users of other organizations.
-    may_act = user.organization_id == command.organization_id or command.is_public
-    return VoidToken.REVOKED if user.token_generation != claim.user_generation or not may_act else None
+    if user.token_generation != claim.user_generation:
+        return VoidToken.REVOKED
+    if not may_act(command, organization=user.organization, installation=installation):
+        return VoidToken.REVOKED
+    # A removal revokes tokens for good: installing the command again does not bring them back.
+    valid_from = installation.tokens_valid_from if installation is not None else None
+    return VoidToken.REVOKED if valid_from is not None and claim.made_at <= valid_from else None
 
 
 def _note_use(api_key: ApiKey, now: datetime) -> None:

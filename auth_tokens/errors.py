@@ -1,4 +1,4 @@
-"""What can be wrong with who is calling."""
+"""Errors of callers and their tokens."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from django.db import models
 
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
-from organizations.models import Command, Organization, User
+from organizations.models import Command, Installation, Organization, User
 
 
 class ApiKey(models.Model):
@@ -61,11 +61,17 @@ class ApiKey(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class TokenSubject:
-    """What an exchange token speaks for: a command, the user it acts as (or none), and that user's organization."""
+    """The parties of an exchange token: a command, the user it acts as (or none), and that user's organization."""
 
     command: Command
     user: User | None
     organization: Organization
+    installation: Installation | None = None
+    """What the organization allows the command, where it is another organization than the command's own."""
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the organization lets the command use this scope there."""
+        return self.installation is None or scope.value in self.installation.scopes
 
 
 class VoidToken(StrEnum):
@@ -82,7 +88,7 @@ class VoidToken(StrEnum):
 class CallerContext:
     """Who is calling: the API key, and the exchange token that came with the request, valid or void.
 
-    A void token is never taken for none: whoever asks for the token gets an error instead.
+    A void token is never taken for a missing one: asking for it raises an error.
     """
 
     api_key: ApiKey

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of tokens and keys: the two headers, and examples that work as they stand."""
+"""Examples and headers that the OpenAPI document shows of tokens and keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an API key may do."""
+"""The scopes of API keys."""
 
 from __future__ import annotations
 
@@ -16,5 +16,13 @@ class Scope(models.TextChoices):
     MANAGE = "MANAGE"
 
 
-# What a command and its receiver work with. MANAGE is not among them: it is for whoever runs the organization.
+# The scopes that a command and its receiver work with. MANAGE is for those who run the organization.
 COMMAND_SCOPES: list[str] = [scope.value for scope in Scope if scope is not Scope.MANAGE]
+
+# The scopes that an organization can allow a public command.
+INSTALLABLE_SCOPES: list[str] = [
+    Scope.SCHEDULING.value,
+    Scope.STORAGE.value,
+    Scope.EVENT_SUBSCRIPTION.value,
+    Scope.ACTIVITY.value,
+]

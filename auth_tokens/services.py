@@ -16,6 +16,7 @@ from auth_tokens.models import ApiKey, CallerContext
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from organizations.models import Command, Organization, User
+from organizations.reach import find_installation, may_act
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,12 @@ def fetch_exchange_token(*, context: CallerContext, user_uuid: UUID) -> FetchedT
     user = User.objects.select_related("organization").filter(uuid=user_uuid).first()
     if user is None or not user.is_active or not user.organization.is_active:
         raise UnknownUserError
-    if user.organization_id != command.organization_id and not command.is_public:
-        raise CommandNotPublicError
+    if user.organization_id != command.organization_id:
+        if not command.is_public:
+            raise CommandNotPublicError
+        installation = find_installation(command, organization=user.organization)
+        if not may_act(command, organization=user.organization, installation=installation):
+            # Without an installation the command must not learn who the organization's users are.
+            raise UnknownUserError
     expires_at = datetime.now(UTC) + settings.EXCHANGE_TOKEN_LIFETIME
     return FetchedToken(tokens.make_token(command=command, user=user), user, expires_at)

@@ -36,7 +36,7 @@ _TO_URLSAFE, _FROM_URLSAFE = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_
 
 
 class TokenClaim(NamedTuple):
-    """What a token says. Only the rows that it names can tell whether that still holds."""
+    """The content of a token. Only the rows that it names can tell whether that still holds."""
 
     command_id: int
     command_generation: int

@@ -60,6 +60,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=7.18),
         "options": {"expires": 5},
     },
+    "removed-installations": {
+        "task": "installations.end_removed",
+        "schedule": WholeSeconds(every=10, offset=5.17),
+        "options": {"expires": 5},
+    },
     "zones": {
         "task": "scheduling.follow_zones",
         "schedule": WholeSeconds(every=2, offset=0.14),

@@ -126,6 +126,7 @@ _PLATFORM = [
     "events",
     "scheduling",
     "storage",
+    "installations",
 ]
 _APPS_OF_PROCESS = {
     "beat": ["commands_platform"],
@@ -273,6 +274,7 @@ SPECTACULAR_SETTINGS = {
 EXCHANGE_TOKEN_LIFETIME = timedelta(
     days=env.integer("COMMANDS_EXCHANGE_TOKEN_DAYS", 30, minimum=1, maximum=3650),
 )
+PUBLIC_COMMANDS = env.choice("PUBLIC_COMMANDS", ("installed", "everywhere"), "installed")
 FREQUENCY_UNIT = timedelta(
     seconds={"seconds": 1, "minutes": 60}[env.choice("COMMANDS_FREQUENCY_UNIT", ("seconds", "minutes"), "seconds")],
 )
@@ -307,6 +309,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "scheduling.*": {"queue": "dispatch"},
     "storage.*": {"queue": "dispatch"},
+    "installations.*": {"queue": "dispatch"},
     "deliveries.*": {"queue": "deliver"},
 }
 CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"

@@ -18,6 +18,7 @@ urlpatterns = [
     path("v1/platform/", include("activity.urls")),
     path("v1/platform/", include("scheduling.urls")),
     path("v1/platform/", include("events.urls")),
+    path("v1/platform/", include("installations.urls")),
     path("v1/", include("auth_tokens.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

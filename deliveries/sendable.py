@@ -9,10 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from deliveries.models import Reason
+from organizations.reach import may_act_sql
 from outbound.address_guard import origin_of
-
-# Whether the command `c` may act in the organization `o`, which may be another one than the command's own.
-_MAY_ACT = "(c.organization_id = o.id OR c.is_public)"
 
 
 def joins_sql(*, organization_id: str, command_id: str, user_id: str) -> str:
@@ -33,7 +31,9 @@ def reason_sql(*, user_id: str, url: str) -> str:
     """Returns an expression for the Reason why nothing can be sent now; an empty string if it can be."""
     return f"""
 CASE WHEN o.is_active IS NOT TRUE THEN '{Reason.ORGANIZATION_INACTIVE}'
-    WHEN (c.is_active AND co.is_active AND {_MAY_ACT}) IS NOT TRUE THEN '{Reason.COMMAND_INACTIVE}'
+    WHEN (c.is_active AND co.is_active AND (c.organization_id = o.id OR c.is_public)) IS NOT TRUE
+        THEN '{Reason.COMMAND_INACTIVE}'
+    WHEN NOT {may_act_sql(organization_id="o.id")} THEN '{Reason.COMMAND_NOT_INSTALLED}'
     WHEN {user_id} IS NOT NULL AND (u.is_active AND uo.is_active) IS NOT TRUE THEN '{Reason.USER_INACTIVE}'
     WHEN {url} = '' THEN '{Reason.NO_CALLBACK_URL}'
     ELSE '' END

@@ -39,6 +39,23 @@ def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
 
 
 @transaction.atomic
+def cancel_pending_of_command(
+    *, command_id: int, organization_id: int, before: datetime, reason: Reason, limit: int
+) -> int:
+    """Cancels some of what one command has not sent yet in one organization. Returns how many rows took the reason.
+
+    Rows that somebody holds are left to the next call.
+    """
+    rows = Delivery.objects.pending().filter(
+        command=command_id, organization=organization_id, created_at__lt=before, reason=""
+    )
+    locked = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+    if locked:
+        _cancel(Delivery.objects.filter(pk__in=locked), reason)
+    return len(locked)
+
+
+@transaction.atomic
 def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
     # Locked in one order, so that two cancellations of the same rows cannot wait for each other. The rows then stay as
     # they are read: a sender that records or releases at this moment is through, or leaves them until we are.

@@ -39,6 +39,13 @@ def matches(patterns: Collection[str], name: str) -> bool:
     return not patterns_for(name).isdisjoint(patterns)
 
 
+def covers(patterns: Collection[str], pattern: str) -> bool:
+    """Returns whether one of the patterns matches everything that `pattern` matches."""
+    # A last word of * is read like any word: `forms.response.*` is itself one of the patterns for such a name, and so
+    # are `forms.*` and `*`.
+    return matches(patterns, pattern)
+
+
 def hook_wants(
     subscriptions: Collection[str], subscribed_objects: Collection[str], *, name: str, object_id: str | None
 ) -> bool:

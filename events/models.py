@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 
 from auth_tokens.models import TokenSubject
 from deliveries import sendable
-from events.matching import hook_wants, patterns_for
+from events.matching import hook_wants, matches, patterns_for
 from organizations.models import Command, Organization, User
 
 _REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
@@ -23,7 +23,15 @@ _REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
     (),
     output_field=models.CharField(),
 )
-_TO_SKIP: dict[str, Any] = {"reason_to_skip": _REASON_TO_SKIP}
+# Null for a hook in its command's own organization, which hears of everything there.
+_ALLOWED_EVENTS = RawSQL(
+    "(SELECT CASE WHEN 'EVENT_SUBSCRIPTION' = ANY(i.scopes) THEN i.events ELSE '{}' END"
+    " FROM organizations_installation i WHERE i.command_id = events_hook.command_id"
+    " AND i.organization_id = events_hook.organization_id AND i.removed_at IS NULL)",
+    (),
+    output_field=ArrayField(models.TextField(), null=True),
+)
+_TO_SEND: dict[str, Any] = {"reason_to_skip": _REASON_TO_SKIP, "allowed_events": _ALLOWED_EVENTS}
 
 
 class HookQuerySet(models.QuerySet["Hook"]):
@@ -31,9 +39,9 @@ class HookQuerySet(models.QuerySet["Hook"]):
         """Returns the hook of the token's command and user, if there is one."""
         return self.filter(command=token.command, user=token.user)
 
-    def with_reason_to_skip(self) -> HookQuerySet:
-        """Sets `reason_to_skip` on each: the Reason why nothing can be sent to it now, or an empty string."""
-        return self.annotate(**_TO_SKIP)
+    def with_permissions(self) -> HookQuerySet:
+        """Sets `reason_to_skip`, the Reason why nothing can be sent now or an empty string, and `allowed_events`."""
+        return self.annotate(**_TO_SEND)
 
     def subscribed_to(self, names: Iterable[str]) -> HookQuerySet:
         """Returns those with a pattern for one of the events, whatever their objects."""
@@ -59,8 +67,9 @@ class Hook(models.Model):
         organization_id: int
         command_id: int
         user_id: int | None
-        # Only on the rows of `with_reason_to_skip`.
+        # Only on the rows of `with_permissions`.
         reason_to_skip: str
+        allowed_events: list[str] | None
 
     class Meta:
         ordering = ["id"]
@@ -74,9 +83,12 @@ class Hook(models.Model):
 
     @property
     def destination(self) -> str:
-        """What the ledger calls it."""
+        """Returns the ledger's name for it."""
         return f"hook:{self.pk}"
 
     def wants(self, name: str, object_id: str | None) -> bool:
-        """Returns whether it fires for an event of its organization."""
+        """Returns whether it fires for an event of its organization. Needs `with_permissions`."""
+        # An event that a foreign command may not hear of leaves no trace, not even a skipped row.
+        if self.allowed_events is not None and not matches(self.allowed_events, name):
+            return False
         return hook_wants(self.subscriptions, self.subscribed_objects, name=name, object_id=object_id)

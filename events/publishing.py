@@ -55,7 +55,7 @@ def _hooks_by_organization(events: Sequence[NewEvent]) -> dict[int, list[Hook]]:
         organization__in={event.organization_id for event in events}
     )
     found: dict[int, list[Hook]] = defaultdict(list)
-    for hook in hooks.with_reason_to_skip().select_related("command"):
+    for hook in hooks.with_permissions().select_related("command"):
         found[hook.organization_id].append(hook)
     return found
 

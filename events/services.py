@@ -1,4 +1,4 @@
-"""What callers may do with events: subscribe a hook, remove it, and publish an event."""
+"""Subscribing a hook, removing it, and publishing an event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from deliveries.services import cancel_pending_of_hook
 from events.announcements import is_reserved
-from events.matching import is_event_name, is_pattern
+from events.matching import covers, is_event_name, is_pattern
 from events.models import Hook
 from events.publishing import NewEvent, publish
 
@@ -28,6 +28,9 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
     for pattern in subscriptions:
         if not is_pattern(pattern):
             message = f"{pattern!r} is not the name of an event, like forms.response.created, forms.* or *."
+            raise InvalidInputError(errors={"subscriptions": [message]})
+        if token.installation is not None and not covers(token.installation.events, pattern):
+            message = f"The organization has not allowed this command to hear of {pattern!r}."
             raise InvalidInputError(errors={"subscriptions": [message]})
     hook = Hook(
         organization=token.organization,

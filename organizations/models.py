@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
@@ -95,7 +96,7 @@ class Command(models.Model):
     name = models.CharField(max_length=100)
     callback_url = models.TextField(blank=True)
     is_public = models.BooleanField(
-        default=False, help_text="A public command may act for users of other organizations."
+        default=False, help_text="A public command may act in other organizations that have installed it."
     )
     is_active = models.BooleanField(default=True)
     signing_secret = EncryptedTextField(default=new_signing_secret, editable=False)
@@ -132,3 +133,62 @@ class Command(models.Model):
         self.signing_secret = new_signing_secret()
         if isinstance(self.signature, EncryptedText):
             self.signature = new_static_signature()
+
+
+class InstallationQuerySet(models.QuerySet["Installation"]):
+    def current(self) -> InstallationQuerySet:
+        return self.filter(removed_at=None)
+
+
+class Installation(models.Model):
+    """An organization's consent that another one's public command acts in it. Removed ones are kept as a record."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="installations")
+    command = models.ForeignKey(
+        Command, on_delete=models.PROTECT, related_name="installations", limit_choices_to={"is_public": True}
+    )
+    scopes = ArrayField(models.CharField(max_length=40), help_text="What the command may do here.")
+    events = ArrayField(
+        models.TextField(), blank=True, help_text="Events that it may hear of here; * stands for all names below."
+    )
+    installed_at = models.DateTimeField(editable=False)
+    tokens_valid_from = models.DateTimeField(
+        null=True, editable=False, help_text="When the command was removed before: older exchange tokens stay void."
+    )
+    removed_at = models.DateTimeField(null=True, editable=False)
+    ended_at = models.DateTimeField(
+        null=True, editable=False, help_text="When all that the removed command had here was ended."
+    )
+
+    objects = InstallationQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        organization_id: int
+        command_id: int
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            # It also serves the look-up of whether a command may act in an organization.
+            models.UniqueConstraint(
+                fields=["command", "organization"],
+                name="organizations_installation_once",
+                condition=Q(removed_at=None),
+            ),
+            models.CheckConstraint(
+                name="organizations_installation_ended",
+                condition=Q(ended_at=None) | Q(removed_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            # Removed ones whose traces are still to be ended.
+            models.Index(
+                fields=["removed_at"],
+                name="organizations_installation_end",
+                condition=Q(removed_at__isnull=False, ended_at=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command} in {self.organization}"

@@ -40,6 +40,7 @@ class DeactivationReason(models.TextChoices):
     PAUSED = "paused", "it was paused"
     INVALID = "invalid", "its slots can no longer be computed"
     FAILING = "failing", "its callbacks have failed for too long"
+    UNINSTALLED = "uninstalled", "its command was removed from the organization"
 
 
 class MisfirePolicy(models.TextChoices):

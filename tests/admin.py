@@ -29,6 +29,7 @@ from tests.factories import (
     make_api_key,
     make_command,
     make_delivery,
+    make_installation,
     make_organization,
     make_schedule,
     make_token,
@@ -80,6 +81,7 @@ def make_estate() -> Estate:
         headers=f'{{"Authorization":"{HEADER_SECRET}"}}',
         attempts=[make_attempt(response=f'{{"exchange_token":"{token}","signature":"{command.signature}"}}')],
     )
+    installation = make_installation(make_command(is_public=True), organization)
     hook = Hook.objects.create(organization=organization, command=command, user=user, subscriptions=["kudos.*"])
     item = Item.objects.create(organization=organization, command=command, user=user, key="theme", value={"dark": True})
     record = ActivityRecord.objects.create(
@@ -98,7 +100,10 @@ def make_estate() -> Estate:
         change_message="Deactivated.",
     )
     return Estate(
-        rows=[organization, user, command, api_key, schedule, delivery, hook, item, record, login, group, entry],
+        rows=[
+            *(organization, user, command, installation, api_key, schedule, delivery, hook, item, record),
+            *(login, group, entry),
+        ],
         secrets=[
             *(command.signing_secret, command.previous_signing_secret, command.signature),
             *(key, bytes(api_key.secret_hash).hex(), token, HEADER_SECRET, login.password),

@@ -12,11 +12,11 @@ from auth_tokens import services as auth_services
 from auth_tokens import tokens
 from auth_tokens.callers import find_caller
 from auth_tokens.models import ApiKey, TokenSubject
-from auth_tokens.scopes import COMMAND_SCOPES
+from auth_tokens.scopes import COMMAND_SCOPES, INSTALLABLE_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import encrypted_json
 from deliveries.models import Delivery, Kind, State
-from organizations.models import Command, Organization, User
+from organizations.models import Command, Installation, Organization, User
 from scheduling.models import ScheduledExecution
 
 _numbers = count(1)
@@ -40,6 +40,20 @@ def make_user(organization: Organization | None = None, **values: Any) -> User:
 def make_command(organization: Organization | None = None, **values: Any) -> Command:
     return Command.objects.create(
         **{"organization": organization or make_organization(), "name": f"command-{next(_numbers)}", **values}
+    )
+
+
+def make_installation(command: Command, organization: Organization, **values: Any) -> Installation:
+    """Lets the public command do and hear of everything in another organization."""
+    return Installation.objects.create(
+        **{
+            "command": command,
+            "organization": organization,
+            "scopes": INSTALLABLE_SCOPES,
+            "events": ["*"],
+            "installed_at": clock.now(),
+            **values,
+        }
     )
 
 

@@ -84,6 +84,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Organizations", "domain", "organizations.organization"),
                     _item("Users", "group", "organizations.user"),
                     _item("Commands", "terminal", "organizations.command"),
+                    _item("Installations", "extension", "organizations.installation"),
                     _item("API keys", "key", "auth_tokens.apikey"),
                 ],
             },

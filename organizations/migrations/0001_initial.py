@@ -1,4 +1,5 @@
 import commands_platform.lib.database.encrypted
+import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.text
 import organizations.models
@@ -36,7 +37,7 @@ class Migration(migrations.Migration):
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('name', models.CharField(max_length=100)),
                 ('callback_url', models.TextField(blank=True)),
-                ('is_public', models.BooleanField(default=False, help_text='A public command may act for users of other organizations.')),
+                ('is_public', models.BooleanField(default=False, help_text='A public command may act in other organizations that have installed it.')),
                 ('is_active', models.BooleanField(default=True)),
                 ('signing_secret', commands_platform.lib.database.encrypted.EncryptedTextField(default=organizations.secrets.new_signing_secret, editable=False)),
                 ('previous_signing_secret', commands_platform.lib.database.encrypted.EncryptedTextField(blank=True, editable=False)),
@@ -48,7 +49,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-                'constraints': [models.UniqueConstraint(fields=('organization', 'name'), name='organizations_command_name'), models.CheckConstraint(condition=models.Q(models.Q(('previous_secret_expires_at', None), ('previous_signing_secret', '')), models.Q(models.Q(('previous_signing_secret', ''), _negated=True), ('previous_secret_expires_at__isnull', False)), _connector='OR'), name='organizations_command_rotation')],
             },
         ),
         migrations.CreateModel(
@@ -67,7 +67,42 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['full_name', 'id'],
-                'constraints': [models.UniqueConstraint(models.F('organization'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='organizations_user_email'), models.CheckConstraint(condition=models.Q(('role__in', ['admin', 'manager', 'member'])), name='organizations_user_role')],
             },
+        ),
+        migrations.CreateModel(
+            name='Installation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), help_text='What the command may do here.', size=None)),
+                ('events', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, help_text='Events that it may hear of here; * stands for all names below.', size=None)),
+                ('installed_at', models.DateTimeField(editable=False)),
+                ('tokens_valid_from', models.DateTimeField(editable=False, help_text='When the command was removed before: older exchange tokens stay void.', null=True)),
+                ('removed_at', models.DateTimeField(editable=False, null=True)),
+                ('ended_at', models.DateTimeField(editable=False, help_text='When all that the removed command had here was ended.', null=True)),
+                ('command', models.ForeignKey(limit_choices_to={'is_public': True}, on_delete=django.db.models.deletion.PROTECT, related_name='installations', to='organizations.command')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='installations', to='organizations.organization')),
+            ],
+            options={
+                'ordering': ['-id'],
+                'indexes': [models.Index(condition=models.Q(('ended_at', None), ('removed_at__isnull', False)), fields=['removed_at'], name='organizations_installation_end')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('command', 'organization'), name='organizations_installation_once'), models.CheckConstraint(condition=models.Q(('ended_at', None), ('removed_at__isnull', False), _connector='OR'), name='organizations_installation_ended')],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='command',
+            constraint=models.UniqueConstraint(fields=('organization', 'name'), name='organizations_command_name'),
+        ),
+        migrations.AddConstraint(
+            model_name='command',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('previous_secret_expires_at', None), ('previous_signing_secret', '')), models.Q(models.Q(('previous_signing_secret', ''), _negated=True), ('previous_secret_expires_at__isnull', False)), _connector='OR'), name='organizations_command_rotation'),
+        ),
+        migrations.AddConstraint(
+            model_name='user',
+            constraint=models.UniqueConstraint(models.F('organization'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='organizations_user_email'),
+        ),
+        migrations.AddConstraint(
+            model_name='user',
+            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['admin', 'manager', 'member'])), name='organizations_user_role'),
         ),
     ]

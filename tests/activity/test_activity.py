@@ -18,7 +18,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.instants import format_instant
 from organizations.models import User
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_command, make_organization, make_token, make_user
+from tests.factories import make_command, make_installation, make_organization, make_token, make_user
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_CONTENT_TYPES, HOSTILE_HEADER_VALUES, HOSTILE_QUERIES
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +174,7 @@ def test_a_user_of_nowhere_or_of_another_organization_is_not_valid(alice: ApiCli
 def test_a_public_command_records_in_the_organization_of_its_user() -> None:
     owner = make_caller(is_public=True)
     guest = make_user(make_organization())
+    make_installation(owner.command, guest.organization)
     client, token = ApiClient(owner), make_token(owner.command, guest)
 
     answer = client.post(PATH, BODY, token=token).json()

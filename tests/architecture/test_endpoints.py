@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from auth_tokens.api import PlatformView
+from auth_tokens.scopes import Scope
 from tests.api import ApiClient
 from tests.production_files import ROOT
 
@@ -36,6 +37,12 @@ def _routes(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 ENDPOINTS = {route: view.view_class for route, view in api_views().items() if route not in OPEN}
 DOCUMENTED = sorted(route for route in ENDPOINTS if route.endswith("/"))
+
+
+@pytest.fixture
+def almighty(alice: ApiClient) -> ApiClient:
+    """A caller who has every scope."""
+    return ApiClient(alice.caller.with_scopes(*Scope.values))
 
 
 def methods_of(route: str) -> list[str]:
@@ -69,8 +76,8 @@ def test_no_endpoint_answers_without_a_key(route: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_an_endpoint_tells_its_methods_when_it_is_asked(alice: ApiClient, route: str) -> None:
-    response = alice.request("OPTIONS", path_of(route))
+def test_an_endpoint_tells_its_methods_when_it_is_asked(almighty: ApiClient, route: str) -> None:
+    response = almighty.request("OPTIONS", path_of(route))
 
     expected = {method.upper() for method in methods_of(route)} | {"OPTIONS"}
     assert response.status_code == 204
@@ -79,20 +86,20 @@ def test_an_endpoint_tells_its_methods_when_it_is_asked(alice: ApiClient, route:
 
 
 @pytest.mark.parametrize("route", [route for route in DOCUMENTED if "get" in methods_of(route)])
-def test_head_answers_what_get_does_without_its_body(alice: ApiClient, route: str) -> None:
+def test_head_answers_what_get_does_without_its_body(almighty: ApiClient, route: str) -> None:
     path = path_of(route)
 
-    head, get = alice.request("HEAD", path), alice.get(path)
+    head, get = almighty.request("HEAD", path), almighty.get(path)
     assert head.status_code == get.status_code
     assert head.content == b""
     assert head["Content-Type"] == get["Content-Type"]
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(alice: ApiClient, route: str) -> None:
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(almighty: ApiClient, route: str) -> None:
     method = next(method for method in ("POST", "PUT", "PATCH", "DELETE") if method.lower() not in methods_of(route))
 
-    response = alice.request(method, path_of(route))
+    response = almighty.request(method, path_of(route))
 
     assert response.status_code == 405
     assert f"Allowed here: {response['Allow']}." in response.json()["detail"]

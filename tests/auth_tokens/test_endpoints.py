@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import time_machine
 
+from commands_platform.lib import clock
 from tests.api import ApiClient, make_caller
-from tests.factories import make_api_key, make_user
+from tests.factories import make_api_key, make_installation, make_user
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
 
 FETCH = "/v1/auth/fetch-command-exchange-token/"
@@ -89,7 +91,30 @@ def test_a_command_that_is_not_public_cannot_act_for_another_organizations_user(
     }
 
 
-def test_a_public_command_can(mallory: ApiClient) -> None:
+def test_a_public_command_can_where_it_is_installed(mallory: ApiClient) -> None:
+    public = ApiClient(make_caller(is_public=True))
+    make_installation(public.caller.command, mallory.caller.organization)
+
+    response = public.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})
+
+    assert response.status_code == 200
+    assert public.get("/v1/platform/activity/", token=response.json()["token"]).status_code == 200
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_where_a_public_command_is_not_installed_users_look_unknown(mallory: ApiClient, is_removed: bool) -> None:
+    public = ApiClient(make_caller(is_public=True))
+    if is_removed:
+        make_installation(public.caller.command, mallory.caller.organization, removed_at=clock.now())
+
+    response = public.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})
+
+    assert response.status_code == 406
+    assert response.json() == {"detail": 'Could not find the user related to "user_uuid"'}
+
+
+def test_with_public_commands_everywhere_it_need_not_be_installed(mallory: ApiClient, settings: Any) -> None:
+    settings.PUBLIC_COMMANDS = "everywhere"
     public = ApiClient(make_caller(is_public=True))
 
     response = public.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})

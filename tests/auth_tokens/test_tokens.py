@@ -16,7 +16,7 @@ from organizations.services import revoke_tokens_of_command, revoke_tokens_of_us
 from scheduling.models import ScheduledExecution
 from storage.models import Item
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_api_key, make_command, make_token, make_user, read_token
+from tests.factories import make_api_key, make_command, make_installation, make_token, make_user, read_token
 
 ME = "/v1/me/"
 ACTIVITY = "/v1/platform/activity/"
@@ -116,7 +116,13 @@ def _of_guest_with_inactive_organization(caller: Caller) -> str:
     guest = make_user()
     Organization.objects.filter(pk=guest.organization_id).update(is_active=False)
     Command.objects.filter(pk=caller.command.pk).update(is_public=True)
+    make_installation(caller.command, guest.organization)
     return make_token(caller.command, guest)
+
+
+def _of_organization_without_installation(caller: Caller) -> str:
+    Command.objects.filter(pk=caller.command.pk).update(is_public=True)
+    return make_token(caller.command, make_user())
 
 
 _WAYS: dict[str, Callable[[Caller], str]] = {
@@ -129,6 +135,7 @@ _WAYS: dict[str, Callable[[Caller], str]] = {
     "another organization": lambda _: make_caller().token,
     "no longer public": lambda caller: make_token(caller.command, make_user()),
     "user's organization inactive": _of_guest_with_inactive_organization,
+    "not installed": _of_organization_without_installation,
 }
 
 
@@ -146,6 +153,7 @@ VOID = {
     "another command": "other_command",
     "another organization": "other_command",
     "no longer public": "revoked",
+    "not installed": "revoked",
     "user's organization inactive": "inactive",
     "nonsense": "invalid",
     "x" * 20_000: "invalid",

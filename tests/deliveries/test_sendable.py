@@ -18,7 +18,7 @@ from organizations.models import Command, Organization, User
 from scheduling import services
 from scheduling.dispatch import dispatch_due
 from scheduling.due import lock_due
-from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+from tests.factories import make_command, make_delivery, make_installation, make_organization, make_schedule, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +42,10 @@ def make_parties(
     organization = make_organization(is_active=organization_is_active)
     owner = organization if whose == "own" else make_organization(is_active=whose != "public of an inactive one")
     command = make_command(owner, callback_url=url, is_active=command_is_active, is_public=whose.startswith("public"))
+    if whose == "public and installed":
+        make_installation(command, organization)
+    elif whose == "public and removed":
+        make_installation(command, organization, removed_at=clock.now())
     if user_is == "nobody":
         user = None
     elif user_is == "of an inactive organization":
@@ -53,6 +57,8 @@ def make_parties(
         expected = Reason.ORGANIZATION_INACTIVE
     elif not command_is_active or whose in ("private", "public of an inactive one"):
         expected = Reason.COMMAND_INACTIVE
+    elif whose in ("public", "public and removed"):
+        expected = Reason.COMMAND_NOT_INSTALLED
     elif user_is in ("inactive", "of an inactive organization"):
         expected = Reason.USER_INACTIVE
     elif not url:
@@ -62,7 +68,7 @@ def make_parties(
 
 @pytest.fixture
 def every_combination() -> list[Parties]:
-    whose = ("own", "public", "private", "public of an inactive one")
+    whose = ("own", "public and installed", "public and removed", "public", "private", "public of an inactive one")
     users = ("nobody", "active", "inactive", "of an inactive organization")
     return [
         make_parties(organization_is_active=first, command_is_active=second, whose=third, user_is=fourth, url=fifth)

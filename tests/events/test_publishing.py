@@ -18,7 +18,7 @@ from events.models import Hook
 from events.publishing import NewEvent, publish
 from organizations.models import Command, Organization, User
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_command, make_organization, make_user
+from tests.factories import make_command, make_installation, make_organization, make_user
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_CONTENT_TYPES
 from tests.receiver import Receiver
 
@@ -211,6 +211,7 @@ def test_an_event_stays_in_the_api_keys_organization(alice: ApiClient, mallory: 
 def test_a_public_command_hears_of_its_users_organization() -> None:
     owner = make_caller(is_public=True, callback_url=URL)
     guest = make_user(make_organization())
+    make_installation(owner.command, guest.organization)
     hook = make_hook(owner, organization=guest.organization, user=guest)
 
     assert publish([event_in(guest.organization)]) == 1

@@ -15,7 +15,7 @@ from events import services
 from events.models import Hook
 from organizations.models import User
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_delivery, make_organization, make_token, make_user, read_token
+from tests.factories import make_delivery, make_installation, make_organization, make_token, make_user, read_token
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_CONTENT_TYPES, HOSTILE_HEADER_VALUES
 from tests.locks import wait_for_waiters
 
@@ -134,6 +134,7 @@ def test_a_token_without_a_user_has_one_hook_too(alice: ApiClient) -> None:
 def test_a_public_command_subscribes_in_the_organization_of_its_user() -> None:
     owner = make_caller(is_public=True)
     guest = make_user(make_organization())
+    make_installation(owner.command, guest.organization)
 
     response = ApiClient(owner).post(PATH, BODY, token=make_token(owner.command, guest))
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from auth_tokens.scopes import Scope
 from tests.api import ApiClient, ApiResponse
 from tests.architecture.test_endpoints import DOCUMENTED, methods_of
 from tests.openapi.document import Example, Operation, document, errors_of, operations, requests
@@ -24,7 +25,7 @@ EXAMPLES = requests()
 @pytest.fixture
 def client(alice: ApiClient) -> ApiClient:
     populate(alice)
-    return alice
+    return ApiClient(alice.caller.with_scopes(*Scope.values))
 
 
 def path_of(operation: Operation) -> str:

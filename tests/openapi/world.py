@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 from commands_platform.lib.http.schema import example_uuid
 from deliveries.models import State
+from events.models import Hook
 from organizations.models import User
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
-from tests.factories import make_delivery, make_schedule
+from tests.factories import make_command, make_delivery, make_installation, make_schedule
 
 # An instant of the span that the examples of redelivery name.
 DUE_AT = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
@@ -53,8 +54,17 @@ def _make_slot(client: ApiClient) -> None:
     )
 
 
+def _make_installation(client: ApiClient) -> None:
+    """Makes an installed command, and another one that the example installs."""
+    make_command(is_public=True, uuid=example_uuid("commands"))
+    installed = make_command(is_public=True)
+    make_installation(installed, client.caller.organization, uuid=example_uuid("installations"))
+    Hook.objects.create(organization=client.caller.organization, command=installed, subscriptions=["kudos.*"])
+
+
 MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "users": _make_user,
     "scheduling": _make_schedule,
     "slots": _make_slot,
+    "installations": _make_installation,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.api import ApiClient, Caller
-from tests.factories import make_api_key, make_command, make_organization, make_token, make_user
+from tests.factories import make_api_key, make_command, make_installation, make_organization, make_token, make_user
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
 from tests.scheduling.schedules import ABSENT, LIST, create_uuid, detail, stored
 
@@ -34,6 +34,7 @@ def test_a_public_command_never_reads_what_another_owners_users_scheduled(alice:
     callers = []
     for _ in range(2):
         command = make_command(is_public=True)
+        make_installation(command, user.organization)
         row, key = make_api_key(command=command)
         callers.append(ApiClient(Caller(user.organization, command, user, row, key, make_token(command, user))))
     first, second = callers

@@ -14,7 +14,7 @@ from organizations import services as organization_services
 from organizations.models import User
 from storage.models import Item
 from tests.api import ApiClient, Caller, make_caller
-from tests.factories import make_api_key, make_command, make_token, make_user
+from tests.factories import make_api_key, make_command, make_installation, make_token, make_user
 from tests.storage.calls import PATH, call, put, read
 
 
@@ -124,6 +124,7 @@ def public(db: None) -> tuple[ApiClient, str, str]:
     """A client of a public command, with tokens of a user of its own organization and of one of another."""
     client = ApiClient(make_caller(is_public=True))
     stranger = make_user()
+    make_installation(client.caller.command, stranger.organization)
     row, _key = make_api_key(command=client.caller.command)
     assert row.organization != stranger.organization
     return client, client.caller.token, make_token(client.caller.command, stranger)

@@ -13,6 +13,7 @@ _TAG_DESCRIPTIONS = {
     "Storage": "JSON values under keys.",
     "Events": "What happens in an organization, and who is told.",
     "Activity": "Records of what was done.",
+    "Installations": "Public commands of other organizations that may act in this one.",
     "Callbacks": "What this server sends.",
 }
 

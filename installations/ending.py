@@ -1,0 +1,102 @@
+"""Ends what removed commands left behind in an organization: schedules, hooks, and deliveries that were not sent.
+
+From the moment of the removal nothing of it is sent and no token is valid. This clears it away, in portions that hold
+no lock for long. Rows made after a new installation of the command stay.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+
+from commands_platform.lib import clock
+from deliveries.models import Reason
+from deliveries.services import cancel_pending_of_command
+from events.models import Hook
+from organizations.models import Installation
+from scheduling.due import withdraw_ahead
+from scheduling.models import DeactivationReason, ScheduledExecution
+
+logger = structlog.get_logger(__name__)
+
+_MAX_INSTALLATIONS = 10
+_MAX_SCHEDULES = 500
+_MAX_HOOKS = 500
+_MAX_DELIVERIES = 2_000
+_SECONDS_AT_ONCE = 0.2
+# A request that found the command still installed has written what it writes by then.
+_GRACE = timedelta(minutes=1)
+
+
+def end_removed() -> int:
+    """Ends a portion, or several within a part of a second. Returns the number of rows ended."""
+    total = 0
+    ends_at = time.monotonic() + _SECONDS_AT_ONCE
+    removed = Installation.objects.filter(removed_at__isnull=False, ended_at=None).order_by("removed_at")
+    for installation in removed[:_MAX_INSTALLATIONS]:
+        while count := _end_portion(installation):
+            total += count
+            if time.monotonic() >= ends_at:
+                return total
+        _finish(installation)
+    return total
+
+
+def _end_portion(installation: Installation) -> int:
+    before = _installed_again_at(installation) or clock.now()
+    return _end_schedules(installation, before) + _end_hooks(installation, before) + _cancel(installation, before)
+
+
+def _installed_again_at(installation: Installation) -> datetime | None:
+    later = Installation.objects.filter(
+        command=installation.command_id, organization=installation.organization_id, pk__gt=installation.pk
+    )
+    return later.order_by("pk").values_list("installed_at", flat=True).first()
+
+
+@transaction.atomic
+def _end_schedules(installation: Installation, before: datetime) -> int:
+    rows = ScheduledExecution.objects.active().filter(
+        organization=installation.organization_id, command=installation.command_id, created_at__lt=before
+    )
+    # A schedule that somebody holds is left to the next portion.
+    locked = rows.select_for_update(skip_locked=True).order_by("-pk")[:_MAX_SCHEDULES]
+    found = dict(locked.values_list("pk", "uuid"))
+    if found:
+        now = clock.now()
+        withdraw_ahead(list(found.values()), now=now, waits=False)
+        ScheduledExecution.objects.filter(pk__in=found).update(
+            is_active=False, deactivation_reason=DeactivationReason.UNINSTALLED, updated_at=now
+        )
+    return len(found)
+
+
+@transaction.atomic
+def _end_hooks(installation: Installation, before: datetime) -> int:
+    hooks = Hook.objects.filter(
+        organization=installation.organization_id, command=installation.command_id, updated_at__lt=before
+    )
+    found = list(hooks.select_for_update(skip_locked=True).values_list("pk", flat=True)[:_MAX_HOOKS])
+    if found:
+        Hook.objects.filter(pk__in=found).delete()
+    return len(found)
+
+
+def _cancel(installation: Installation, before: datetime) -> int:
+    return cancel_pending_of_command(
+        command_id=installation.command_id,
+        organization_id=installation.organization_id,
+        before=before,
+        reason=Reason.COMMAND_NOT_INSTALLED,
+        limit=_MAX_DELIVERIES,
+    )
+
+
+def _finish(installation: Installation) -> None:
+    now = clock.now()
+    if installation.removed_at is not None and now - installation.removed_at >= _GRACE:
+        Installation.objects.filter(pk=installation.pk).update(ended_at=now)
+        logger.info("removed_command_ended", installation=str(installation.uuid))

@@ -1,0 +1,39 @@
+"""Decides whether a command may act in an organization, which may be another one than its own.
+
+It may in its own. In another one it may if it is public and, unless PUBLIC_COMMANDS says everywhere, installed there.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from organizations.models import Command, Installation, Organization
+
+EVERYWHERE = "everywhere"
+INSTALLED = "installed"
+
+
+def may_act(command: Command, *, organization: Organization, installation: Installation | None) -> bool:
+    """Returns whether the command may act in the organization, given its current installation there, if any."""
+    if command.organization_id == organization.pk:
+        return True
+    return command.is_public and (settings.PUBLIC_COMMANDS == EVERYWHERE or installation is not None)
+
+
+def find_installation(command: Command, *, organization: Organization) -> Installation | None:
+    """Returns the current installation of the command in another organization; None in its own."""
+    if command.organization_id == organization.pk:
+        return None
+    return Installation.objects.current().filter(command=command, organization=organization).first()
+
+
+def may_act_sql(*, organization_id: str, command: str = "c") -> str:
+    """Returns the same as an SQL condition. `command` is the alias of a row of commands."""
+    public = f"{command}.is_public"
+    if settings.PUBLIC_COMMANDS != EVERYWHERE:
+        installed = (
+            "SELECT FROM organizations_installation"
+            f" WHERE command_id = {command}.id AND organization_id = {organization_id} AND removed_at IS NULL"
+        )
+        public = f"({public} AND EXISTS ({installed}))"
+    return f"({command}.organization_id = {organization_id} OR {public})"
