@@ -65,10 +65,14 @@ def create_scheduled_execution(
     schedule = ScheduledExecution(organization=party.organization, command=party.command, owner=party.owner)
     _apply(schedule, values)
     if schedule.repeats == 0:
-        raise InvalidInputError(errors={"repeats": ["Must be -1 (for ever) or at least 1."]})
+        raise InvalidInputError(
+            errors={
+                "repeats": ["Must be -1, for ever, or at least 1. To create it without a run, set is_active to false."]
+            }
+        )
     now = clock.now()
     timing.start(schedule, now)
-    check_has_run(schedule)
+    check_has_run(schedule, now)
     if not schedule.is_active:
         schedule.deactivation_reason = DeactivationReason.PAUSED
     schedule.save(force_insert=True)
@@ -93,7 +97,9 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     changed = {field for field in _EDITABLE_FIELDS if stored_form(getattr(schedule, field)) != before[field]}
     if schedule.repeats == 0 and schedule.is_active:
         if "is_active" in changes:
-            raise InvalidInputError(errors={"is_active": ["No repeats are left: set repeats to run it again."]})
+            raise InvalidInputError(
+                errors={"is_active": ["No repeats are left: set repeats too, to -1 or at least 1."]}
+            )
         schedule.is_active = False
         changed.add("is_active")
     if not changed and schedule.headers_origin == headers_origin:
@@ -102,7 +108,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     effect = effect_of(schedule, now)
     timing_changed = effect.timing != effect_before.timing
     timing.apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
-    check_has_run(schedule)
+    check_has_run(schedule, now)
     schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
     if passed and (timing_changed or (schedule.is_active and not was_active)):
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED

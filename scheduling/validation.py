@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.conf import settings
 
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.instants import format_instant
 from deliveries.custom_headers import check_headers
 from outbound.guard import address_guard
 from scheduling.cron_input import MAX_PERIOD, read_cron
 from scheduling.models import ScheduledExecution, TimezoneType
-from scheduling.recurrence import check_zone, parse_cron
+from scheduling.recurrence import check_zone, next_slot_within, parse_cron
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 _FIRST_YEAR = 1970
@@ -84,10 +85,21 @@ def check_fields(schedule: ScheduledExecution) -> None:
         raise InvalidInputError(errors=errors)
 
 
-def check_has_run(schedule: ScheduledExecution) -> None:
+def check_has_run(schedule: ScheduledExecution, now: datetime) -> None:
     """Raises InvalidInputError for an active schedule that has no run left."""
-    if schedule.is_active and schedule.next_run_at is None:
-        raise InvalidInputError(errors={"ends_at": ["The schedule would never run: it has no slot before it ends."]})
+    if not schedule.is_active or schedule.next_run_at is not None:
+        return
+    if schedule.ends_at is None:
+        reason = "no slot follows starts_at. Set starts_at to an earlier instant."
+        raise InvalidInputError(errors={"starts_at": [f"The schedule would never run: {reason}"]})
+    first = next_slot_within(schedule.recurrence, after=now, starts_at=schedule.starts_at, ends_at=None)
+    if first is None:
+        reason = (
+            f"it ended at {format_instant(schedule.ends_at)}. Set ends_at to an instant that is to come, or to null."
+        )
+    else:
+        reason = f"its next slot is {format_instant(first)}, after ends_at. Set ends_at to that or later, or to null."
+    raise InvalidInputError(errors={"ends_at": [f"The schedule would never run: {reason}"]})
 
 
 def check_headers_have_origin(schedule: ScheduledExecution) -> None:
@@ -111,12 +123,19 @@ def _check_cron(schedule: ScheduledExecution) -> None:
 
 def _check_frequency(schedule: ScheduledExecution) -> None:
     if settings.FREQUENCY_UNIT * schedule.execution_frequency > MAX_PERIOD:
-        raise InvalidInputError("The period may be ten years at most.")
+        seconds = MAX_PERIOD // settings.FREQUENCY_UNIT
+        raise InvalidInputError(
+            f"The period may be ten years at most, which is {seconds}. For rarer runs use cron, or single runs."
+        )
 
 
 def _check_payload(schedule: ScheduledExecution) -> None:
-    if len(orjson.dumps(schedule.payload)) > MAX_PAYLOAD_BYTES:
-        raise InvalidInputError(f"The payload may have {MAX_PAYLOAD_BYTES} bytes of JSON at most.")
+    size = len(orjson.dumps(schedule.payload))
+    if size > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(
+            f"The payload may have {MAX_PAYLOAD_BYTES} bytes of JSON at most, and has {size}. Send the address of large"
+            " data, such as a key in storage, instead of the data."
+        )
 
 
 def _check_callback_url(schedule: ScheduledExecution) -> None:
@@ -126,25 +145,34 @@ def _check_callback_url(schedule: ScheduledExecution) -> None:
 
 def _check_timezone_type(schedule: ScheduledExecution) -> None:
     if schedule.timezone_type == TimezoneType.USER and schedule.owner is None:
-        raise InvalidInputError("user_timezone needs a schedule that is owned by a user.")
+        raise InvalidInputError(
+            "user_timezone needs a schedule that a user owns: create it with a user's exchange token and with"
+            " is_owned_by_user true, or choose organization_timezone or custom_timezone."
+        )
 
 
 def _check_timezone(schedule: ScheduledExecution) -> None:
     if schedule.timezone_type == TimezoneType.CUSTOM and not schedule.timezone:
-        raise InvalidInputError("custom_timezone needs the name of a time zone.")
+        raise InvalidInputError(
+            "custom_timezone needs a zone: set timezone to an IANA name such as Europe/Berlin, or timezone_type to"
+            " organization_timezone."
+        )
     if schedule.timezone:
         schedule.timezone = check_zone(schedule.timezone)
 
 
 def _check_window(schedule: ScheduledExecution) -> None:
     if schedule.starts_at and schedule.ends_at and schedule.starts_at > schedule.ends_at:
-        raise InvalidInputError("ends_at must not be before starts_at.")
+        raise InvalidInputError(
+            f"ends_at is before starts_at, which is {format_instant(schedule.starts_at)}: move one of them, or set one"
+            " to null."
+        )
 
 
 def _check_start(schedule: ScheduledExecution) -> None:
     # A period is anchored one period before its start, and the calendar has a beginning.
     if schedule.starts_at and schedule.starts_at.year < _FIRST_YEAR:
-        raise InvalidInputError(f"starts_at must not be before {_FIRST_YEAR}.")
+        raise InvalidInputError(f"starts_at must not be before {_FIRST_YEAR}. For a start at once set it to null.")
 
 
 def _check_headers(schedule: ScheduledExecution) -> None:

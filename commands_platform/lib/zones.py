@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zoneinfo
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo
@@ -34,25 +35,43 @@ def use_packaged_zones() -> str:
     load_zone.cache_clear()
     rules_of.cache_clear()
     _spellings.cache_clear()
+    _names_near.cache_clear()
     return str(tzdata.IANA_VERSION)
 
 
 def check_zone(name: str) -> str:
-    """The name as the IANA database spells it, found without regard to case; an alias stays an alias.
+    """Returns the name as the IANA database spells it, whatever its case; an alias stays an alias.
 
-    Raises InvalidTimezoneError for anything that is no such name.
+    Raises InvalidTimezoneError for any other name.
     """
     # ASCII first: folding case would take a Kelvin sign for a k.
     spelling = _spellings().get(name.lower()) if isinstance(name, str) and name.isascii() else None
     if spelling is None:
         shown = name if isinstance(name, str) and len(name) <= 64 else str(name)[:64] + "…"
-        raise InvalidTimezoneError(f"{shown!r} is not a time zone of the IANA database, like 'Europe/Berlin'.")
+        near = _names_near(shown)
+        way_out = f"Is {' or '.join(map(repr, near))} meant?" if near else "Its names are like 'Europe/Berlin'."
+        raise InvalidTimezoneError(f"{shown!r} is not a time zone of the IANA database. {way_out}")
     return spelling
+
+
+@lru_cache(maxsize=256)
+def _names_near(name: str) -> list[str]:
+    """Returns up to three names of zones that look like this one, or whose city does."""
+    folded = name.lower().replace(" ", "_")
+    by_city: dict[str, list[str]] = {}
+    for known in _spellings():
+        by_city.setdefault(known.rpartition("/")[2], []).append(known)
+    cities = get_close_matches(folded.rpartition("/")[2], by_city, n=3, cutoff=0.8)
+    found = [
+        *get_close_matches(folded, _spellings(), n=1, cutoff=0.8),
+        *(zone for city in cities for zone in by_city[city]),
+    ]
+    return [_spellings()[zone] for zone in dict.fromkeys(found)][:3]
 
 
 @lru_cache(maxsize=1024)
 def load_zone(name: str) -> ZoneInfo:
-    """The zone's rules, one object per name; raises InvalidTimezoneError."""
+    """Returns the zone's rules, one object for each name. Raises InvalidTimezoneError."""
     return ZoneInfo(check_zone(name))
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
         ({"ends_at": at(-1)}, "ends_at"),
         ({"ends_at": at(0.5), "execution_frequency": 60}, "ends_at"),
         ({"cron": "0 0 1 1 *", "ends_at": at(60)}, "ends_at"),
-        ({"cron": "* * * * *", "starts_at": "9999-12-31T23:59:59Z"}, "ends_at"),
+        ({"cron": "* * * * *", "starts_at": "9999-12-31T23:59:59Z"}, "starts_at"),
         ({"starts_at": "0001-01-01T00:00:00Z", "execution_frequency": 60}, "starts_at"),
         ({"starts_at": "soon"}, "starts_at"),
         ({"starts_at": "2026-02-25T12:00:00"}, "starts_at"),
