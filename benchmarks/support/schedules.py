@@ -10,18 +10,27 @@ from benchmarks.support.platform import MeasuredPlatform, Owner
 # Longer than a benchmark runs, so each schedule fires once.
 _PERIOD_SECONDS = 24 * 3600
 
+# What differs from the defaults of the model.
+_VALUES = {
+    "uuid": "gen_random_uuid()",
+    "organization_id": "%(organization)s",
+    "command_id": "%(command)s",
+    "owner_id": "%(owner)s",
+    "name": "'benchmark ' || g",
+    "cron": "%(cron)s",
+    "execution_frequency": "%(frequency)s",
+    "repeats": "%(repeats)s",
+    "payload": """'{"number":' || g || ',"text":"' || repeat('x', %(payload)s) || '"}'""",
+    "callback_url": "(%(urls)s::text[])[1 + g %% cardinality(%(urls)s::text[])]",
+    "effective_from": "now()",
+    "anchor_at": "slot.due",
+    "next_run_at": "slot.due",
+    "created_at": "now()",
+    "updated_at": "now()",
+}
+
 _INSERT_SCHEDULES = """
-INSERT INTO scheduling_scheduledexecution (
-    uuid, organization_id, command_id, owner_id, name, is_active, description, cron, cron_seconds, dst_gap,
-    dst_overlap, execution_frequency, repeats, payload, callback_url, timezone_type, timezone, misfire_policy,
-    misfire_grace, skip_overlapping, headers, effective_from, anchor_at, next_run_at, deactivation_reason,
-    created_at, updated_at
-)
-SELECT gen_random_uuid(), %(organization)s, %(command)s, %(owner)s, 'benchmark ' || g, true, '', %(cron)s, false,
-       'run_after', 'first', %(frequency)s, %(repeats)s,
-       '{"number":' || g || ',"text":"' || repeat('x', %(payload)s) || '"}',
-       (%(urls)s::text[])[1 + g %% cardinality(%(urls)s::text[])], 'organization_timezone', '', 'fire_latest', 5,
-       false, '{}', now(), slot.due, slot.due, '', now(), now()
+INSERT INTO scheduling_scheduledexecution ({columns}) SELECT {values}
 FROM generate_series(0, %(count)s - 1) g,
 LATERAL (SELECT %(due)s::timestamptz + make_interval(secs => g / %(each_second)s::bigint) AS due) slot
 """
@@ -58,7 +67,10 @@ def insert_schedules(
     with platform.connect() as connection:
         # The rows are known to be sound: their foreign keys need not be looked up a million times.
         connection.execute("SET session_replication_role = replica")
-        connection.execute(_INSERT_SCHEDULES, parameters)
+        defaults = _defaults(platform)
+        values = {column: f"%({column})s" for column in defaults} | _VALUES
+        statement = _INSERT_SCHEDULES.format(columns=", ".join(values), values=", ".join(values.values()))
+        connection.execute(statement, defaults | parameters)
 
 
 def settle(platform: MeasuredPlatform) -> None:
@@ -69,3 +81,8 @@ def settle(platform: MeasuredPlatform) -> None:
         "CHECKPOINT",
     ):
         platform.execute(statement)
+
+
+def _defaults(platform: MeasuredPlatform) -> dict[str, str | None]:
+    defaults: dict[str, str | None] = platform.run_module("benchmarks.support.schedule_defaults")
+    return defaults
