@@ -84,9 +84,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _start_bare(running: MeasuredPlatform) -> int:
     port = free_port()
-    command = running.web_command.replace("--interface rsgi", "--interface wsgi --blocking-threads 4").replace(
-        "commands_platform.web:application", "benchmarks.support.bare_wsgi:application"
-    )
+    command = running.web_command.replace(
+        "--interface asginl --loop uvloop", "--interface wsgi --blocking-threads 4"
+    ).replace("commands_platform.web:application", "benchmarks.support.bare_wsgi:application")
     # Still by `exec`: what is ended later must be the server, not a shell around it.
     running.add_process("bare", command.replace("${PORT:-8000}", str(port)))
     running.start("bare")

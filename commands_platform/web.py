@@ -1,4 +1,4 @@
-"""The application that granian serves, by its RSGI interface: the gateway in front of Django."""
+"""The application that granian serves, by its ASGI interface: the gateway in front of Django."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import Error, close_old_connections
 from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.keys import has_key_shape
-from commands_platform.lib.http.gateway.application import Callers, Gateway
+from commands_platform.lib.http.gateway.application import Callers, Gateway, GatewayLimits
 from commands_platform.lib.http.gateway.bodies import BodyLimits
 
 
@@ -32,7 +32,11 @@ def _is_key(key: str) -> bool:
 application = Gateway(
     django,
     callers=Callers(may_be_key=has_key_shape, is_key=_is_key, address_of=lambda environ: environ["REMOTE_ADDR"]),
-    limits=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=settings.MAX_BODY_SECONDS),
+    limits=GatewayLimits(
+        body=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=settings.MAX_BODY_SECONDS),
+        requests_per_address=settings.MAX_REQUESTS_PER_ADDRESS,
+    ),
     threads=settings.WEB_THREADS,
-    max_requests_per_address=settings.MAX_REQUESTS_PER_ADDRESS,
+    # Whoever asks whether this process lives must not have to queue behind everybody else.
+    urgent_paths=["/healthz"],
 )

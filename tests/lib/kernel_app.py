@@ -29,7 +29,7 @@ settings.configure(
 _django = get_wsgi_application()
 
 # REST framework, which stands behind this import, wants Django to be set up.
-from commands_platform.lib.http.gateway.application import Callers, Gateway  # noqa: E402
+from commands_platform.lib.http.gateway.application import Callers, Gateway, GatewayLimits  # noqa: E402
 from commands_platform.lib.http.gateway.bodies import BodyLimits  # noqa: E402
 from commands_platform.lib.http.middleware import refuse_unreadable_requests  # noqa: E402
 
@@ -40,7 +40,12 @@ application = Gateway(
         is_key=lambda key: key != "unknown",
         address_of=lambda environ: str(environ.get("HTTP_X_ADDRESS", "")),
     ),
-    limits=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=3.0, grace=0.5, least_rate=100_000),
+    limits=GatewayLimits(
+        body=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=3.0, grace=0.5, least_rate=100_000),
+        requests_per_address=20,
+        send_seconds=0.5,
+        pending_bytes=20_000_000,
+    ),
     threads=2,
-    max_requests_per_address=20,
+    urgent_paths=["/v1/urgent/"],
 )

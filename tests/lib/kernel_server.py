@@ -26,7 +26,7 @@ def kernel_server() -> Iterator[int]:
         number: int = probe.getsockname()[1]
     server = subprocess.Popen(
         [
-            *(sys.executable, "-m", "granian", "--interface", "rsgi", "--no-ws"),
+            *(sys.executable, "-m", "granian", "--interface", "asginl", "--no-ws"),
             *("--host", "127.0.0.1", "--port", str(number), "tests.lib.kernel_app:application"),
         ],
         cwd=_REPOSITORY,

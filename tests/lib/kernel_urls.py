@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -17,6 +18,8 @@ from commands_platform.lib.http.pagination import PageQuery
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.http.routes import both, uuid_or_not_found
 from commands_platform.lib.json.strict_json import dumps
+
+urgent_came = Event()
 
 
 class OpenView(APIView):
@@ -69,6 +72,20 @@ def long_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(b"x" * 65_536 for _ in range(200))
 
 
+def large(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"x" * 30_000_000)
+
+
+def slow(request: HttpRequest) -> HttpResponse:
+    """Keeps its thread until a request for `/v1/urgent/` has come."""
+    return HttpResponse(b"late" if urgent_came.wait(5) else b"too late")
+
+
+def urgent(request: HttpRequest) -> HttpResponse:
+    urgent_came.set()
+    return HttpResponse(b"urgent")
+
+
 def only_get(request: HttpRequest) -> HttpResponse:
     return HttpResponseNotAllowed(["GET"])
 
@@ -85,6 +102,9 @@ _plain: dict[str, Callable[..., Any]] = {
     "only-get": only_get,
     "headers": headers,
     "long-stream": long_stream,
+    "large": large,
+    "slow": slow,
+    "urgent": urgent,
     "teapot": teapot,
 }
 

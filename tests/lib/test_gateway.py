@@ -125,3 +125,33 @@ def test_a_long_response_is_streamed_whole(port: int) -> None:
         answer = b"".join(iter(lambda: connection.recv(1_000_000), b""))
 
     assert answer.count(b"x" * 1000) >= 200 * 65
+
+
+def test_a_large_response_arrives_whole(port: int) -> None:
+    with ExitStack() as stack:
+        connection = begun(port, stack, head("GET /v1/large/", Connection="close", X_Address="reader"))
+        answer = b"".join(iter(lambda: connection.recv(1_000_000), b""))
+
+    assert len(answer.partition(b"\r\n\r\n")[2]) == 30_000_000
+
+
+def test_responses_that_nobody_reads_are_bounded_and_given_up(port: int) -> None:
+    with ExitStack() as stack:
+        for number in range(2):
+            begun(port, stack, head("GET /v1/large/", X_Address=f"idle-{number}"))
+
+        answers = (exchange(port, announcing(2, X_Address="another"), b"{}") for _ in range(200))
+        assert any(status == 503 and answer["code"] == "service_unavailable" for status, answer in answers)
+
+        answers = (exchange(port, announcing(2, X_Address="another"), b"{}") for _ in range(2000))
+        assert any(status == 200 for status, _ in answers)
+
+
+def test_an_urgent_path_does_not_wait_for_a_thread(port: int) -> None:
+    with ExitStack() as stack:
+        slow = [begun(port, stack, head("GET /v1/slow/", X_Address="slow")) for _ in range(2)]
+        connection = begun(port, stack, head("GET /v1/urgent/"))
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        # They had both threads until then.
+        assert all(each.recv(1000).endswith(b"\r\n\r\nlate") for each in slow)

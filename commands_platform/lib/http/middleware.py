@@ -88,8 +88,8 @@ def _refused_text(request: HttpRequest) -> HttpResponse | None:
 
 
 def _is_clean_path(path: str) -> bool:
-    # Bytes that are not UTF-8 have become this character in the server, or, in Django's own test client, stayed as %XX.
-    return not {"\0", "\ufffd"} & set(path) and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
+    # Django has decoded the path already; it keeps as %XX only those bytes that are not UTF-8.
+    return "\0" not in path and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
 
 
 def _is_clean_query(query: str) -> bool:

@@ -1,4 +1,4 @@
-"""The RSGI application: decides whether a body is read, reads it on the event loop, and runs Django in a thread.
+"""The ASGI application: decides whether a body is read, reads it on the event loop, and runs Django in a thread.
 
 A request costs a thread only once its body is here. Slow clients cost a few hundred bytes each, and are gone within
 seconds. Whatever is wrong with a request, Django answers it, so that all errors look alike and are logged alike.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import structlog
 
 from commands_platform.lib.http.gateway.bodies import (
     BodyCutShortError,
@@ -21,16 +23,18 @@ from commands_platform.lib.http.gateway.bodies import (
     read_body,
 )
 from commands_platform.lib.http.gateway.bridge import Bridge, environ_of
-from commands_platform.lib.http.gateway.refusals import REFUSAL, TOO_MANY, TOO_SLOW
-from commands_platform.lib.http.gateway.rsgi import ProtocolClosed
+from commands_platform.lib.http.gateway.refusals import OVERLOADED, REFUSAL, TOO_MANY, TOO_SLOW, Refusal
+from commands_platform.lib.http.gateway.sending import ResponseSender
 from commands_platform.lib.http.handlers import is_api_path
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-    from commands_platform.lib.http.gateway.rsgi import HTTPProtocol, Scope
+    from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
-# Of a caller whose key has only the right shape, no more than this is read before the key is looked up.
+logger = structlog.get_logger(__name__)
+
+# Larger bodies are read only once the key has been found in the database.
 MAX_BYTES_BEFORE_KEY = 16 * 1024
 
 
@@ -43,53 +47,80 @@ class Callers:
     address_of: Callable[[WSGIEnvironment], str]
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What clients may use of one process. Times are in seconds."""
+
+    body: BodyLimits
+    requests_per_address: int
+    """Requests that one client address may have in progress."""
+    send_seconds: float = 10.0
+    """How long a client may take for a piece of a long response."""
+    pending_bytes: int = 64 * 1024 * 1024
+    """Bytes of responses that wait to be read. With more, requests are refused until some are gone."""
+
+
 class Gateway:
-    """Serves a WSGI application. `max_requests_per_address` bounds what one client may have in progress here."""
+    """Serves a WSGI application with `threads` threads. The `urgent_paths` have one more to themselves."""
 
     def __init__(
         self,
         application: WSGIApplication,
         *,
         callers: Callers,
-        limits: BodyLimits,
+        limits: GatewayLimits,
         threads: int,
-        max_requests_per_address: int,
+        urgent_paths: Collection[str] = (),
     ) -> None:
-        self._bridge = Bridge(application)
         self._callers = callers
         self._limits = limits
-        self._max_requests_per_address = max_requests_per_address
+        self._sender = ResponseSender(seconds=limits.send_seconds)
+        self._bridge = Bridge(application, self._sender.send_pieces)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
+        self._urgent_thread = ThreadPoolExecutor(1, thread_name_prefix="urgent")
+        self._urgent_paths = frozenset(urgent_paths)
         self._in_progress: Counter[str] = Counter()
 
-    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+    async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         environ = environ_of(scope)
         address = self._callers.address_of(environ)
         self._in_progress[address] += 1
         try:
-            await self._answer(environ, protocol, is_one_too_many=self._is_one_too_many(address))
-        except (BodyCutShortError, ProtocolClosed):
+            await self._answer(environ, receive, send, address)
+        except BodyCutShortError:
             # The client is gone; nobody is left to answer.
-            protocol.response_empty(400, [])
+            pass
+        except TimeoutError:
+            logger.warning("response_was_not_read", address=address)
         finally:
             self._in_progress[address] -= 1
             if not self._in_progress[address]:
                 del self._in_progress[address]
 
-    def _is_one_too_many(self, address: str) -> bool:
-        return self._in_progress[address] > self._max_requests_per_address
-
-    async def _answer(self, environ: WSGIEnvironment, protocol: HTTPProtocol, *, is_one_too_many: bool) -> None:
+    async def _answer(
+        self, environ: WSGIEnvironment, receive: ASGIReceiveCallable, send: ASGISendCallable, address: str
+    ) -> None:
         loop = asyncio.get_running_loop()
+        is_urgent = environ["PATH_INFO"] in self._urgent_paths
+        refusal = None if is_urgent else self._refusal_of(address)
         body: bytes | None = b""
-        if is_one_too_many:
-            environ[REFUSAL] = TOO_MANY
+        if refusal is not None:
+            environ[REFUSAL] = refusal
         elif _has_body(environ):
-            body = await self._body_of(environ, protocol, loop)
-        await loop.run_in_executor(self._threads, self._bridge.run, environ, body, protocol, loop)
+            body = await self._body_of(environ, receive, loop)
+        threads = self._urgent_thread if is_urgent else self._threads
+        answer = await loop.run_in_executor(threads, self._bridge.run, environ, body, send, loop)
+        if not answer.is_sent:
+            await self._sender.send(send, answer)
+
+    def _refusal_of(self, address: str) -> Refusal | None:
+        """Tells why a request is refused before anything of it is looked at."""
+        if self._in_progress[address] > self._limits.requests_per_address:
+            return TOO_MANY
+        return OVERLOADED if self._sender.pending_bytes > self._limits.pending_bytes else None
 
     async def _body_of(
-        self, environ: WSGIEnvironment, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
+        self, environ: WSGIEnvironment, receive: ASGIReceiveCallable, loop: asyncio.AbstractEventLoop
     ) -> bytes | None:
         """Returns the body, with its length in `environ`; None for a body that Django does not need in order to refuse.
 
@@ -98,11 +129,11 @@ class Gateway:
         announced = _announced_length(environ)
         try:
             if await self._is_wanted(environ, announced, loop):
-                body = await read_body(protocol, announced=announced, limits=self._limits)
+                body = await read_body(receive, limits=self._limits.body)
                 environ["CONTENT_LENGTH"] = str(len(body))
                 return body
         except BodyTooLargeError:
-            announced = self._limits.max_bytes + 1
+            announced = self._limits.body.max_bytes + 1
         except BodyTooSlowError:
             environ[REFUSAL] = TOO_SLOW
         environ["CONTENT_LENGTH"] = str(announced or 1)
@@ -111,7 +142,7 @@ class Gateway:
     async def _is_wanted(
         self, environ: WSGIEnvironment, announced: int | None, loop: asyncio.AbstractEventLoop
     ) -> bool:
-        if announced is not None and announced > self._limits.max_bytes:
+        if announced is not None and announced > self._limits.body.max_bytes:
             return False
         if not is_api_path(environ["PATH_INFO"]):
             return True

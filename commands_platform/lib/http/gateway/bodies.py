@@ -6,10 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from commands_platform.lib.http.gateway.rsgi import ProtocolClosed
-
 if TYPE_CHECKING:
-    from commands_platform.lib.http.gateway.rsgi import HTTPProtocol
+    from asgiref.typing import ASGIReceiveCallable
 
 
 class BodyTooLargeError(Exception):
@@ -42,32 +40,23 @@ class BodyLimits:
         return min(self.deadline, self.grace + received / self.least_rate) - elapsed
 
 
-async def read_body(protocol: HTTPProtocol, *, announced: int | None, limits: BodyLimits) -> bytes:
-    """Returns the whole body. `announced` is its Content-Length; None for a body that comes in chunks.
-
-    Raises BodyTooLargeError, BodyTooSlowError or BodyCutShortError. A chunked body that is cut short between two chunks
-    cannot be told from a complete one here, but it is no complete JSON.
-    """
+async def read_body(receive: ASGIReceiveCallable, *, limits: BodyLimits) -> bytes:
+    """Returns the whole body. Raises BodyTooLargeError, BodyTooSlowError or BodyCutShortError."""
     loop = asyncio.get_running_loop()
     started, received = loop.time(), 0
     parts: list[bytes] = []
-    chunks = aiter(protocol)
     while True:
         try:
             async with asyncio.timeout(limits.time_left(loop.time() - started, received)):
-                part = await anext(chunks)
-        except StopAsyncIteration:
-            break
+                message = await receive()
         except TimeoutError as error:
             raise BodyTooSlowError from error
-        except ProtocolClosed as error:
-            raise BodyCutShortError from error
+        if message["type"] != "http.request":
+            raise BodyCutShortError
+        part = message.get("body", b"")
         received += len(part)
         if received > limits.max_bytes:
             raise BodyTooLargeError
+        if not message.get("more_body"):
+            return b"".join([*parts, part])
         parts.append(part)
-        if received == announced:
-            break
-    if announced is not None and received < announced:
-        raise BodyCutShortError
-    return b"".join(parts)

@@ -1,23 +1,22 @@
-"""Runs a WSGI application for one request of the RSGI server, in a thread."""
+"""Runs a WSGI application for one request of an ASGI server, in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from commands_platform.lib.http.gateway.rsgi import HTTPProtocol, Scope
+    from asgiref.typing import ASGISendCallable, HTTPScope
 
-# Longer responses than this are sent piece by piece.
+# Streamed responses up to this length are collected first. They are static files; what is generated has no length.
 MAX_WHOLE_BYTES = 4 * 1024 * 1024
-# A client that takes longer than this for one piece of a streamed response is given up.
-SEND_SECONDS = 30.0
 
 _BASE: dict[str, Any] = {
     "SCRIPT_NAME": "",
@@ -30,75 +29,75 @@ _BASE: dict[str, Any] = {
 }
 
 
-def environ_of(scope: Scope) -> WSGIEnvironment:
+def environ_of(scope: HTTPScope) -> WSGIEnvironment:
     """Returns the WSGI environment of a request (PEP 3333), without its body.
 
     Leaves out headers whose names contain an underscore. WSGI could not tell `X_API_KEY` from `X-API-KEY`, so a proxy
     that checks or removes the one would let the other through.
     """
-    name, _, port = scope.server.rpartition(":")
-    client, _, client_port = scope.client.rpartition(":")
+    server, client = scope["server"] or ("", None), scope["client"] or ("", 0)
     environ: WSGIEnvironment = {
         **_BASE,
-        "REQUEST_METHOD": scope.method,
+        "REQUEST_METHOD": scope["method"],
         # PEP 3333: each character stands for one byte.
-        "PATH_INFO": scope.path if scope.path.isascii() else scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string
-        if scope.query_string.isascii()
-        else scope.query_string.encode().decode("latin-1"),
-        "SERVER_NAME": name.strip("[]"),
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": client.strip("[]"),
-        "REMOTE_PORT": client_port,
-        "wsgi.url_scheme": scope.scheme,
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or ""),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.url_scheme": scope["scheme"],
     }
-    for header, value in scope.headers.items():
-        if "_" in header:
+    for name, value in scope["headers"]:
+        if b"_" in name:
             continue
-        key = header.upper().replace("-", "_")
+        key = name.decode("latin-1").upper().replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         if key in environ:
-            environ[key] += f"{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+            environ[key] += f"{'; ' if key == 'HTTP_COOKIE' else ','}{value.decode('latin-1')}"
         else:
-            environ[key] = value
-    if scope.authority:
-        environ["HTTP_HOST"] = scope.authority
+            environ[key] = value.decode("latin-1")
     return environ
 
 
 @dataclass(slots=True)
 class Answer:
-    """A response that the application has begun: its body as a whole, or `pieces` of it where that may be long."""
+    """A response of the application. `is_sent` where it was streamed already."""
 
     status: int = 500
-    headers: list[tuple[str, str]] | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
-    pieces: Iterator[bytes] | None = None
+    is_sent: bool = False
 
     def start(self, status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
         self.status, self.headers = int(status[:3]), headers
 
     def is_long(self) -> bool:
-        lengths = [value for name, value in self.headers or () if name.lower() == "content-length"]
+        lengths = [value for name, value in self.headers if name.lower() == "content-length"]
         return not lengths or int(lengths[0]) > MAX_WHOLE_BYTES
 
 
 class Bridge:
-    """Hands requests to a WSGI application and its answers back to the server."""
+    """Hands requests to a WSGI application. `send_pieces` sends a streamed response from a thread."""
 
-    def __init__(self, application: WSGIApplication) -> None:
+    def __init__(
+        self,
+        application: WSGIApplication,
+        send_pieces: Callable[[ASGISendCallable, Answer, Iterable[bytes], asyncio.AbstractEventLoop], None],
+    ) -> None:
         self._application = application
+        self._send_pieces = send_pieces
 
     def run(
         self,
         environ: WSGIEnvironment,
         body: bytes | None,
-        protocol: HTTPProtocol,
+        send: ASGISendCallable,
         loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        """Answers one request, in the calling thread, which a streamed response keeps until it is sent.
+    ) -> Answer:
+        """Returns the answer to one request. A streamed one keeps the calling thread until it is sent.
 
         A `body` of None was not read. Whoever asks for it all the same gets an OSError, and no empty body.
         """
@@ -108,21 +107,16 @@ class Bridge:
         result = self._application(environ, start)
         try:
             if getattr(result, "streaming", False) and answer.is_long():
-                self._stream(result, answer, protocol, loop)
+                answer.is_sent = True
+                self._send_pieces(send, answer, result, loop)
             else:
-                protocol.response_bytes(answer.status, answer.headers or [], b"".join(result))
+                answer.body = b"".join(result)
         finally:
             # Django ends its request here, and with it gives the database connection back.
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-
-    def _stream(
-        self, pieces: Iterable[bytes], answer: Answer, protocol: HTTPProtocol, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        transport = protocol.response_stream(answer.status, answer.headers or [])
-        for piece in pieces:
-            asyncio.run_coroutine_threadsafe(_send(transport, piece), loop).result(SEND_SECONDS)
+        return answer
 
 
 class _Unread(BytesIO):
@@ -132,7 +126,3 @@ class _Unread(BytesIO):
         raise OSError("The request body was not read.")
 
     readline = read
-
-
-async def _send(transport: Any, piece: bytes) -> None:
-    await transport.send_bytes(piece)

@@ -21,3 +21,4 @@ class Refusal:
 # The rest of the body may still arrive, so the connection cannot be used again.
 TOO_SLOW = Refusal(408, "The request body did not arrive in time.", "request_timeout", {"Connection": "close"})
 TOO_MANY = Refusal(429, "This client has too many requests in progress.", "throttled", {"Retry-After": "1"})
+OVERLOADED = Refusal(503, "The server is busy. Try again in a moment.", "service_unavailable", {"Retry-After": "5"})
