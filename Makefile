@@ -3,52 +3,65 @@
 PYTHON := .venv/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --require-hashes --requirement
 TEST_PROCESSES ?= 3
+COVERAGE_REPORT := .coverage.json
 
-# Every check is a target of its own too: `make check-types`.
-CHECKS := lint format types imports migrations deploy schema production
+CHECKS := lint format types imports size migrations deploy schema production
 
-# No server is asked while checking, but settings insist on knowing one.
+# Checks ask no server, but the settings insist on the address of one.
 CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ \
 	DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 DATABASE_POOL_SIZE=0
 
-.PHONY: run test bench check lint-schema $(CHECKS:%=check-%) FORCE
+.PHONY: help run test coverage bench check lint-schema $(CHECKS:%=check-%) FORCE
+.DEFAULT_GOAL := help
 
-run: .venv/embedded.installed
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-26s %s\n", $$1, $$2}'
+	@echo
+	@echo "  Needs Python 3.11 or newer with its venv module. The first run installs everything else into .venv."
+
+run: .venv/embedded.installed ## runs the whole platform on http://127.0.0.1:8000/ (PORT=8001 for another port)
 	@exec env COMMANDS_EMBEDDED=true $(PYTHON) manage.py up
 
-test: .venv/development.installed
+test: .venv/development.installed ## runs the tests (ARGS="tests/scheduling -k pause" for some, TEST_PROCESSES=8)
 	@exec $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
-bench: .venv/embedded.installed
+coverage: .venv/development.installed ## runs all tests, and fails if branch coverage of a package is below 90 %
+	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) --cov --cov-report=json:$(COVERAGE_REPORT) $(ARGS)
+	@$(PYTHON) -m tests.coverage_floor $(COVERAGE_REPORT)
+
+bench: .venv/embedded.installed ## runs a benchmark (ARGS="burst", ARGS="--help" for their names)
 	@exec $(PYTHON) -m benchmarks $(ARGS)
 
-check: $(CHECKS:%=check-%)
+check: $(CHECKS:%=check-%) ## runs every check- target below
 
 $(CHECKS:%=check-%): .venv/development.installed
 
-check-lint:
+check-lint: ## finds mistakes and bad style (ruff)
 	.venv/bin/ruff check
 
-check-format:
+check-format: ## compares the formatting (.venv/bin/ruff format corrects it)
 	.venv/bin/ruff format --check
 
-check-types:
+check-types: ## checks the types (mypy)
 	@$(CHECK_SETTINGS) .venv/bin/mypy
 
-check-imports:
+check-imports: ## checks that imports go downwards only (import-linter)
 	@$(CHECK_SETTINGS) .venv/bin/lint-imports
 
-check-migrations:
+check-size: ## finds files of more than 400 lines
+	@$(PYTHON) -m tests.file_sizes
+
+check-migrations: ## finds model changes without a migration
 	@$(CHECK_SETTINGS) $(PYTHON) -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
 
-check-deploy:
+check-deploy: ## runs Django's checks of production settings
 	@$(CHECK_SETTINGS) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check-schema: .cache/schema.json
+check-schema: .cache/schema.json ## validates the OpenAPI schema
 	.venv/bin/openapi-spec-validator $<
 
-# Two linters of OpenAPI, which need Node.js and the npm registry.
-lint-schema: .cache/schema.json
+# The two linters need Node.js and the npm registry.
+lint-schema: .cache/schema.json ## lints the OpenAPI schema, if npx can get the linters
 	@if npx --yes @redocly/cli@2 --version >/dev/null 2>&1; then \
 		npx --yes @redocly/cli@2 lint $< && \
 		npx --yes @stoplight/spectral-cli@6 lint $< --ruleset .spectral.yaml --fail-severity error; \
@@ -60,7 +73,7 @@ lint-schema: .cache/schema.json
 	@mkdir -p $(@D)
 	@$(CHECK_SETTINGS) $(PYTHON) manage.py spectacular --validate --fail-on-warn --format openapi-json --file $@
 
-check-production:
+check-production: ## compares Dockerfile, docker-compose.yml and .env.example with the code
 	@$(PYTHON) -m tests.production_files
 
 .venv/%.installed: requirements/%.txt
@@ -69,7 +82,7 @@ check-production:
 	@$(PIP_INSTALL) $<
 	@touch $@
 
-# A Python that can run may still be a shim without a version behind it, or lack venv, or be too old: only trying tells.
+# A Python that exists may be a shim without a version behind it, lack venv, or be too old. Only a try shows it.
 define FIND_OR_MAKE_VENV
 if $(PYTHON) -c "import sys, pip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then exit 0; fi; \
 for python in python3.13 python3.12 python3.11 python3.14 python3 python; do \
