@@ -65,6 +65,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=5.17),
         "options": {"expires": 5},
     },
+    "gone": {
+        "task": "scheduling.follow_gone",
+        "schedule": WholeSeconds(every=2, offset=1.14),
+        "options": {"expires": 1},
+    },
     "zones": {
         "task": "scheduling.follow_zones",
         "schedule": WholeSeconds(every=2, offset=0.14),

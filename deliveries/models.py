@@ -52,6 +52,7 @@ class Reason(models.TextChoices):
     INVALID_SCHEDULE = "invalid_schedule", "its slots can no longer be computed"
     BLOCKED_ADDRESS = "blocked_address", "callbacks may not reach the receiver's address"
     REJECTED = "rejected", "the receiver's answer said not to try again"
+    GONE = "gone", "the receiver answered that it is gone for good"
     RETRIES_EXHAUSTED = "retries_exhausted", "every attempt failed"
     EXPIRED = "expired", "the receiver could not be reached for too long"
     UNSENDABLE = "unsendable", "the request could not be made"
@@ -184,6 +185,8 @@ class Delivery(models.Model):
             ),
             # The operators' list of what failed, newest first.
             models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),
+            # The look for receivers that are gone.
+            models.Index(fields=["finished_at"], name="deliveries_delivery_gone", condition=Q(reason="gone")),
             # What a schedule has not sent yet: for its cancellation, whatever the length of its history.
             models.Index(fields=["source_uuid"], name="deliveries_delivery_unsent", condition=Q(state="pending")),
         ]

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 
 from commands_platform.lib import clock
 from commands_platform.lib.instants import format_instant
-from deliveries.models import Delivery
+from deliveries.models import Delivery, Reason
 from events.models import Hook
 from events.publishing import NewEvent, publish
 from organizations.models import User
@@ -19,6 +19,7 @@ from organizations.models import User
 logger = structlog.get_logger(__name__)
 
 DELIVERY_FAILED = "platform.delivery.failed"
+HOOK_REMOVED = "platform.hook.removed"
 USER_ACTIVATED = "organization.user_activated"
 USER_DEACTIVATED = "organization.user_deactivated"
 
@@ -40,6 +41,27 @@ def announce_failed_deliveries(ids: Sequence[UUID]) -> None:
         if connection.needs_rollback:
             raise
         logger.exception("failed_deliveries_not_announced", deliveries=[str(id_) for id_ in ids[:10]], count=len(ids))
+
+
+def announce_removed_hook(hook: Hook, *, number: int) -> None:
+    """Publishes `platform.hook.removed` for a hook whose receiver is gone, after it was removed."""
+    publish(
+        [
+            NewEvent(
+                organization_id=hook.organization_id,
+                name=HOOK_REMOVED,
+                body={
+                    "hook_id": number,
+                    "command_uuid": str(hook.command.uuid),
+                    "user_uuid": str(hook.user.uuid) if hook.user else None,
+                    "subscriptions": hook.subscriptions,
+                    "reason": Reason.GONE,
+                },
+                object_id=str(number),
+                happened_at=clock.now(),
+            )
+        ]
+    )
 
 
 def announce_user_change(*, user: User, was_active: bool) -> None:

@@ -132,15 +132,26 @@ def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> b
     failures = _failures_in_a_row(schedule, failing_since)
     if failures < settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
         return False
+    return deactivate_locked(schedule, DeactivationReason.FAILING, now, failures=failures)
+
+
+def deactivate_locked(
+    schedule: ScheduledExecution, reason: DeactivationReason, now: datetime, *, failures: int | None = None
+) -> bool:
+    """Deactivates a schedule whose row the caller has locked, and cancels its unsent deliveries.
+
+    Returns False, and changes nothing, if somebody else holds one of these, so that nobody waits here.
+    """
     if not _is_everything_unlocked(schedule):
         return False
     # A slot that is still to come is not lost if the schedule is resumed before it.
-    schedule.next_run_at = withdraw_ahead([schedule.uuid], now=now, waits=False).get(pk, schedule.next_run_at)
+    withdrawn = withdraw_ahead([schedule.uuid], now=now, waits=False)
+    schedule.next_run_at = withdrawn.get(schedule.pk, schedule.next_run_at)
     schedule.is_active = False
-    schedule.deactivation_reason = DeactivationReason.FAILING
+    schedule.deactivation_reason = reason
     schedule.save(update_fields=["is_active", "deactivation_reason", "next_run_at", "updated_at"])
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
-    announce_deactivated([schedule], DeactivationReason.FAILING, now, failures=failures)
+    announce_deactivated([schedule], reason, now, failures=failures)
     return True
 
 

@@ -41,6 +41,7 @@ class DeactivationReason(models.TextChoices):
     INVALID = "invalid", "its slots can no longer be computed"
     FAILING = "failing", "its callbacks have failed for too long"
     UNINSTALLED = "uninstalled", "its command was removed from the organization"
+    GONE = "gone", "its receiver answered that it is gone for good"
 
 
 class MisfirePolicy(models.TextChoices):

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from commands_platform.lib.alarm import Alarm
 from commands_platform.lib.broker import send_hint
-from scheduling import dispatch, failures, retention, zone_moves, zone_rules
+from scheduling import dispatch, failures, gone, retention, zone_moves, zone_rules
 
 
 def _await_next_slot() -> None:
@@ -46,6 +46,12 @@ def remove_finished() -> None:
 def deactivate_failing() -> None:
     """Deactivates some of the schedules that have failed for too long. A hint, as above."""
     failures.deactivate_failing()
+
+
+@shared_task(name="scheduling.follow_gone")
+def follow_gone() -> None:
+    """Deactivates schedules and removes hooks whose receiver has answered 410. A hint, as above."""
+    gone.follow_gone()
 
 
 @shared_task(name="scheduling.follow_zones")

@@ -86,8 +86,8 @@ def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
         if schedule.next_run_at is not None and schedule.next_run_at <= now:
             start(schedule, now)
         return
-    if schedule.deactivation_reason == DeactivationReason.FAILING:
-        # Failures before it was resumed no longer count.
+    if schedule.deactivation_reason in (DeactivationReason.FAILING, DeactivationReason.GONE):
+        # Answers from before it was resumed no longer count.
         schedule.effective_from = now
     schedule.next_run_at = _slot_after(schedule, now)
 

@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ('effective_from', models.DateTimeField(help_text='When its present timing began; every slot since is in the ledger.')),
                 ('anchor_at', models.DateTimeField(help_text='The phase of a period: slots are whole periods after it.')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True)),
-                ('deactivation_reason', models.CharField(blank=True, choices=[('completed', 'it has run as often as it should'), ('paused', 'it was paused'), ('invalid', 'its slots can no longer be computed'), ('failing', 'its callbacks have failed for too long'), ('uninstalled', 'its command was removed from the organization')], default='', max_length=16)),
+                ('deactivation_reason', models.CharField(blank=True, choices=[('completed', 'it has run as often as it should'), ('paused', 'it was paused'), ('invalid', 'its slots can no longer be computed'), ('failing', 'its callbacks have failed for too long'), ('uninstalled', 'its command was removed from the organization'), ('gone', 'its receiver answered that it is gone for good')], default='', max_length=16)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('command', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.command')),

@@ -1,0 +1,60 @@
+"""Removes hooks whose receiver answered 410 Gone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+from django.db import transaction
+
+from commands_platform.lib.database.statements import rows_as
+from deliveries.models import Delivery
+from deliveries.services import cancel_pending_of_hook
+from events.announcements import announce_removed_hook
+from events.models import Hook
+
+logger = structlog.get_logger(__name__)
+
+_HOOKS_AT_ONCE = 100
+
+# A hook that was subscribed anew since, or whose command has another URL now, is left.
+_GONE = """
+SELECT DISTINCT h.id, h.updated_at
+FROM deliveries_delivery d
+JOIN events_hook h ON h.organization_id = d.organization_id
+  AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{1,18}$' THEN substr(d.destination, 6)::bigint END
+JOIN organizations_command c ON c.id = h.command_id
+WHERE d.reason = 'gone' AND d.kind = 'event' AND d.finished_at > %(since)s AND d.finished_at >= h.updated_at
+  AND d.url = c.callback_url
+LIMIT %(limit)s
+"""
+
+
+class _Gone(NamedTuple):
+    id: int
+    updated_at: datetime
+
+
+def remove_gone_hooks(*, since: datetime) -> int:
+    """Removes the hooks whose receiver has answered 410 since then, and announces it. Returns how many."""
+    found = rows_as(_Gone, _GONE, {"since": since, "limit": _HOOKS_AT_ONCE})
+    return sum(_remove(hook) for hook in found)
+
+
+@transaction.atomic
+def _remove(gone: _Gone) -> bool:
+    rows = Hook.objects.filter(pk=gone.id, updated_at=gone.updated_at)
+    hook = rows.select_for_update(of=("self",), skip_locked=True).select_related("command", "user").first()
+    if hook is None:
+        return False
+    unsent = Delivery.objects.pending().filter(destination=hook.destination, organization_id=hook.organization_id)
+    # Where somebody holds one of them, a cancellation would wait: the next look finds the hook again.
+    if len(unsent.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)) < unsent.count():
+        return False
+    destination, number = hook.destination, hook.pk
+    hook.delete()
+    cancel_pending_of_hook(destination=destination, organization_id=hook.organization_id)
+    announce_removed_hook(hook, number=number)
+    logger.warning("hook_removed", hook=number, reason="gone")
+    return True

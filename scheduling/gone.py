@@ -1,0 +1,63 @@
+"""Deactivates schedules whose receiver answered 410 Gone.
+
+A schedule that was changed, resumed or sent elsewhere since is left. So is one whose row somebody holds: it is found
+again by the next look.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from django.db import transaction
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import rows_as
+from deliveries.gone import Lookback
+from events.gone import remove_gone_hooks
+from scheduling.failures import deactivate_locked
+from scheduling.models import DeactivationReason, ScheduledExecution
+
+_SCHEDULES_AT_ONCE = 100
+
+_GONE = """
+SELECT DISTINCT s.id, s.effective_from
+FROM deliveries_delivery d
+JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid AND s.is_active
+JOIN organizations_command c ON c.id = s.command_id
+WHERE d.reason = 'gone' AND d.kind <> 'event' AND d.finished_at > %(since)s AND d.finished_at >= s.effective_from
+  AND d.url = CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END
+LIMIT %(limit)s
+"""
+
+
+class _Gone(NamedTuple):
+    id: int
+    effective_from: datetime
+
+
+def follow_gone() -> None:
+    """Deactivates schedules and removes hooks whose receiver has lately answered 410."""
+    since = _lookback().since()
+    deactivate_gone(since=since)
+    remove_gone_hooks(since=since)
+
+
+def deactivate_gone(*, since: datetime) -> int:
+    """Deactivates the schedules whose receiver has answered 410 since then. Returns how many."""
+    found = rows_as(_Gone, _GONE, {"since": since, "limit": _SCHEDULES_AT_ONCE})
+    return sum(_deactivate(schedule) for schedule in found)
+
+
+@transaction.atomic
+def _deactivate(gone: _Gone) -> bool:
+    rows = ScheduledExecution.objects.active().filter(pk=gone.id, effective_from=gone.effective_from)
+    locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
+    schedule = locked.first()
+    return schedule is not None and deactivate_locked(schedule, DeactivationReason.GONE, clock.now())
+
+
+@cache
+def _lookback() -> Lookback:
+    return Lookback()
