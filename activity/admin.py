@@ -22,7 +22,7 @@ _FIELDS = ("category", "action", "label", "created_in_full", "organization_link"
 class ActivityRecordAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     list_display = ("created", "what", "about", "user_of", "command_of")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
-    search_help_text = "A category or action, exactly, or a user's UUID"
+    search_help_text = "An exact category or action, or the UUID of a user"
     uuid_fields = ("user__uuid",)
     related = ("organization", "command", "user")
     fieldsets = (
@@ -37,11 +37,11 @@ class ActivityRecordAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTab
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         return rows.filter(Q(category=text) | Q(action=text))
 
-    @admin.display(description="When (UTC)")
+    @admin.display(description="Time (UTC)")
     def created(self, record: ActivityRecord) -> SafeString:
         return html.instant_and_distance(record.created_at)
 
-    @admin.display(description="What")
+    @admin.display(description="Action")
     def what(self, record: ActivityRecord) -> SafeString:
         return html.two_lines(record.action, record.category)
 

@@ -70,7 +70,7 @@ class ApiKeyForm(_ModelForm):
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= clock.now():
-            raise ValidationError("That is over already.")
+            raise ValidationError("Choose a time in the future.")
         return expires_at
 
     def clean(self) -> dict[str, Any] | None:
@@ -93,7 +93,7 @@ class ApiKeyAdmin(BelongingColumns, ShowsOnceAdmin):
     list_display = ("label", "belongs_to", "scope_badges", "state", "expires", "last_used", "created")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)
     search_fields = ("name", "prefix", "organization__name", "command__name")
-    search_help_text = "Name, prefix, organization, command, or UUID"
+    search_help_text = "Name, prefix, organization, command or UUID"
     ordering = ("-pk",)
     related = ("organization", "command", "owner")
     autocomplete_fields = ("organization", "command", "owner")

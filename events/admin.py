@@ -26,13 +26,13 @@ class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
     list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_fields = ("command__name", "user__full_name", "organization__name")
-    search_help_text = "Number, command, user, organization, or a user's UUID"
+    search_help_text = "Number, command, user, organization, or their UUID"
     uuid_fields = ("user__uuid", "command__uuid", "organization__uuid")
     ordering = ("-pk",)
     related = ("organization", "command", "user")
     fieldsets = (
         (None, {"fields": ("number", "events_in_full", "objects_in_full")}),
-        ("Whose", {"fields": ("command_link", "user_link", "organization_link", "created_in_full", "updated_in_full")}),
+        ("Owner", {"fields": ("command_link", "user_link", "organization_link", "created_in_full", "updated_in_full")}),
     )
     readonly_fields = (
         *("number", "events_in_full", "objects_in_full", "command_link", "user_link", "organization_link"),
@@ -82,6 +82,6 @@ class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
     def events_in_full(self, hook: Hook) -> SafeString:
         return html.badges(hook.subscriptions)
 
-    @admin.display(description="Only about")
+    @admin.display(description="Objects")
     def objects_in_full(self, hook: Hook) -> SafeString:
         return html.badges(hook.subscribed_objects) if hook.subscribed_objects else html.subtle("any object")

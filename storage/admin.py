@@ -22,12 +22,12 @@ class ItemAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     may_be_deleted = True
     list_display = ("key_of", "bucket", "bytes", "version_of", "expiry", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
-    search_help_text = "A key, exactly, or a user's UUID"
+    search_help_text = "An exact key, or the UUID of a user"
     uuid_fields = ("user__uuid",)
     related = ("organization", "command", "user")
     fieldsets = (
         (None, {"fields": ("key_in_full", "value_block")}),
-        ("Where", {"fields": ("organization_link", "command_link", "user_link", "namespace")}),
+        ("Bucket", {"fields": ("organization_link", "command_link", "user_link", "namespace")}),
         ("About", {"fields": ("version_of", "expiry_in_full", "created_in_full", "updated_in_full")}),
     )
     readonly_fields = (

@@ -1,4 +1,4 @@
-"""Pages of who may log in here, and of what they did. The platform's own users are others, and log in to nothing."""
+"""The pages of logins, of their groups, and of the log of what they did. The platform's own users cannot log in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ admin.site.unregister(Group)
 
 
 class _SuperusersOnlyAdmin(PlatformAdmin):
-    """Who may change logins could make themselves anything, so superusers alone may."""
+    """Only superusers may open these pages, because a login that changes logins could give itself any permission."""
 
     uuid_fields = ()
 
@@ -91,7 +91,7 @@ class LoginCreationForm(_UserCreationForm):
 
 @admin.register(User)
 class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
-    """Logins stay, so that the log of what they did stays too."""
+    """Logins are never deleted, so that the log of what they did stays complete."""
 
     form = UserChangeForm
     add_form = LoginCreationForm
@@ -99,10 +99,16 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     list_display = ("username", "email", "may", "state", "last_login_at")
     list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
     search_fields = ("username", "email", "first_name", "last_name")
-    search_help_text = "User name, name, or e-mail"
+    search_help_text = "Username, name or email"
     actions = ("activate", "deactivate")
     filter_horizontal = ()
-    labels = {"is_active": "Active", "is_staff": "May log in", "is_superuser": "May do everything"}
+    labels = {
+        "is_active": "Active",
+        "is_staff": "May log in to the admin",
+        "is_superuser": "Superuser",
+        "email": "Email",
+        "user_permissions": "Permissions",
+    }
     readonly_fields = ("password_link", "last_login_at", "joined_at")
     add_fieldsets = (
         (None, {"fields": ("username", "email", "password1", "password2")}),
@@ -110,23 +116,23 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     )
     fieldsets = (
         (None, {"fields": ("username", "password_link", "first_name", "last_name", "email")}),
-        ("What it may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("last_login_at", "joined_at")}),
     )
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        # Groups and permissions, which are no columns, are saved after it.
+        # Groups and permissions are not columns. Django saves them afterwards.
         columns = {field.name for field in self.opts.concrete_fields}
         if change and columns.intersection(form.changed_data):
             obj.save(update_fields=columns.intersection(form.changed_data))
         elif not change:
             obj.save()
 
-    @admin.display(description="May", ordering="is_superuser")
+    @admin.display(description="Access", ordering="is_superuser")
     def may(self, user: User) -> SafeString:
         if user.is_superuser:
-            return html.badge("everything", "info")
-        return html.badge("as permitted") if user.is_staff else html.badge("not log in", "warning")
+            return html.badge("superuser", "info")
+        return html.badge("by permission") if user.is_staff else html.badge("no access", "warning")
 
     @admin.display(description="State", ordering="is_active")
     def state(self, user: User) -> SafeString:
@@ -142,7 +148,7 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
 
     @admin.display(description="Password")
     def password_link(self, user: User) -> SafeString:
-        return html.link_to("auth_user_password_change", user.pk, text="Set another")
+        return html.link_to("auth_user_password_change", user.pk, text="Change the password")
 
 
 @admin.register(Group)
@@ -156,10 +162,10 @@ class GroupAdmin(_SuperusersOnlyAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
-    """What operators did here; secrets are never part of it."""
+    """What operators did in the admin, without any secrets."""
 
     list_display = ("when", "who", "did", "what", "words")
-    search_help_text = "A login's user name, exactly"
+    search_help_text = "The exact username of a login"
     uuid_fields = ()
     related = ("user", "content_type")
     fields = ("when", "who", "did", "what", "words")
@@ -168,19 +174,19 @@ class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         return rows.filter(user__username=text)
 
-    @admin.display(description="When (UTC)")
+    @admin.display(description="Time (UTC)")
     def when(self, entry: LogEntry) -> SafeString:
         return html.instant_and_distance(entry.action_time)
 
-    @admin.display(description="Who")
+    @admin.display(description="Login")
     def who(self, entry: LogEntry) -> str:
         return entry.user.get_username()
 
-    @admin.display(description="Did")
+    @admin.display(description="Action")
     def did(self, entry: LogEntry) -> SafeString:
         return html.badge(*_TONES.get(entry.action_flag, ("?", "neutral")))
 
-    @admin.display(description="What")
+    @admin.display(description="Object")
     def what(self, entry: LogEntry) -> SafeString:
         kind = entry.content_type.name if entry.content_type else ""
         type_ = entry.content_type
@@ -188,7 +194,7 @@ class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
         url = entry.get_admin_url() if may_open else None
         return html.two_lines(html.link(url, entry.object_repr) if url else entry.object_repr, kind)
 
-    @admin.display(description="In words")
+    @admin.display(description="Details")
     def words(self, entry: LogEntry) -> str:
         return entry.get_change_message()
 
@@ -199,7 +205,7 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 def _search(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """unfold's search, which fails on a page that is no number, or that there is not."""
+    """Serves unfold's search, which fails if the number of the page is not a number, or is too large."""
     try:
         response: HttpResponse = UnfoldAdminSite.search(admin.site, request, extra_context)
     except (ValueError, InvalidPage) as error:

@@ -1,4 +1,4 @@
-"""The admin's first page: is work being done? A handful of queries, none of which grows with the ledger."""
+"""The admin's first page shows whether deliveries are sent. It takes a few queries, however large the ledger is."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from commands_platform.operators.permissions import may_view, url_if_allowed
 from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 
-# Beyond this many rows a figure says "more than".
+# Beyond this number of rows a figure says "10,000+".
 _MOST_COUNTED = 10_000
 _FAILURES_SHOWN = 8
 FAILURES = "?state__exact=failed&period=day"
-# Work that waits this long for a sender is not on its way.
+# A delivery that waits longer than this for a sender is overdue.
 _TOO_LATE = timedelta(seconds=10)
 _BEAT_IS_LATE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A card: what it counts, the figure, and a line that explains it."""
+    """A card with a title, a figure, and a line that explains it."""
 
     title: str
     figure: str
@@ -44,7 +44,7 @@ class Figure:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """unfold's callback for the index: figures and the latest failures, for operators who may see deliveries."""
+    """Adds figures and the latest failures to the first page, for operators who may see deliveries."""
     if not may_view("deliveries_delivery", request):
         return {**context, "title": "Dashboard"}
     recent = _of_the_last_hour()
@@ -62,7 +62,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
-    """For the search of Ctrl-K: the objects that a UUID belongs to, among those that the operator may see."""
+    """Returns the objects with this UUID that the operator may see. The search of Ctrl-K uses it."""
     uuid = parse_uuid(term.strip())
     if uuid is None:
         return []
@@ -84,7 +84,7 @@ def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
 
 
 def _of_the_last_hour() -> DeliveryQuerySet:
-    """The newest rows of the last hour, by the time in their key; as many as are counted, at most."""
+    """Returns the newest rows of the last hour, by the time in their key, up to the number that is counted."""
     rows = Delivery.objects.filter(pk__gte=first_ledger_id_at(timezone.now() - timedelta(hours=1)))
     first = rows.order_by("-pk").values_list("pk", flat=True)[_MOST_COUNTED - 1 : _MOST_COUNTED].first()
     return rows if first is None else rows.filter(pk__gte=first)
@@ -95,7 +95,7 @@ def _waiting() -> Figure:
     return Figure(
         "Pending",
         _number(pending),
-        "due, in flight, or to be tried again",
+        "due, in flight, or waiting for a retry",
         url=_deliveries_url("?state__exact=pending"),
     )
 
@@ -104,9 +104,9 @@ def _overdue() -> Figure:
     now = timezone.now()
     oldest = Delivery.objects.due(now).order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
     if oldest is None:
-        return Figure("Oldest waiting", "–", "nothing waits for a sender")
+        return Figure("Delay", "none", "no delivery is overdue")
     age = now - oldest
-    return Figure("Oldest waiting", html.rough_span(age), "since it should have been sent", is_bad=age > _TOO_LATE)
+    return Figure("Delay", html.rough_span(age), "of the oldest overdue delivery", is_bad=age > _TOO_LATE)
 
 
 def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
@@ -114,11 +114,11 @@ def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
         rows=Count("pk"),
         **{state.value: Count("pk", filter=Q(state=state.value)) for state in State},
     )
-    scope = "of the slots of the last hour"
+    scope = "in the last hour"
     if counts["rows"] >= _MOST_COUNTED:
-        scope = f"of the latest {_MOST_COUNTED:,} slots"
+        scope = f"of the latest {_MOST_COUNTED:,} deliveries"
     delivered, failed = counts["delivered"], counts["failed"]
-    share = f"{failed / (delivered + failed):.1%} of those that ended" if failed else scope
+    share = f"{failed / (delivered + failed):.1%} of the finished ones" if failed else scope
     return [
         Figure("Delivered", f"{delivered:,}", scope),
         Figure("Failed", f"{failed:,}", share, is_bad=failed > delivered, url=_deliveries_url(FAILURES)),
@@ -128,17 +128,17 @@ def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
 def _next_run() -> Figure:
     upcoming = ScheduledExecution.objects.active().order_by("next_run_at").values_list("next_run_at", flat=True).first()
     if upcoming is None:
-        return Figure("Next slot", "–", "no schedule is active")
-    return Figure("Next slot", html.distance(upcoming), f"{upcoming:%Y-%m-%d %H:%M:%S} UTC")
+        return Figure("Next run", "none", "no schedule is active")
+    return Figure("Next run", html.distance(upcoming), f"{upcoming:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _beat() -> Figure:
     try:
         ticked: Any = broker.client().get(broker.beat_key())
     except (RedisError, OSError):
-        return Figure("Beat", "unknown", "the broker does not answer", is_bad=True)
+        return Figure("Beat", "unknown", "Valkey does not answer", is_bad=True)
     if ticked is None:
-        return Figure("Beat", "stopped", "no tick in the last seconds: nothing becomes due", is_bad=True)
+        return Figure("Beat", "stopped", "no tick in the last five seconds", is_bad=True)
     age = max(0, int(time.time()) - int(ticked))
     return Figure("Beat", "ticking", f"the last tick was {age} s ago", is_bad=age > _BEAT_IS_LATE)
 

@@ -25,40 +25,40 @@ else:
 
 
 class BoundedPaginator(_Paginator):
-    """Pages of a table that is too large to be counted, or to be leafed through to its end."""
+    """Pages of a table that is too large to count, or to page through to its end."""
 
     template_name = "admin/bounded_pagination.html"
     most_pages = 100
 
     @cached_property
     def count(self) -> int:
-        """As many as may be leafed through; how many there are is not known."""
+        """Returns the number of rows that can be paged through. The number of all rows is unknown."""
         return self.per_page * self.most_pages
 
 
 class NewestFirstChangeList(PlatformChangeList):
-    """In the order of the primary key alone, whatever the query string asks for."""
+    """Lists by the primary key only, whatever the query string asks for."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        # Equal numbers are told nowhere, and these are not numbers of rows.
+        # The page shows no number where both are equal, and these are not numbers of rows.
         self.full_result_count = self.result_count
 
 
 class LargeTableAdmin(PlatformAdmin):
-    """Pages of a table with millions of rows: newest first by the primary key, never counted, searched exactly.
+    """Pages of a table with millions of rows. They list the newest first, never count, and search for exact values.
 
-    What `search_exactly` and the filters make of it may still have no index; a list that takes too long is given up.
+    A search or a filter may still lack an index, so a list that takes too long is cancelled.
     """
 
     paginator = BoundedPaginator
     show_full_result_count = False
     ordering = ("-pk",)
     sortable_by = ()
-    # What is typed into the search box goes to `search_exactly`; without an entry here there would be no box.
+    # Searches use `search_exactly`, but without an entry here there would be no search box.
     search_fields = ("pk",)
     longest_list_query_ms: ClassVar[int] = 5_000
 
@@ -66,7 +66,7 @@ class LargeTableAdmin(PlatformAdmin):
         return NewestFirstChangeList
 
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """The rows that a text which is no UUID stands for."""
+        """Returns the rows that match a text which is not a UUID."""
         return rows.none()
 
     def get_search_results(
@@ -85,7 +85,7 @@ class LargeTableAdmin(PlatformAdmin):
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
-                    # The rows are read before the response is rendered, so it is they that the limit is for.
+                    # The rows are read before the response is rendered, so the limit is for them.
                     cursor.execute(
                         "SELECT set_config('statement_timeout', %s, true)", [str(self.longest_list_query_ms)]
                     )
@@ -93,6 +93,6 @@ class LargeTableAdmin(PlatformAdmin):
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
                 raise
-        message = "That would have taken too long: choose a shorter period, or search by a UUID."
+        message = "This took too long. Choose a shorter period, or search for a UUID."
         self.message_user(request, message, messages.WARNING)
         return HttpResponseRedirect(request.path)

@@ -44,7 +44,7 @@ class PlatformAdmin(_ModelAdmin):
     list_per_page = 50
     list_filter_submit = True
     list_disable_select_all = True
-    # Their numbers would cost a count for each choice of each filter.
+    # They would need a count for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = "–"
     labels: ClassVar[Mapping[str, str]] = {}
@@ -59,7 +59,7 @@ class PlatformAdmin(_ModelAdmin):
             kwargs.setdefault("label", self.labels[db_field.name])
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
-            # One thing at a time: no pop-ups to make or change another object from here.
+            # There are no pop-ups to add or change another object.
             field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False
         return field
 
@@ -75,7 +75,7 @@ class PlatformAdmin(_ModelAdmin):
         return [] if obj is None else [action for action in allowed if action.method.applies_to(obj)]
 
     def details_of(self, obj: Any) -> dict[str, Any]:
-        """What the templates of an object's page show beside its fields."""
+        """Returns what an object's page shows below its fields."""
         return {}
 
     def render_change_form(
@@ -87,16 +87,14 @@ class PlatformAdmin(_ModelAdmin):
         return super().render_change_form(request, context, *arguments, **options)
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows as the list needs them: without wide columns, with what only the list shows."""
+        """Returns the rows as the list needs them: without wide columns, and with what only the list shows."""
         return rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
         return PlatformChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Whether a filter of the page asks for it. Any other look-up would be a way to guess at columns letter by
-        letter, those of secrets among them.
-        """
+        """Returns whether a filter of the page uses it. Other look-ups could guess a column letter by letter."""
         return lookup in self._parameters_of_filters(request)
 
     def get_search_results(
@@ -111,7 +109,7 @@ class PlatformAdmin(_ModelAdmin):
         return super().get_search_results(request, queryset, term)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any) -> HttpResponse | None:
-        """Acts on the rows that were ticked, and never on "all", which may be millions."""
+        """Acts on the ticked rows only. "All" may be millions."""
         posted = request.POST.copy()
         posted["select_across"] = "0"
         posted.setlist(ACTION_CHECKBOX_NAME, self._keys_in(request.POST.getlist(ACTION_CHECKBOX_NAME)))
@@ -119,19 +117,19 @@ class PlatformAdmin(_ModelAdmin):
         return super().response_action(request, queryset, *arguments)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Writes the fields that were changed alone: others, such as a secret, may be newer than this page."""
+        """Saves the changed fields only. Other fields, such as a secret, may be newer than this page."""
         if change:
             obj.save(update_fields=form.changed_data)
         else:
             super().save_model(request, obj, form, change)
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Whether the operator may act on these rows, also where nobody may edit them."""
+        """Returns whether the operator may run actions, even where nobody may edit."""
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
 
     def note(self, request: HttpRequest, obj: models.Model, what: str) -> None:
-        """Puts what the operator did into the object's history."""
+        """Records what the operator did in the object's history."""
         self.log_change(request, obj, what)
 
     @admin.display(description="UUID")
@@ -166,14 +164,14 @@ class PlatformAdmin(_ModelAdmin):
 
 
 class PlatformChangeList(_ChangeList):
-    """A list whose rows its model's pages may still trim."""
+    """A list whose rows go through `for_list`."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         return self.model_admin.for_list(super().get_queryset(request, exclude_parameters))  # type: ignore[attr-defined, no-any-return]
 
 
 class ReadOnlyAdmin(PlatformAdmin):
-    """Pages that only show, of what the platform writes itself; some of it may be deleted."""
+    """Read-only pages of what the platform writes itself. Some of it may be deleted."""
 
     may_be_deleted: ClassVar[bool] = False
 
@@ -188,7 +186,7 @@ class ReadOnlyAdmin(PlatformAdmin):
 
 
 class UndeletableAdmin(PlatformAdmin):
-    """Pages of rows that the ledger names without a constraint of the database: they are deactivated, not deleted."""
+    """Pages of rows that the ledger refers to without a foreign key. They are deactivated, never deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -218,7 +216,7 @@ class UndeletableAdmin(PlatformAdmin):
 
 
 class ShowsOnceAdmin(PlatformAdmin):
-    """Pages of objects with a secret: `show_once` has the object's page show it a single time."""
+    """Pages of objects with a secret, which the object's page shows once."""
 
     change_form_outer_before_template = "admin/shown_once.html"
 
@@ -231,7 +229,7 @@ class ShowsOnceAdmin(PlatformAdmin):
         return response
 
     def show_once(self, request: HttpRequest, response: HttpResponseBase, obj: models.Model, shown: ShownOnce) -> None:
-        """Gives what the object's page is to show to the response that leads there."""
+        """Hands the secret to the object's page, to which the response leads."""
         shown_once.hand_over(request, response, shown, path=self.change_url(obj))
 
 

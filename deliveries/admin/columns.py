@@ -37,7 +37,7 @@ class DeliveryColumns(BelongingColumns):
     @admin.display(description="State")
     def outcome(self, delivery: Delivery) -> SafeString:
         reason = delivery.get_reason_display()
-        slots = f" ({delivery.slot_count} slots)" if delivery.slot_count > 1 else ""
+        slots = f" ({delivery.slot_count} runs)" if delivery.slot_count > 1 else ""
         return html.explained(state_badge(delivery.state), f"{reason}{slots}")
 
     @admin.display(description="Kind")
@@ -64,10 +64,10 @@ class DeliveryColumns(BelongingColumns):
         if delivery.finished_at is not None:
             return html.when(delivery.finished_at)
         if delivery.lease is not None:
-            return html.subtle("being sent")
+            return html.subtle("in flight")
         return html.when(delivery.next_attempt_at, prefix="next ")
 
-    @admin.display(description="Why")
+    @admin.display(description="Reason")
     def why_in_full(self, delivery: Delivery) -> str:
         return f"{delivery.get_reason_display()} ({delivery.reason})" if delivery.reason else "–"
 
@@ -77,7 +77,7 @@ class DeliveryColumns(BelongingColumns):
         if delivery.slot_count == 1:
             return first
         return format_html(
-            "{} slots: the first {}, the last {}",
+            "{} runs: the first {}, the last {}",
             delivery.slot_count,
             first,
             html.instant_in_full(delivery.last_due_at),
@@ -86,10 +86,12 @@ class DeliveryColumns(BelongingColumns):
     @admin.display(description="Next attempt")
     def next_attempt(self, delivery: Delivery) -> SafeString:
         if delivery.leased_until is not None:
-            return format_html("it is being sent, by another sender after {} UTC", html.instant(delivery.leased_until))
+            return format_html(
+                "In flight. Another sender may take it after {} UTC.", html.instant(delivery.leased_until)
+            )
         return html.instant_in_full(delivery.next_attempt_at)
 
-    @admin.display(description="Given up after")
+    @admin.display(description="Retried until")
     def given_up(self, delivery: Delivery) -> SafeString:
         return html.instant_in_full(delivery.expires_at) if delivery.state == State.PENDING else html.NOTHING
 
@@ -115,21 +117,21 @@ class DeliveryColumns(BelongingColumns):
     @admin.display(description="Runs as")
     def user_link(self, delivery: Delivery) -> SafeString:
         if delivery.user is None:
-            return html.subtle("the command and the organization")
+            return html.subtle("no user")
         return super().user_link(delivery)
 
     @admin.display(description="URL")
     def url_in_full(self, delivery: Delivery) -> SafeString:
         return html.mono(delivery.url)
 
-    @admin.display(description="Sent with")
+    @admin.display(description="Options")
     def extras(self, delivery: Delivery) -> SafeString | str:
-        """The names of its own headers: their values may be a receiver's secrets."""
+        """Shows the names of the headers, without their values, which may be secrets."""
         names = header_names(delivery.headers)
-        limit = f"a time limit of {delivery.timeout} s" if delivery.timeout else ""
+        limit = f"timeout {delivery.timeout} s" if delivery.timeout else ""
         if not names:
-            return limit or "nothing of its own"
-        return format_html("headers {}{}", html.badges(names), f" and {limit}" if limit else "")
+            return limit or "none"
+        return format_html("headers {}{}", html.badges(names), f", {limit}" if limit else "")
 
 
 def state_badge(state: str) -> SafeString:
@@ -137,7 +139,7 @@ def state_badge(state: str) -> SafeString:
 
 
 def header_names(headers: str | Mapping[str, str]) -> list[str]:
-    """The names of extra headers, which are JSON in the ledger."""
+    """Returns the names of extra headers. In the ledger they are JSON."""
     if isinstance(headers, str):
         headers = json.loads(headers) if headers else {}
     return sorted(headers)

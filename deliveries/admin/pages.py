@@ -38,12 +38,12 @@ class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
         ("organization", AutocompleteSelectFilter),
         ("command", AutocompleteSelectFilter),
     )
-    search_help_text = "UUID of a delivery, a schedule or an event"
+    search_help_text = "The UUID of a delivery, a schedule or an event"
     uuid_fields = ("pk", "source_uuid")
     related = ("organization", "command", "user")
     actions = ("redeliver",)
     actions_detail = ("redeliver",)
-    fieldsets = (("Outcome", {"fields": _OUTCOME}), ("What it is", {"fields": _IDENTITY}))
+    fieldsets = (("Outcome", {"fields": _OUTCOME}), ("Delivery", {"fields": _IDENTITY}))
     readonly_fields = (*_OUTCOME, *_IDENTITY)
     change_form_after_template = "admin/deliveries/delivery/details.html"
 

@@ -51,7 +51,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         ("is_active", BooleanRadioFilter),
     )
     search_fields = ("name", "organization__name")
-    search_help_text = "Name, organization, or UUID"
+    search_help_text = "Name, organization or UUID"
     related = ("organization",)
     autocomplete_fields = ("organization",)
     actions = ("activate", "deactivate", "rotate_secret", "revoke_tokens")
@@ -65,20 +65,20 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         ("About", {"fields": ("identifier", "secrets", "created_in_full", "belongings")}),
     )
 
-    @admin.display(description="Callbacks go to")
+    @admin.display(description="Receiver")
     def callback_origin(self, command: Command) -> SafeString:
         return html.clipped(html.origin(command.callback_url))
 
-    @admin.display(description="Reach", ordering="is_public")
+    @admin.display(description="Visibility", ordering="is_public")
     def reach(self, command: Command) -> SafeString:
-        return html.badge("public", "info") if command.is_public else html.badge("own organization")
+        return html.badge("public", "info") if command.is_public else html.badge("private")
 
     @admin.display(description="Signing secret")
     def secrets(self, command: Command) -> SafeString | str:
         until = command.previous_secret_expires_at
         if until is None or until <= timezone.now():
-            return "Set."
-        return format_html("Set; the one before signs beside it until {} UTC.", html.instant(until))
+            return "Set"
+        return format_html("Set. The previous secret also signs until {} UTC.", html.instant(until))
 
     @admin.display(description="Related")
     def belongings(self, command: Command) -> SafeString:

@@ -19,7 +19,7 @@ class OrganizationAdmin(DirectoryAdmin):
     list_display = ("name", "zone", "state", "created")
     list_filter = (("is_active", BooleanRadioFilter),)
     search_fields = ("name",)
-    search_help_text = "Name, or UUID"
+    search_help_text = "Name or UUID"
     labels = {"timezone": "Time zone", "is_active": "Active"}
     actions = ("activate", "deactivate")
     readonly_fields = ("identifier", "created_in_full", "belongings")

@@ -19,7 +19,7 @@ from organizations.models import User
 
 
 class UserForm(WholeConstraintsForm):
-    """Says of an address that is taken which field is wrong; the constraint alone could not."""
+    """Reports a taken address at its field, which the constraint alone could not."""
 
     shown_fields = frozenset({"organization"})
 
@@ -36,7 +36,7 @@ class UserForm(WholeConstraintsForm):
 
 @admin.register(User)
 class UserAdmin(DirectoryAdmin):
-    """The platform's people, who log in to nothing."""
+    """The platform's users. They cannot log in to the admin."""
 
     form = UserForm
     list_display = ("full_name", "email", "organization", "role_badge", "zone", "state")
@@ -46,8 +46,8 @@ class UserAdmin(DirectoryAdmin):
         ("is_active", BooleanRadioFilter),
     )
     search_fields = ("full_name", "email", "organization__name")
-    search_help_text = "Name, e-mail, organization, or UUID"
-    labels = {"timezone": "Time zone", "is_active": "Active"}
+    search_help_text = "Name, email, organization or UUID"
+    labels = {"timezone": "Time zone", "is_active": "Active", "email": "Email"}
     related = ("organization",)
     autocomplete_fields = ("organization",)
     actions = ("activate", "deactivate", "revoke_tokens")
@@ -62,7 +62,7 @@ class UserAdmin(DirectoryAdmin):
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "timezone":
-            kwargs["widget"] = zone_widget(empty="The organization's")
+            kwargs["widget"] = zone_widget(empty="The zone of the organization")
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @admin.display(description="Role", ordering="role")

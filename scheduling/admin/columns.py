@@ -18,9 +18,9 @@ from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, Schedu
 
 _TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
 _MISFIRES = {
-    MisfirePolicy.FIRE_LATEST: "the latest is sent",
-    MisfirePolicy.SKIP: "none is sent",
-    MisfirePolicy.FIRE_ALL: "each is sent",
+    MisfirePolicy.FIRE_LATEST: "Only the latest missed run is sent.",
+    MisfirePolicy.SKIP: "Missed runs are not sent.",
+    MisfirePolicy.FIRE_ALL: "Every missed run is sent.",
 }
 
 
@@ -65,29 +65,29 @@ class ScheduleColumns(BelongingColumns, DateColumns):
     def left(self, schedule: ScheduledExecution) -> SafeString | str:
         if not schedule.is_recurring:
             return html.subtle("–")
-        return html.subtle("no end") if schedule.repeats == FOREVER else str(schedule.repeats)
+        return html.subtle("unlimited") if schedule.repeats == FOREVER else str(schedule.repeats)
 
     @admin.display(description="Command")
     def command_of(self, schedule: ScheduledExecution) -> SafeString:
         owner = f" · as {schedule.owner}" if schedule.owner else ""
         return html.two_lines(schedule.command, f"{schedule.organization}{owner}")
 
-    @admin.display(description="Last slot")
+    @admin.display(description="Last run")
     def last_result(self, schedule: Any) -> SafeString:
         return state_badge(schedule.last_state) if schedule.last_state else html.NOTHING
 
     @admin.display(description="Runs as")
     def owner_link(self, schedule: ScheduledExecution) -> SafeString:
         if schedule.owner is None:
-            return html.subtle("the command and the organization")
+            return html.subtle("no user")
         return html.link_to("organizations_user_change", schedule.owner_id, text=schedule.owner)
 
     @admin.display(description="Time zone")
     def zone_in_words(self, schedule: ScheduledExecution) -> str:
-        whose = {TimezoneType.ORGANIZATION: "the organization's", TimezoneType.USER: "the user's"}
-        return f"{schedule.zone} ({whose.get(TimezoneType(schedule.timezone_type), 'its own')})"
+        whose = {TimezoneType.ORGANIZATION: "of the organization", TimezoneType.USER: "of the user"}
+        return f"{schedule.zone} ({whose.get(TimezoneType(schedule.timezone_type), 'of the schedule')})"
 
-    @admin.display(description="Not before, not after")
+    @admin.display(description="Start and end")
     def window(self, schedule: ScheduledExecution) -> SafeString:
         if schedule.starts_at is None and schedule.ends_at is None:
             return html.subtle("no limits")
@@ -95,11 +95,11 @@ class ScheduleColumns(BelongingColumns, DateColumns):
             "from {} to {}", html.instant_in_full(schedule.starts_at), html.instant_in_full(schedule.ends_at)
         )
 
-    @admin.display(description="Late slots")
+    @admin.display(description="Late runs")
     def late_slots(self, schedule: ScheduledExecution) -> str:
         missed = _MISFIRES[MisfirePolicy(schedule.misfire_policy)]
-        overlap = " A slot is skipped while the one before it is not finished." if schedule.skip_overlapping else ""
-        return f"Missed after {schedule.misfire_grace} s; of those that were missed, {missed}.{overlap}"
+        overlap = " A run is skipped while the previous one is not finished." if schedule.skip_overlapping else ""
+        return f"A run counts as missed after {schedule.misfire_grace} s. {missed}{overlap}"
 
     @admin.display(description="Next run")
     def next_run_in_full(self, schedule: ScheduledExecution) -> SafeString:
@@ -109,13 +109,13 @@ class ScheduleColumns(BelongingColumns, DateColumns):
     def url(self, schedule: ScheduledExecution) -> SafeString:
         url = schedule.effective_callback_url
         if not url:
-            return html.badge("none: its slots are skipped", "warning")
-        whose = "its own" if schedule.callback_url else "the command's"
+            return html.badge("none: runs are skipped", "warning")
+        whose = "of the schedule" if schedule.callback_url else "of the command"
         return format_html("{} {}", html.mono(url), html.subtle(f"({whose})"))
 
-    @admin.display(description="Sent with")
+    @admin.display(description="Options")
     def extras(self, schedule: ScheduledExecution) -> SafeString:
-        """Shows the names of its own headers: their values may be a receiver's secrets."""
+        """Shows the names of the headers, without their values, which may be secrets."""
         names = header_names(schedule.headers)
         parts = [format_html("headers {}", html.badges(names))] if names else []
         if names and not schedule.sent_headers:
@@ -123,10 +123,10 @@ class ScheduleColumns(BelongingColumns, DateColumns):
                 format_html("no headers: {} were given for {}", html.badges(names), html.mono(schedule.headers_origin))
             ]
         if schedule.timeout:
-            parts.append(format_html("a time limit of {} s", schedule.timeout))
+            parts.append(format_html("timeout {} s", schedule.timeout))
         if schedule.max_attempts:
-            parts.append(format_html("{} attempts at the most", schedule.max_attempts))
-        return format_html_join(", ", "{}", ((part,) for part in parts)) or html.subtle("nothing of its own")
+            parts.append(format_html("at most {} attempts", schedule.max_attempts))
+        return format_html_join(", ", "{}", ((part,) for part in parts)) or html.subtle("none")
 
     @admin.display(description="Payload")
     def payload_block(self, schedule: ScheduledExecution) -> SafeString:

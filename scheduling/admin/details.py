@@ -20,7 +20,7 @@ _DELIVERIES_SHOWN = 10
 
 
 def next_slot_rows(schedule: ScheduledExecution) -> dict[str, Any]:
-    """The next slots, by the wall clock of the schedule's zone and in UTC; or why there are none to be shown."""
+    """Returns the next runs in the schedule's zone and in UTC, or a note that says why there are none."""
     now = timezone.now()
     most = _SLOTS_SHOWN if schedule.repeats == FOREVER else min(_SLOTS_SHOWN, schedule.repeats)
     try:
@@ -37,7 +37,7 @@ def next_slot_rows(schedule: ScheduledExecution) -> dict[str, Any]:
         }
         for slot in upcoming
     ]
-    note = "" if schedule.is_active else "It is not active: these are the slots it would have."
+    note = "" if schedule.is_active else "The schedule is not active. If it were, it would run at these times."
     return {"rows": rows, "note": note if rows else "", "zone": schedule.zone}
 
 

@@ -43,7 +43,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         ("organization", AutocompleteSelectFilter),
         ("command", AutocompleteSelectFilter),
     )
-    search_help_text = "A name, exactly, or the UUID of a schedule or user"
+    search_help_text = "An exact name, or the UUID of a schedule or user"
     uuid_fields = ("uuid", "owner__uuid")
     related = ("organization", "command", "owner")
     actions = ("run_now", "pause", "resume")
@@ -66,7 +66,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         return [by_uuid, *super().get_urls()]
 
     def by_uuid(self, request: HttpRequest, uuid: UUID) -> HttpResponse:
-        """The way to a schedule's page for who knows its UUID alone, as the ledger does."""
+        """Leads to a schedule's page by its UUID, which is all that the ledger knows."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         schedule = ScheduledExecution.objects.filter(uuid=uuid).only("pk").first()

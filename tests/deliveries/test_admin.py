@@ -175,8 +175,8 @@ def test_a_run_of_skipped_slots_tells_how_many_and_why(operator: Client) -> None
     in_list = operator.get(page(Delivery, "changelist")).content.decode()
     html = operator.get(page_of(delivery)).content.decode()
 
-    assert "too many runs were late (14 slots)" in in_list
-    assert "14 slots: the first" in html
+    assert "too many runs were late (14 runs)" in in_list
+    assert "14 runs: the first" in html
 
 
 def test_a_list_tells_the_receivers_origin_and_not_its_path(operator: Client) -> None:
@@ -191,5 +191,5 @@ def test_a_list_tells_the_receivers_origin_and_not_its_path(operator: Client) ->
 def test_a_delivery_that_is_being_sent_says_so(operator: Client) -> None:
     delivery = make_delivery(lease=uuid4(), leased_until=clock.now() + timedelta(minutes=1))
 
-    assert "being sent" in operator.get(page(Delivery, "changelist")).content.decode()
-    assert "it is being sent, by another sender after" in operator.get(page_of(delivery)).content.decode()
+    assert "in flight" in operator.get(page(Delivery, "changelist")).content.decode()
+    assert "In flight. Another sender may take it after" in operator.get(page_of(delivery)).content.decode()

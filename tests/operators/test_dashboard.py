@@ -30,7 +30,7 @@ def test_the_first_page_tells_whether_work_is_done(operator: Client) -> None:
 
     shown = {figure.title: figure.figure for figure in figures}
     assert shown["Pending"] == "1"
-    assert shown["Oldest waiting"] == "3 min"
+    assert shown["Delay"] == "3 min"
     assert shown["Delivered"] == "1"
     assert shown["Failed"] == "2"
     assert shown["Beat"] == "ticking"

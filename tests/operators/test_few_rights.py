@@ -78,7 +78,7 @@ def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(estate: Es
 
     html = narrow.get(page_of(schedule)).content.decode()
 
-    assert "Next slots" in html
+    assert "Next runs" in html
     assert "Latest deliveries" not in html
     assert str(delivery.pk) not in html
 
