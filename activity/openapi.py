@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of activity: examples that work as they stand."""
+"""Adds to the OpenAPI document of activity: examples that work as they stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of events: examples that work as they stand, and what a hook is sent."""
+"""Adds to the OpenAPI document of events: examples that work as they stand, and the callback of a hook."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HookOutput(Output[Any]):
 
 
 class EventCallbackOutput(Output[Any]):
-    """What a hook is sent."""
+    """The body of an event's callback."""
 
     event = serializers.CharField()
     event_timestamp = serializers.FloatField(help_text="When it happened, in Unix seconds.")

@@ -1,4 +1,4 @@
-"""The bodies of the event endpoints; whether a name is well-formed is decided by the services."""
+"""The bodies of the event endpoints. The services decide whether a name is well-formed."""
 
 from __future__ import annotations
 

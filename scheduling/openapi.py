@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of scheduling: examples that work as they stand, and the callback of a run."""
+"""Adds to the OpenAPI document of scheduling: examples that work as they stand, and the callback of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CREATE_EXAMPLES = [
         {"name": "Reminder", "starts_at": "2035-01-01T09:00:00Z", "callback_url": "https://example.com/hook"},
     ),
 ]
-CHANGE_EXAMPLES = [
+SCHEDULE_CHANGE_EXAMPLES = [
     _request("Pause", {"is_active": False}),
     _request("Rename and retime", {"name": "Daily report", "cron": "0 9 * * *"}),
 ]
@@ -58,7 +58,7 @@ class RunOutput(Output[Any]):
 
 
 class RunCallbackOutput(Output[Any]):
-    """What is sent when a run is due."""
+    """The body of a run's callback."""
 
     intent = serializers.CharField(help_text="The command's name.")
     query = serializers.CharField(allow_blank=True, help_text="Always empty.")

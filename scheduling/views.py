@@ -95,11 +95,11 @@ class ScheduledExecutionDetail(PlatformView):
         operation_id="update_schedule",
         request=ScheduledExecutionChanges,
         responses=ScheduledExecutionOutput,
-        examples=openapi.CHANGE_EXAMPLES,
+        examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
     @raises(MissingTokenError)
     def put(self, request: ApiRequest, uuid: str) -> Response:
-        """Changes the fields that are given. What the old version has not sent yet is cancelled."""
+        """Changes the fields that are given. Runs of the old version that are not sent yet are cancelled."""
         schedule = find_schedule(request.context, uuid)
         changes = read_body(ScheduledExecutionChanges, request)
         if changes != {"is_active": False}:
@@ -115,7 +115,7 @@ class ScheduledExecutionDetail(PlatformView):
         operation_id="patch_schedule",
         request=ScheduledExecutionChanges,
         responses=ScheduledExecutionOutput,
-        examples=openapi.CHANGE_EXAMPLES,
+        examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
     @raises(MissingTokenError)
     def patch(self, request: ApiRequest, uuid: str) -> Response:

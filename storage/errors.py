@@ -1,4 +1,4 @@
-"""What can be wrong with a request for items."""
+"""Errors of requests for items."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DELETE FROM storage_item USING expired WHERE storage_item.id = expired.id
 
 
 def remove_expired(*, limit: int = 50_000) -> int:
-    """Removes up to `limit` expired items, the longest expired first, in transactions of BATCH; how many there were.
+    """Removes up to `limit` expired items, the longest expired first, in transactions of BATCH. Returns their number.
 
     Any number may run at once.
     """

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of storage: an example of each operation, which works as it stands."""
+"""Adds to the OpenAPI document of storage: an example of each operation, which works as it stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage endpoint's bodies: which operation, on what, and where."""
+"""The storage endpoint's bodies: the operation, its parameters, and where the items are."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def documented_input() -> PolymorphicProxySerializer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a request asks for; of `params` only those that were given."""
+    """A request that was read. `params` has only the parameters that were given."""
 
     op: str
     params: dict[str, Any]

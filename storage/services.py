@@ -1,4 +1,4 @@
-"""What callers may do with items.
+"""Reads and writes items for callers.
 
 Each function is one SQL statement where it can be. All of them read the time as the database's `now()`, which stands
 still inside a transaction: an item that one of its statements found alive has not expired for the next.
@@ -110,19 +110,20 @@ def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
 
 
 def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
-    """The item's value, None if there is no such item."""
+    """Returns the item's value, or None if there is no such item."""
     rows = _rows(_READ, bucket, key=key)
     return StoredValue(*rows[0]) if rows else None
 
 
 def has_item(*, bucket: Bucket, key: str) -> bool:
-    """Whether there is such an item."""
+    """Returns whether there is such an item."""
     return Item.objects.in_bucket(bucket).alive().filter(key=key).exists()
 
 
 def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int) -> tuple[list[Item], bool]:
-    """Up to `limit` items without their values, by key, whose keys begin with `prefix` and come after `after`; and
-    whether there are more.
+    """Returns up to `limit` items without their values, and whether there are more.
+
+    Their keys begin with `prefix` and come after `after`; they are ordered by key.
     """
     items = Item.objects.in_bucket(bucket).alive().filter(key__startswith=prefix, key__gt=after)
     rows = list(items.defer("value").order_by("key")[: limit + 1])
@@ -130,9 +131,9 @@ def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int)
 
 
 def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
-    """The JSON texts of the values that exist, in the order of `keys`.
+    """Returns the JSON texts of the values that exist, in the order of `keys`.
 
-    Raises InvalidInputError where they have more than MAX_ANSWER_BYTES bytes together.
+    Raises InvalidInputError if they have more than MAX_ANSWER_BYTES bytes together.
     """
     texts: dict[str, str | None] = dict(_rows(_READ_MANY, bucket, keys=list(keys), limit=MAX_ANSWER_BYTES))
     found = {key: text for key in keys if (text := texts.get(key)) is not None}
@@ -161,7 +162,10 @@ def set_item(
 
 
 def set_items(*, bucket: Bucket, items: Mapping[str, object], ttl: timedelta | None = None) -> dict[str, str]:
-    """Stores all the values or none; their JSON texts. Raises InvalidInputError for a value that is too large."""
+    """Stores all the values or none, and returns their JSON texts.
+
+    Raises InvalidInputError for a value that is too large.
+    """
     texts = {key: _json_text(value, field="items") for key, value in items.items()}
     _write(bucket, texts, ttl=ttl)
     return texts
@@ -229,7 +233,7 @@ def _sum_text(current: object, amount: float) -> str:
 def _write(
     bucket: Bucket, texts: Mapping[str, str], *, ttl: timedelta | None, only_new: bool = False
 ) -> list[tuple[Any, ...]]:
-    """The new versions, in the order of the keys."""
+    """Writes the values. Returns the new versions, in the order of the keys."""
     # Not as an array: to quote a mebibyte of values inside one takes a third of a second of CPU.
     rows = ", ".join(f"(%(key{number})s, %(value{number})s)" for number in range(len(texts)))
     values = {f"key{number}": key for number, key in enumerate(texts)}

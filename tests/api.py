@@ -16,7 +16,7 @@ from tests.factories import make_api_key, make_command, make_organization, make_
 if TYPE_CHECKING:
 
     class ApiResponse(HttpResponse):
-        """What Django's test client makes of a response."""
+        """A response as Django's test client returns it."""
 
         def json(self) -> Any: ...
 

@@ -1,4 +1,4 @@
-"""`/v1/platform/activity/`, as CONTRACT section 5 has it."""
+"""`/v1/platform/activity/`, over HTTP."""
 
 from __future__ import annotations
 

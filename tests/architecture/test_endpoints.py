@@ -16,7 +16,7 @@ from auth_tokens.scopes import Scope
 from tests.api import ApiClient
 from tests.production_files import ROOT
 
-# Whoever may reach the server may read its documentation.
+# Everybody who can reach the server may read its documentation.
 OPEN = {"v1/schema/", "v1/docs/"}
 
 _PARAMETER = re.compile(r"<str:(\w+)>")

@@ -1,4 +1,4 @@
-"""`/v1/platform/event-subscription/`, as CONTRACT section 4 has it."""
+"""`/v1/platform/event-subscription/`, over HTTP."""
 
 from __future__ import annotations
 

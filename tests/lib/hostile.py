@@ -1,4 +1,4 @@
-"""What hostile or broken clients send. No endpoint may answer any of it with a 5xx, nor with anything but JSON.
+"""Requests that hostile or broken clients send. Every endpoint must answer them in JSON, and not with a 5xx.
 
 Queries and path segments are percent-encoded, as they go over the wire; header values are WSGI strings: a character for
 each byte.

@@ -67,7 +67,7 @@ def test_the_id_in_a_500_is_the_one_in_the_log(client: Client) -> None:
         ("/v1/teapot/", 418, "bad_request"),
     ],
 )
-def test_what_other_code_refuses_has_the_contracts_shape(client: Client, path: str, status: int, code: str) -> None:
+def test_what_other_code_refuses_has_the_documented_shape(client: Client, path: str, status: int, code: str) -> None:
     response = client.get(path)
 
     assert response.status_code == status

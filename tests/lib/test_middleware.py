@@ -141,7 +141,7 @@ def environ_of(body: BytesIO, **more: object) -> dict[str, Any]:
 
 
 def answer_to(environ: dict[str, Any]) -> HttpResponse:
-    """What the middleware makes of a request, around a view that answers with the body as it read it."""
+    """Sends a request through the middleware to a view that answers with the body as it read it."""
 
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(request.read(), headers={"X-Length": request.META.get("CONTENT_LENGTH", "")})

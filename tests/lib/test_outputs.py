@@ -1,4 +1,4 @@
-"""What an output declares is what it renders."""
+"""An output renders the fields that it declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What receivers are sent is what the OpenAPI document says: no key more, none less, and each of the headers."""
+"""Callbacks have the keys and the headers that the OpenAPI document declares, and no others."""
 
 from __future__ import annotations
 

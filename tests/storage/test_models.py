@@ -1,4 +1,4 @@
-"""What the database lets an item be."""
+"""The items that the database accepts."""
 
 from __future__ import annotations
 

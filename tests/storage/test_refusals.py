@@ -1,4 +1,4 @@
-"""What the storage endpoint refuses, and in which words."""
+"""The requests that the storage endpoint refuses, and in which words."""
 
 from __future__ import annotations
 
@@ -213,17 +213,17 @@ def test_an_answer_that_would_be_too_large_is_refused(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE_BODIES)
-def test_no_hostile_body_is_answered_with_anything_but_the_contracts_errors(alice: ApiClient, name: str) -> None:
+def test_no_hostile_body_is_answered_with_anything_but_the_documented_errors(alice: ApiClient, name: str) -> None:
     response = alice.post(PATH, raw=HOSTILE_BODIES[name])
 
-    assert_contract_error(response)
+    assert_documented_error(response)
 
 
 @pytest.mark.parametrize("content_type", HOSTILE_CONTENT_TYPES)
 def test_no_hostile_content_type_is_answered_with_a_5xx(alice: ApiClient, content_type: str) -> None:
     response = alice.post(PATH, {"op": "get", "params": {}}, headers={"Content-Type": content_type})
 
-    assert_contract_error(response)
+    assert_documented_error(response)
 
 
 @pytest.mark.parametrize("value", HOSTILE_HEADER_VALUES)
@@ -231,14 +231,14 @@ def test_no_hostile_content_type_is_answered_with_a_5xx(alice: ApiClient, conten
 def test_no_hostile_header_is_answered_with_a_5xx(alice: ApiClient, header: str, value: str) -> None:
     response = call(alice, "get", {}, headers={header: value})
 
-    assert_contract_error(response)
+    assert_documented_error(response)
 
 
 @pytest.mark.parametrize("query", HOSTILE_QUERIES)
 def test_no_hostile_query_is_answered_with_a_5xx(alice: ApiClient, query: str) -> None:
     response = alice.post(f"{PATH}?{query}", {"op": "get", "params": {}})
 
-    assert_contract_error(response)
+    assert_documented_error(response)
 
 
 ODD_VALUES: list[Any] = [
@@ -258,7 +258,7 @@ def test_no_odd_parameter_is_answered_with_a_5xx(alice: ApiClient, op: str, fiel
             assert (response.status_code, list(response.json())) == (400, ["details"]), (value, response.content)
 
 
-def assert_contract_error(response: Any) -> None:
+def assert_documented_error(response: Any) -> None:
     body = response.json()
     assert 400 <= response.status_code < 500
     assert list(body) == ["details"] or list(body)[:2] == ["detail", "code"]

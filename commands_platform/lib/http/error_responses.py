@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicPr
 from rest_framework import exceptions, serializers
 
 from commands_platform.lib.errors import InvalidInputError, NotFoundError, PlatformError
-from commands_platform.lib.http.exception_handler import Answer, answer_to, error_body
+from commands_platform.lib.http.exception_handler import ErrorAnswer, answer_to, error_body
 from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.http.parsers import unsupported
 from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
@@ -77,7 +77,7 @@ def error_responses(view: Any, handler: object, *, has_body: bool, has_path: boo
     """Returns the responses of the 4xx statuses that a handler of the view can answer, with an example of each code."""
     bodies: dict[int, dict[str, object]] = {}
     for name, error in _cases(handler, has_body=has_body, has_path=has_path):
-        answer = cast("Answer", answer_to(error, view))
+        answer = cast("ErrorAnswer", answer_to(error, view))
         bodies.setdefault(answer.status, {})[name] = answer.body
     bodies[429] = {"throttled": error_body("Request was throttled. Expected available in 5 seconds.", "throttled")}
     return {

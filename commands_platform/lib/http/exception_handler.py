@@ -40,7 +40,7 @@ RETRY_BUSY_AFTER_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class Answer:
+class ErrorAnswer:
     """The status, body and headers of an error."""
 
     status: int
@@ -57,7 +57,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
     return Response(answer.body, status=answer.status, headers=answer.headers)
 
 
-def answer_to(exc: Exception, view: object) -> Answer | None:
+def answer_to(exc: Exception, view: object) -> ErrorAnswer | None:
     """Returns what a view answers to an error; None for one that is a bug."""
     match exc:
         case PlatformError():
@@ -72,14 +72,14 @@ def error_body(detail: str, code: str, **more: object) -> dict[str, object]:
     return {"detail": detail, "code": code, **more}
 
 
-def _domain_answer(exc: PlatformError, view: object) -> Answer:
+def _domain_answer(exc: PlatformError, view: object) -> ErrorAnswer:
     statuses: Mapping[type[PlatformError], int] = getattr(view, "error_statuses", {})
     own_status = next((statuses[ancestor] for ancestor in type(exc).__mro__ if ancestor in statuses), None)
     if own_status == 406:
         # The errors documented with 406 are documented without a code.
-        return Answer(406, {"detail": exc.message})
+        return ErrorAnswer(406, {"detail": exc.message})
     if own_status is not None:
-        return Answer(own_status, error_body(exc.message, exc.code))
+        return ErrorAnswer(own_status, error_body(exc.message, exc.code))
     match exc:
         case InvalidInputError():
             errors = exc.errors or {api_settings.NON_FIELD_ERRORS_KEY: [exc.message]}
@@ -89,10 +89,10 @@ def _domain_answer(exc: PlatformError, view: object) -> Answer:
         case BusyError():
             return _busy(exc)
     status = 403 if isinstance(exc, PermissionDeniedError) else 400
-    return Answer(status, error_body(exc.message, exc.code))
+    return ErrorAnswer(status, error_body(exc.message, exc.code))
 
 
-def _framework_answer(exc: exceptions.APIException, view: object) -> Answer:
+def _framework_answer(exc: exceptions.APIException, view: object) -> ErrorAnswer:
     match exc:
         case exceptions.ValidationError():
             errors = _flattened(exc.detail)
@@ -102,63 +102,65 @@ def _framework_answer(exc: exceptions.APIException, view: object) -> Answer:
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             # REST framework makes a 403 of these where no authenticator names a scheme.
             header = getattr(exc, "auth_header", None) or AUTHENTICATE_HEADER
-            return Answer(401, _body_of(exc), {"WWW-Authenticate": header})
+            return ErrorAnswer(401, _body_of(exc), {"WWW-Authenticate": header})
         case exceptions.MethodNotAllowed():
             allowed = ", ".join(getattr(view, "allowed_methods", []))
-            return Answer(405, error_body(f"{exc.detail} Allowed here: {allowed}.", exc.default_code))
+            return ErrorAnswer(405, error_body(f"{exc.detail} Allowed here: {allowed}.", exc.default_code))
         case exceptions.Throttled():
             wait = getattr(exc, "wait", None)
-            return Answer(429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))})
-    return Answer(exc.status_code, _body_of(exc))
+            return ErrorAnswer(
+                429, _body_of(exc), {"Retry-After": str(RETRY_AFTER_SECONDS if wait is None else int(wait))}
+            )
+    return ErrorAnswer(exc.status_code, _body_of(exc))
 
 
-def _other_answer(exc: Exception, view: object) -> Answer | None:
+def _other_answer(exc: Exception, view: object) -> ErrorAnswer | None:
     match exc:
         case Http404():
             return _not_found()
         case PermissionDenied():
-            return Answer(403, _body_of(exceptions.PermissionDenied()))
+            return ErrorAnswer(403, _body_of(exceptions.PermissionDenied()))
         case PayloadTooLargeError():
-            return Answer(413, error_body(str(exc), "payload_too_large"))
+            return ErrorAnswer(413, error_body(str(exc), "payload_too_large"))
         case MalformedJsonError():
-            return Answer(400, error_body(f"JSON parse error - {exc}", exceptions.ParseError.default_code))
+            return ErrorAnswer(400, error_body(f"JSON parse error - {exc}", exceptions.ParseError.default_code))
         case DatabaseError() | InterfaceError():
             return _database_answer(exc, view)
     return None
 
 
-def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Answer | None:
+def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> ErrorAnswer | None:
     if is_locked(exc):
         return _busy(BusyError())
     if is_away(exc):
         log_away(exc)
         message = f"The database cannot be reached. Try again in {RETRY_AFTER_SECONDS} seconds."
         body = error_body(message, "service_unavailable")
-        return Answer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return ErrorAnswer(503, body, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(exc, DataError):
         # The database's message would quote the value, which must not get into the log.
         name = type(exc.__cause__ or exc).__name__
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
-        return Answer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
+        return ErrorAnswer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
     return None
 
 
-def _busy(exc: BusyError) -> Answer:
-    return Answer(503, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
+def _busy(exc: BusyError) -> ErrorAnswer:
+    return ErrorAnswer(503, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
 
 
-def _not_found() -> Answer:
+def _not_found() -> ErrorAnswer:
     """Returns the same answer whatever was not found: another organization's object looks just like none."""
-    return Answer(404, error_body("Not found.", "not_found"))
+    return ErrorAnswer(404, error_body("Not found.", "not_found"))
 
 
-def _invalid_input(view: object, message: str, code: str, errors: Mapping[str, list[str]]) -> Answer:
+def _invalid_input(view: object, message: str, code: str, errors: Mapping[str, list[str]]) -> ErrorAnswer:
     if getattr(view, "error_shape", None) != "details":
-        return Answer(400, error_body(message, code, errors=dict(errors)))
+        return ErrorAnswer(400, error_body(message, code, errors=dict(errors)))
     named, messages = next(iter(errors.items()), ("", []))
     if named and named != api_settings.NON_FIELD_ERRORS_KEY and messages and messages[0] == message:
         message = f"{named}: {message}"
-    return Answer(400, {"details": message})
+    return ErrorAnswer(400, {"details": message})
 
 
 def _body_of(exc: exceptions.APIException) -> dict[str, object]:

@@ -23,7 +23,7 @@ else:
 
 _T = TypeVar("_T")
 
-# What text of several lines may hold.
+# The control characters of text that has several lines.
 LINES = "\t\n\r"
 
 # RFC 3339, with optional seconds; the offset is what makes a wall time an instant.

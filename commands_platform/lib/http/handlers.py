@@ -36,7 +36,7 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def json_error(status: int, detail: str, code: str, **more: object) -> HttpResponse:
-    """Returns an error in the contract's shape, for code that runs outside REST framework's views."""
+    """Returns an error in the documented shape, for code that runs outside REST framework's views."""
     body = strict_json.dumps(error_body(detail, code, **more))
     # The middleware that gives responses their length stands further inside than some callers.
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}

@@ -52,7 +52,7 @@ class RequestHygieneMiddleware:
         _forget_misleading_headers(request)
         response = self.get_response(request)
         if response.status_code >= 400 and is_api_path(request.path_info):
-            return _in_the_contracts_shape(request, response)
+            return _in_the_documented_shape(request, response)
         return response
 
 
@@ -152,7 +152,7 @@ def _forget_misleading_headers(request: HttpRequest) -> None:
         request.META.pop("CONTENT_TYPE", None)
 
 
-def _in_the_contracts_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def _in_the_documented_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The same response if it is JSON already; otherwise its status and headers around a JSON body."""
     if not isinstance(response, HttpResponse) or response.get("Content-Type", "").startswith("application/json"):
         return response

@@ -18,14 +18,14 @@ _Column = tuple[str, Callable[[Any], Any], Callable[[Any], object] | None]
 
 
 class Output(serializers.Serializer[_Row]):
-    """The body of an answer, or a part of one. What it declares is what the answer holds.
+    """The body of an answer, or a part of one: the answer holds the fields that it declares.
 
     A field's value is the row's attribute of its name, or of its `source`; a dotted source that meets None on its way
     gives None where the field allows null. A static method `get_<field>` computes the value of that field instead.
     Fields that are not required are left out unless `expand` names them.
     """
 
-    # What is to be read for all rows at once before these optional fields are rendered.
+    # Functions that read something for all rows at once, by the optional field that needs it.
     prefetches: ClassVar[Mapping[str, Callable[[Sequence[Any]], None]]] = {}
 
     @classmethod

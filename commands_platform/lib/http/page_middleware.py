@@ -1,4 +1,4 @@
-"""What only pages need that somebody logs in to. The API knows no sessions and no messages, and passes by."""
+"""Middleware for pages with a login. Requests to the API skip it, because the API has no sessions and no messages."""
 
 from __future__ import annotations
 
