@@ -12,6 +12,7 @@ from django.db import Error, close_old_connections
 from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.keys import has_key_shape
+from commands_platform.lib.http.client_address import client_address
 from commands_platform.lib.http.gateway.application import Callers, Gateway, GatewayLimits
 from commands_platform.lib.http.gateway.bodies import BodyLimits
 
@@ -31,7 +32,7 @@ def _is_key(key: str) -> bool:
 
 application = Gateway(
     django,
-    callers=Callers(may_be_key=has_key_shape, is_key=_is_key, address_of=lambda environ: environ["REMOTE_ADDR"]),
+    callers=Callers(may_be_key=has_key_shape, is_key=_is_key, address_of=client_address),
     limits=GatewayLimits(
         body=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=settings.MAX_BODY_SECONDS),
         requests_per_address=settings.MAX_REQUESTS_PER_ADDRESS,

@@ -17,6 +17,7 @@ from django.utils import timezone
 from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
+from commands_platform.lib.http.client_address import client_address
 from commands_platform.operators import login_throttle
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LoginForm(_AuthenticationForm):
         account = self.cleaned_data.get("username")
         if not account or not self.cleaned_data.get("password"):
             return super().clean()
-        address = _address(self.request)
+        address = client_address(self.request.META)
         wait = login_throttle.count_attempt(account=account, address=address)
         if wait is not None:
             logger.warning("login_throttled", account=_known(account), address=address)
@@ -64,11 +65,7 @@ def login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> 
 def limit_session(request: HttpRequest, user: User, **_signal: object) -> None:
     """Ends the new session after SESSION_COOKIE_AGE. Without a fixed end, each change of a session would prolong it."""
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
-    logger.info("logged_in", account=user.get_username(), address=_address(request))
-
-
-def _address(request: HttpRequest) -> str:
-    return str(request.META.get("REMOTE_ADDR", ""))
+    logger.info("logged_in", account=user.get_username(), address=client_address(request.META))
 
 
 def _known(account: str) -> str | None:

@@ -8,6 +8,8 @@ from uuid import uuid4
 import structlog
 from django_structlog.middlewares import RequestMiddleware
 
+from commands_platform.lib.http.client_address import client_address
+
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
@@ -32,6 +34,10 @@ class RequestLogMiddleware(RequestMiddleware):
     @staticmethod
     def format_request(request: HttpRequest) -> str:
         return f"{request.method} {shown_path(request.path_info, request.META.get('QUERY_STRING', ''))}"
+
+    @staticmethod
+    def bind_ip(request: HttpRequest) -> None:
+        structlog.contextvars.bind_contextvars(ip=client_address(request.META))
 
     def handle_response(self, request: HttpRequest, response: HttpResponse) -> None:
         if response.status_code < 400:

@@ -1,0 +1,49 @@
+"""Finds out the address of a request's client, behind proxies or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from django.conf import settings
+
+Address = IPv4Address | IPv6Address
+
+
+def client_address(environ: Mapping[str, Any]) -> str:
+    """Returns the client's address, from a WSGI environ or a request's META. Empty where the server knows none.
+
+    `X-Forwarded-For` counts only as far as TRUSTED_PROXIES wrote it: it is read from its end, past the proxies' own
+    addresses. Anybody can put anything in front of that.
+    """
+    peer = str(environ.get("REMOTE_ADDR", ""))
+    if not settings.TRUSTED_PROXIES:
+        return peer
+    client = _parsed(peer)
+    for text in reversed(str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")):
+        if client is None or not _is_trusted(client):
+            break
+        before = _parsed(text)
+        if before is None:
+            break
+        client = before
+    return str(client) if client is not None else peer
+
+
+def _is_trusted(address: Address) -> bool:
+    return any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def _parsed(text: str) -> Address | None:
+    """Returns the address in one entry, which may have a port: `192.0.2.1:80`, `[2001:db8::1]:80`."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
