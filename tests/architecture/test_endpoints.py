@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from auth_tokens.api import PlatformView
@@ -64,15 +63,6 @@ def test_an_endpoint_names_the_scope_that_it_needs(route: str) -> None:
 
     assert issubclass(view, PlatformView)
     assert view.required_scope is not None
-
-
-@pytest.mark.parametrize(("route", "method"), [(route, method) for route in DOCUMENTED for method in methods_of(route)])
-def test_no_endpoint_answers_without_a_key(route: str, method: str) -> None:
-    response = Client().generic(method.upper(), path_of(route), b"{}", "application/json")
-
-    assert response.status_code == 401
-    assert response.json()["code"] == "not_authenticated"
-    assert response["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)

@@ -1,0 +1,185 @@
+"""Who is answered by which endpoint: every operation of the API, asked by everybody who might ask.
+
+Each operation needs a row here. The rows say what a caller gets who has a valid key, but not the right one for the
+object, or not the right token. A key that is missing or not valid gets the same from every operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from django.db import transaction
+
+from auth_tokens.models import ApiKey
+from commands_platform.lib import clock
+from commands_platform.lib.http.schema import example_uuid
+from organizations.models import Command, Organization
+from tests.api import ApiClient, ApiResponse
+from tests.architecture.test_endpoints import ENDPOINTS
+from tests.factories import make_api_key, make_command, make_token
+from tests.openapi.document import Operation, operations, requests
+from tests.openapi.world import MAKERS, populate
+
+pytestmark = pytest.mark.django_db
+
+
+class Row(NamedTuple):
+    """The status that each caller gets."""
+
+    owner: int
+    """The organization's own key, bound to the object's command, with a user's token."""
+    no_token: int
+    """The same key without a token. A user owns the schedule."""
+    void_token: int
+    """The same key with a token that is void."""
+    colleague: int
+    """A key of the same organization, bound to another command, with that command's token."""
+    stranger: int
+    """A key and a token of another organization."""
+    foreign_token: int
+    """The owner's token, sent by that stranger."""
+
+
+ROWS: dict[str, Row] = {
+    "change_installation": Row(200, 200, 200, 200, 404, 404),
+    "create_schedule": Row(200, 400, 400, 200, 200, 400),
+    "delete_schedule": Row(204, 400, 400, 404, 404, 400),
+    "fetch_exchange_token": Row(200, 200, 200, 200, 406, 406),
+    "get_installation": Row(200, 200, 200, 200, 404, 404),
+    "get_me": Row(200, 200, 200, 200, 200, 200),
+    "get_organization": Row(200, 200, 200, 200, 200, 200),
+    "get_schedule": Row(200, 400, 400, 404, 404, 400),
+    "get_slot": Row(200, 400, 400, 404, 404, 400),
+    "get_user": Row(200, 200, 200, 200, 404, 404),
+    "install_command": Row(201, 201, 201, 201, 201, 201),
+    "list_activity": Row(200, 400, 400, 200, 200, 400),
+    "list_installations": Row(200, 200, 200, 200, 200, 200),
+    "list_installed_hooks": Row(200, 200, 200, 200, 404, 404),
+    "list_schedules": Row(200, 200, 400, 200, 200, 400),
+    "list_slots": Row(200, 400, 400, 404, 404, 400),
+    "list_users": Row(200, 200, 200, 200, 200, 200),
+    "patch_schedule": Row(200, 400, 400, 404, 404, 400),
+    "publish_event": Row(202, 202, 202, 202, 202, 202),
+    "record_activity": Row(201, 400, 400, 201, 201, 400),
+    "redeliver_slot": Row(200, 400, 400, 404, 404, 400),
+    "redeliver_slots": Row(200, 400, 400, 404, 404, 400),
+    "remove_installation": Row(204, 204, 204, 204, 404, 404),
+    "run_storage_operation": Row(200, 400, 400, 200, 200, 400),
+    "subscribe": Row(200, 400, 400, 200, 200, 400),
+    "unsubscribe": Row(200, 400, 400, 200, 200, 400),
+    "update_schedule": Row(200, 400, 400, 404, 404, 400),
+}
+
+OPERATIONS = {operation.id: operation for operation in operations()}
+BODIES = {example.operation.id: example.body for example in reversed(requests())}
+
+
+def test_each_operation_has_a_row() -> None:
+    assert set(ROWS) == set(OPERATIONS)
+
+
+def scope_of(operation: Operation) -> str:
+    """Returns the scope that the operation's view names."""
+    route = operation.path.removeprefix("/").replace("{", "<str:").replace("}", ">")
+    scope: str = ENDPOINTS[route].required_scope
+    return scope
+
+
+def path_with_examples(operation: Operation) -> str:
+    path = operation.path
+    for parameter in operation.spec.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+    return path
+
+
+def ask(client: ApiClient, operation: Operation, **headers: Any) -> ApiResponse:
+    """Sends an example of the operation, and undoes what it did."""
+    with transaction.atomic():
+        response = client.request(operation.method, path_with_examples(operation), BODIES.get(operation.id), **headers)
+        transaction.set_rollback(True)
+    return response
+
+
+def made_invalid(change: Callable[[ApiKey], object]) -> Callable[[ApiClient, str], str]:
+    def make(alice: ApiClient, scope: str) -> str:
+        row, key = make_api_key(command=alice.caller.command, scopes=[scope])
+        change(row)
+        return key
+
+    return make
+
+
+def _update(row: ApiKey, **values: Any) -> None:
+    ApiKey.objects.filter(pk=row.pk).update(**values)
+
+
+def known_to_the_owner_alone(alice: ApiClient) -> list[str]:
+    """Returns texts that no answer to a stranger may hold."""
+    objects = (example_uuid(segment) for segment in MAKERS)
+    caller = alice.caller
+    return [str(uuid) for uuid in (*objects, caller.organization.uuid, caller.command.uuid)] + [caller.user.email]
+
+
+INVALID_KEYS: dict[str, Callable[[ApiClient, str], str | None]] = {
+    "none": lambda _alice, _scope: None,
+    "unknown": lambda alice, _scope: alice.caller.key[:-1] + ("a" if alice.caller.key[-1] != "a" else "b"),
+    "not a key": lambda _alice, _scope: "nonsense",
+    "revoked": made_invalid(lambda row: _update(row, revoked_at=clock.now())),
+    "expired": made_invalid(lambda row: _update(row, expires_at=clock.now() - timedelta(seconds=1))),
+    "of an inactive organization": made_invalid(
+        lambda row: Organization.objects.filter(api_keys=row).update(is_active=False)
+    ),
+    "of an inactive command": made_invalid(lambda row: Command.objects.filter(api_keys=row).update(is_active=False)),
+}
+
+
+@pytest.mark.parametrize("id_", OPERATIONS)
+def test_no_operation_answers_a_key_that_is_missing_or_not_valid(alice: ApiClient, id_: str) -> None:
+    operation = OPERATIONS[id_]
+    populate(alice)
+
+    for name, make in INVALID_KEYS.items():
+        with transaction.atomic():
+            response = ask(alice, operation, key=make(alice, scope_of(operation)))
+            transaction.set_rollback(True)
+        code = "not_authenticated" if name == "none" else "authentication_failed"
+        assert (response.status_code, response.json()["code"]) == (401, code), name
+        assert response["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("id_", OPERATIONS)
+def test_no_operation_answers_a_key_without_its_scope(alice: ApiClient, id_: str) -> None:
+    operation = OPERATIONS[id_]
+    populate(alice)
+
+    response = ask(ApiClient(alice.caller.with_scopes()), operation)
+
+    assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("id_", OPERATIONS)
+def test_an_operation_answers_each_caller_as_its_row_says(alice: ApiClient, mallory: ApiClient, id_: str) -> None:
+    operation = OPERATIONS[id_]
+    populate(alice)
+    scope = scope_of(operation)
+    owner, stranger = ApiClient(alice.caller.with_scopes(scope)), ApiClient(mallory.caller.with_scopes(scope))
+    other_command = make_command(alice.caller.organization)
+    _, other_key = make_api_key(command=other_command, scopes=[scope])
+
+    asked_by_strangers = [ask(stranger, operation), ask(stranger, operation, token=alice.caller.token)]
+    row = Row(
+        owner=ask(owner, operation).status_code,
+        no_token=ask(owner, operation, token=None).status_code,
+        void_token=ask(owner, operation, token="void").status_code,
+        colleague=ask(owner, operation, key=other_key, token=make_token(other_command, alice.caller.user)).status_code,
+        stranger=asked_by_strangers[0].status_code,
+        foreign_token=asked_by_strangers[1].status_code,
+    )
+
+    assert row == ROWS.get(id_), f'"{id_}": Row{tuple(row)},'
+    for answer in asked_by_strangers:
+        assert not any(text in answer.content.decode() for text in known_to_the_owner_alone(alice))
