@@ -60,6 +60,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=7.18),
         "options": {"expires": 5},
     },
+    "repeats": {
+        "task": "scheduling.give_back_repeats",
+        "schedule": WholeSeconds(every=2, offset=1.14),
+        "options": {"expires": 1},
+    },
     "removed-installations": {
         "task": "installations.end_removed",
         "schedule": WholeSeconds(every=10, offset=5.17),

@@ -157,7 +157,9 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"),
             models.CheckConstraint(
                 name="deliveries_delivery_pending",
+                # Without a next attempt it waits for the run before it.
                 condition=Q(state="pending", next_attempt_at__isnull=False, finished_at=None)
+                | Q(state="pending", next_attempt_at=None, finished_at=None, lease=None)
                 | (~Q(state="pending") & Q(next_attempt_at=None, finished_at__isnull=False, lease=None)),
             ),
             models.CheckConstraint(
@@ -182,6 +184,12 @@ class Delivery(models.Model):
             # The same for each origin: past what waits for one of them there is a short way to the others.
             models.Index(
                 fields=["origin", "next_attempt_at"], name="deliveries_delivery_by_origin", condition=Q(state="pending")
+            ),
+            # Runs that wait for the run before them: few, and looked for after each recording.
+            models.Index(
+                fields=["source_uuid"],
+                name="deliveries_delivery_waiting",
+                condition=Q(state="pending", next_attempt_at=None),
             ),
             # The operators' list of what failed, newest first.
             models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),

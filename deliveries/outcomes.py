@@ -18,7 +18,8 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from deliveries.models import Kind, State
 from deliveries.queue import Claim
-from deliveries.signals import deliveries_failed
+from deliveries.signals import deliveries_failed, runs_started, runs_unsent
+from deliveries.turns import start_waiting_runs
 
 
 class Outcome(NamedTuple):
@@ -44,10 +45,18 @@ class _Written(NamedTuple):
     id: UUID
     state: str
     kind: str
+    source_uuid: UUID
+    attempt_count: int
+    is_any_waiting: bool
+    """Whether a run of any source waits for the run before it."""
 
 
 # The database's clock, where no other one replaces it.
 _NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
+
+_WRITTEN = """d.id, d.state, d.kind, d.source_uuid, d.attempt_count, (
+    SELECT EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL)
+) AS is_any_waiting"""
 
 # A cancellation that came while the request was in flight stands in `reason`: it forbids a retry, not a success.
 # A row that another session has locked is left for later: the sender's loop must not wait for it.
@@ -72,7 +81,7 @@ SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' EL
     attempt_count = CASE WHEN v.attempt IS NULL THEN greatest(d.attempt_count - 1, 0) ELSE d.attempt_count END
 FROM v JOIN held ON held.id = v.id
 WHERE d.id = v.id AND d.lease = v.lease
-RETURNING d.id, d.state, d.kind
+RETURNING {_WRITTEN}
 """
 
 # The rest of the rows whose lease is ours still: somebody has locked them.
@@ -91,7 +100,7 @@ WHERE id IN (
 """
 
 # While an origin does not answer, rows end that have waited for longer than every retry would have taken.
-_EXPIRE = """
+_EXPIRE = f"""
 UPDATE deliveries_delivery d
 SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = %(now)s, lease = NULL,
     leased_until = NULL
@@ -103,7 +112,7 @@ FROM (
     FOR UPDATE SKIP LOCKED
 ) old
 WHERE d.id = old.id
-RETURNING d.id, d.state, d.kind
+RETURNING {_WRITTEN}
 """
 
 
@@ -120,12 +129,13 @@ def record(outcomes: Sequence[Outcome]) -> Recorded:
         "statuses": list(statuses),
         "attempts": [attempt and orjson.dumps(attempt).decode() for attempt in attempts],
     }
-    if State.FAILED not in states:
+    if State.FAILED not in states and State.SKIPPED not in states:
         rows = rows_as(_Written, _RECORD, parameters)
     else:
         with transaction.atomic():
             rows = rows_as(_Written, _RECORD, parameters)
             _announce(rows)
+    _start_waiting_runs(rows)
     if len(rows) == len(outcomes):
         return Recorded(len(rows), [])
     written = {row.id for row in rows}
@@ -145,6 +155,17 @@ def _announce(rows: Sequence[_Written]) -> None:
     failed = [row.id for row in rows if row.state == State.FAILED and row.kind != Kind.EVENT]
     if failed:
         deliveries_failed.send(sender=None, ids=failed)
+    skipped = [row for row in rows if row.state == State.SKIPPED and row.kind == Kind.SCHEDULED]
+    unsent = [row.id for row in skipped if not row.attempt_count]
+    if unsent:
+        runs_unsent.send(sender=None, ids=unsent)
+
+
+def _start_waiting_runs(rows: Sequence[_Written]) -> None:
+    if not rows or not rows[0].is_any_waiting:
+        return
+    if start_waiting_runs(limit=len(rows), sources=list({row.source_uuid for row in rows})):
+        runs_started.send(sender=None)
 
 
 def expire(*, origin: str, limit: int) -> int:
@@ -152,6 +173,7 @@ def expire(*, origin: str, limit: int) -> int:
     with transaction.atomic():
         rows = rows_as(_Written, _EXPIRE, {"now": clock.now(), "origin": origin, "limit": limit})
         _announce(rows)
+    _start_waiting_runs(rows)
     return len(rows)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,18 +22,16 @@ from django.db.models import Q
 
 from commands_platform.lib import broker, clock
 from commands_platform.lib.database.availability import is_away
-from commands_platform.lib.database.statements import execute
-from deliveries import ledger, queue
-from deliveries.ledger import NewRow
-from deliveries.models import Delivery, Reason
+from deliveries import queue
 from deliveries.tasks import deliver_pending
+from deliveries.turns import UnfinishedRuns, start_waiting_runs, unfinished_runs
 from scheduling import uptime, zone_rules
-from scheduling.announcements import announce_completed, announce_deactivated
 from scheduling.backoff import process_backoff
-from scheduling.due import due_in_turns, insert_slots, lock_due, lock_due_soon, skipped_row
+from scheduling.batch import Batch
+from scheduling.due import due_in_turns, lock_due, lock_due_soon
 from scheduling.errors import InvalidCronError, InvalidTimezoneError
-from scheduling.models import DeactivationReason, ScheduledExecution
-from scheduling.planning import DueSchedule, Plan, SkippedSlots, Slot, plan_ahead, plan_due
+from scheduling.models import OverlapPolicy, ScheduledExecution
+from scheduling.planning import DueSchedule, plan_ahead, plan_due
 
 logger = structlog.get_logger(__name__)
 
@@ -47,64 +44,9 @@ _AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=
 _AHEAD_BATCH = 500
 _DELIVERIES_PER_HINT, _MAX_HINTS = 100, 8
 _FIRST_BATCH = 50
+_MAX_STARTED = 1_000
 _HERD_OLDEST, _HERD_NEWEST = 4_000, 1_000
 _MAX_BATCH_BYTES = 4 * 1024 * 1024
-
-_ADVANCE = """
-UPDATE scheduling_scheduledexecution s SET next_run_at = v.next_run_at, repeats = v.repeats
-FROM unnest(%(ids)b::bigint[], %(next_run_at)b::timestamptz[], %(repeats)b::int[]) AS v(id, next_run_at, repeats)
-WHERE s.id = v.id
-"""
-
-_END = """
-UPDATE scheduling_scheduledexecution s
-SET is_active = false, next_run_at = NULL, repeats = v.repeats, deactivation_reason = v.reason, updated_at = %(now)s
-FROM unnest(%(ids)b::bigint[], %(repeats)b::int[], %(reasons)b::text[]) AS v(id, repeats, reason)
-WHERE s.id = v.id
-"""
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one transaction writes."""
-
-    slots: list[Slot] = field(default_factory=list)
-    skipped: list[NewRow] = field(default_factory=list)
-    advanced: list[tuple[int, datetime, int]] = field(default_factory=list)
-    ended: list[tuple[int, int, DeactivationReason]] = field(default_factory=list)
-    completed: list[DueSchedule] = field(default_factory=list)
-    invalid: list[DueSchedule] = field(default_factory=list)
-    has_more_due: bool = False
-
-    def add(self, schedule: DueSchedule, plan: Plan, now: datetime) -> None:
-        self.slots.extend(plan.slots)
-        self.skipped.extend(skipped_row(schedule, skipped) for skipped in plan.skipped)
-        if plan.next_run_at is None:
-            self.ended.append((schedule.id, plan.repeats, DeactivationReason.COMPLETED))
-            self.completed.append(schedule)
-        else:
-            self.advanced.append((schedule.id, plan.next_run_at, plan.repeats))
-            self.has_more_due = self.has_more_due or plan.next_run_at <= now
-
-    def add_invalid(self, schedule: DueSchedule) -> None:
-        due_at = schedule.next_run_at
-        self.skipped.append(skipped_row(schedule, SkippedSlots(due_at, due_at, 1, Reason.INVALID_SCHEDULE)))
-        self.ended.append((schedule.id, schedule.repeats, DeactivationReason.INVALID))
-        self.invalid.append(schedule)
-
-    def write(self, now: datetime) -> int:
-        """Writes everything inside the caller's transaction. Returns the number of ledger rows."""
-        insert_slots(self.slots, now=now)
-        ledger.insert(self.skipped, now=now)
-        if self.advanced:
-            ids, next_runs, repeats = zip(*self.advanced, strict=True)
-            execute(_ADVANCE, {"ids": list(ids), "next_run_at": list(next_runs), "repeats": list(repeats)})
-        if self.ended:
-            ids, repeats, reasons = zip(*self.ended, strict=True)
-            execute(_END, {"ids": list(ids), "repeats": list(repeats), "reasons": list(reasons), "now": now})
-        announce_completed(self.completed, now)
-        announce_deactivated(self.invalid, DeactivationReason.INVALID, now)
-        return len(self.slots) + len(self.skipped)
 
 
 def tick() -> int:
@@ -129,8 +71,9 @@ def tick() -> int:
 
 def dispatch_due() -> int:
     """Dispatches everything that is due now. Returns the number of ledger rows written."""
+    started = start_waiting_runs(limit=_MAX_STARTED)
     written = _write_everything_due()
-    if not written:
+    if started or not written:
         # This finds retries, rows of dead senders, rows whose hint was lost, and senders whose clocks differ.
         _wake_senders(max_hints=1)
     return written
@@ -254,18 +197,17 @@ def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = No
     return is_large or len(schedules) == limit or batch.has_more_due, rows
 
 
-def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datetime) -> _Batch:
-    unfinished = _with_unfinished_runs(schedules)
-    backoff, batch = process_backoff(), _Batch()
+def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datetime) -> Batch:
+    unfinished = _unfinished_runs(schedules)
+    backoff, batch = process_backoff(), Batch()
     for schedule in schedules:
-        has_unfinished_run = schedule.uuid in unfinished
         try:
             plan = plan_due(
                 schedule,
                 now,
                 up_since=up_since,
                 max_bytes=_MAX_BATCH_BYTES,
-                has_unfinished_run=has_unfinished_run,
+                unfinished=unfinished.get(schedule.uuid),
             )
         except Exception as error:
             # A schedule that cannot be planned must not stop the others.
@@ -297,7 +239,7 @@ def write_ahead_batch(
 
     Returns the number of ledger rows, and the schedules to leave to the tick and not to look at again.
     """
-    batch, left_now = _Batch(), []
+    batch, left_now = Batch(), []
     for schedule in lock_due_soon(due_at=due_at, left=list(left), limit=limit, max_bytes=_MAX_BATCH_BYTES):
         plan = None
         # A schedule that cannot be planned is found again when it is due, and reported then.
@@ -310,10 +252,7 @@ def write_ahead_batch(
     return batch.write(now), left_now
 
 
-def _with_unfinished_runs(schedules: Sequence[DueSchedule]) -> set[UUID]:
-    """Returns the schedules that do not want overlapping runs and have a run that is not finished."""
-    asked = [schedule.uuid for schedule in schedules if schedule.skip_overlapping]
-    if not asked:
-        return set()
-    rows = Delivery.objects.pending().filter(source_uuid__in=asked)
-    return set(rows.values_list("source_uuid", flat=True))
+def _unfinished_runs(schedules: Sequence[DueSchedule]) -> dict[UUID, UnfinishedRuns]:
+    """Returns the unfinished runs of the schedules that do not want overlapping ones."""
+    asked = [schedule.uuid for schedule in schedules if schedule.overlap != OverlapPolicy.ALLOW]
+    return unfinished_runs(asked) if asked else {}

@@ -31,7 +31,7 @@ ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
 _COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
 octet_length(s.payload) AS payload_bytes, {_URL} AS callback_url, {ZONE} AS zone,
-s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.skip_overlapping,
+s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
 s.organization_id, s.command_id, s.owner_id, {sendable.reason_sql(user_id="s.owner_id", url=_URL)} AS reason
 """
 
@@ -56,7 +56,7 @@ _LOCK_OLDEST = _LOCK.format(which="id <> ALL(%(postponed)b::bigint[])")
 _LOCK_THESE = _LOCK.format(which="id = ANY(%(ids)b::bigint[])")
 # Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
 _LOCK_AHEAD = _LOCK.format(
-    which="next_run_at = %(now)s AND repeats = -1 AND NOT skip_overlapping AND (cron, execution_frequency) <> ('', 0)"
+    which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow' AND (cron, execution_frequency) <> ('', 0)"
     " AND id <> ALL(%(left)b::bigint[])"
 )
 
@@ -119,7 +119,7 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
            ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
            ',"due_at":"', v.due, '","attempt":0}}}}'
        ),
-       0, COALESCE(s.max_attempts, %(max_attempts)s), v.due_at,
+       0, COALESCE(s.max_attempts, %(max_attempts)s), CASE WHEN NOT %(wait)s THEN v.due_at END,
        %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '[]', %(now)s
 FROM unnest(
     %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(urls)b::text[],
@@ -128,6 +128,31 @@ FROM unnest(
 JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
 {_PARTIES}
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
+"""
+
+
+# Every slot since its timing began is in the ledger, so the latest row ends just before the new slots.
+_EXTEND_OVERLAP = """
+WITH latest AS (
+    SELECT d.id, v.last_due_at, v.slot_count
+    FROM unnest(
+        %(schedules)b::bigint[], %(first)b::timestamptz[], %(last)b::timestamptz[], %(counts)b::bigint[]
+    ) AS v(schedule_id, due_at, last_due_at, slot_count)
+    JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
+    CROSS JOIN LATERAL (
+        SELECT id, state, reason, due_at FROM deliveries_delivery
+        WHERE source_uuid = s.uuid AND kind = 'scheduled' AND due_at < v.due_at
+        ORDER BY due_at DESC LIMIT 1
+    ) d
+    WHERE d.state = 'skipped' AND d.reason = 'overlap' AND d.due_at > s.effective_from
+), free AS (
+    SELECT d.id FROM deliveries_delivery d JOIN latest ON latest.id = d.id FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries_delivery d
+SET last_due_at = latest.last_due_at, slot_count = d.slot_count + latest.slot_count, finished_at = %(now)s
+FROM latest JOIN free ON free.id = latest.id
+WHERE d.id = latest.id
+RETURNING d.source_uuid
 """
 
 
@@ -185,8 +210,8 @@ def view_as_due(pk: int) -> DueSchedule:
     return row
 
 
-def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED) -> None:
-    """Writes the ledger rows of slots that are to be sent."""
+def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED, wait: bool = False) -> None:
+    """Writes the ledger rows of slots that are to be sent: at their time, or once the run before them has ended."""
     if not slots:
         return
     schedules, due_at, urls, origins = zip(*slots, strict=True)
@@ -204,12 +229,31 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
             "longest_last_wait": longest_last_wait(settings.DELIVERY_RETRY_DELAYS),
             "expires": now + settings.DELIVERY_EXPIRES_AFTER,
             "now": now,
+            "wait": wait,
         },
     )
 
 
 # A herd is due at one instant.
 _formatted = lru_cache(maxsize=256)(format_instant)
+
+
+def extend_overlap(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: datetime) -> set[UUID]:
+    """Adds slots to the row of those skipped just before them, if the schedule's latest row is one of that kind.
+
+    Returns the UUIDs of the schedules whose slots need no row of their own. A row that somebody has locked stays as it
+    is.
+    """
+    if not skipped:
+        return set()
+    parameters = {
+        "now": now,
+        "schedules": [schedule.id for schedule, _ in skipped],
+        "first": [each.due_at for _, each in skipped],
+        "last": [each.last_due_at for _, each in skipped],
+        "counts": [each.slot_count for _, each in skipped],
+    }
+    return {uuid for (uuid,) in rows_of(_EXTEND_OVERLAP, parameters)}
 
 
 def skipped_row(schedule: _Owned, skipped: SkippedSlots) -> NewRow:

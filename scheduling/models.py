@@ -15,7 +15,7 @@ from auth_tokens.models import CallerContext
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import EncryptedValuesField
 from commands_platform.lib.json.column import JsonTextField
-from deliveries.models import Delivery, DeliveryQuerySet
+from deliveries.models import Delivery, DeliveryQuerySet, Reason
 from organizations.models import Command, Organization, User
 from outbound.address_guard import origin_of
 from scheduling.recurrence import Recurrence
@@ -50,6 +50,14 @@ class MisfirePolicy(models.TextChoices):
     FIRE_LATEST = "fire_latest"
     SKIP = "skip"
     FIRE_ALL = "fire_all"
+
+
+class OverlapPolicy(models.TextChoices):
+    """What happens to a slot that is due while a run of the same schedule is being sent."""
+
+    ALLOW = "allow", "it is sent too"
+    SKIP = "skip", "it is skipped"
+    QUEUE_ONE = "queue_one", "it waits for that run to end, if no other slot waits already"
 
 
 class GapRule(models.TextChoices):
@@ -119,8 +127,8 @@ class ScheduledExecution(models.Model):
     misfire_grace = models.PositiveIntegerField(
         default=5, help_text="Seconds by which an outage may outlast a slot before the slot counts as missed."
     )
-    skip_overlapping = models.BooleanField(
-        default=False, help_text="A slot is skipped while the one before it is not finished."
+    overlap = models.CharField(
+        max_length=16, choices=OverlapPolicy.choices, default=OverlapPolicy.ALLOW, help_text="For slots during a run."
     )
     timeout = models.PositiveSmallIntegerField(null=True, blank=True, help_text="In seconds; empty: the server's.")
     max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's.")
@@ -256,6 +264,17 @@ class DispatcherUptime(models.Model):
 
     def __str__(self) -> str:
         return f"up since {self.up_since}"
+
+
+class UnspentRepeat(models.Model):
+    """A note that a repeat was counted for a run that could not be sent, until it is given back to the schedule."""
+
+    schedule_uuid = models.UUIDField()
+    due_at = models.DateTimeField()
+    reason = models.CharField(max_length=32, choices=Reason.choices)
+
+    def __str__(self) -> str:
+        return f"{self.schedule_uuid} at {self.due_at}"
 
 
 class Walk(models.Model):

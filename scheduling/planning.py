@@ -13,7 +13,8 @@ from uuid import UUID
 
 from deliveries.models import Reason
 from deliveries.sendable import origin_or_reason
-from scheduling.models import FOREVER, MisfirePolicy, recurrence_of
+from deliveries.turns import UnfinishedRuns
+from scheduling.models import FOREVER, MisfirePolicy, OverlapPolicy, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
 # At most this many late or missed slots of a schedule fire. Earlier ones are recorded as skipped.
@@ -43,7 +44,7 @@ class DueSchedule(NamedTuple):
     ends_at: datetime | None
     misfire_policy: str
     misfire_grace: int
-    skip_overlapping: bool
+    overlap: str
     organization_id: int
     command_id: int
     owner_id: int | None
@@ -73,13 +74,15 @@ class Plan(NamedTuple):
     """What becomes of one due schedule: its slots, its next run (None: it is completed), and the repeats left."""
 
     slots: list[Slot]
+    waiting: list[Slot]
+    """The slot that starts when the run before it has ended."""
     skipped: list[SkippedSlots]
     next_run_at: datetime | None
     repeats: int
 
 
 def plan_due(
-    schedule: DueSchedule, now: datetime, *, up_since: datetime, max_bytes: int, has_unfinished_run: bool
+    schedule: DueSchedule, now: datetime, *, up_since: datetime, max_bytes: int, unfinished: UnfinishedRuns | None
 ) -> Plan:
     """Plans every slot from the schedule's next run on, whether it is on time, late, or was missed in an outage.
 
@@ -96,7 +99,7 @@ def plan_due(
     elif schedule.misfire_policy == MisfirePolicy.SKIP:
         passed = missed(recurrence, first=first, now=max(first, min(end, up_since - grace - _MOMENT)))
         next_run_at = _next_run(schedule, recurrence, passed.latest)
-        return Plan([], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
+        return Plan([], [], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
     else:
         # Slots after the outage are late, and found by the next pass.
         passed = missed(recurrence, first=first, now=max(first, min(end, up_since)))
@@ -107,18 +110,40 @@ def plan_due(
     # Not "ends_at + grace", which may lie beyond the calendar.
     if schedule.ends_at is not None and up_since - schedule.ends_at > grace:
         reason = reason or Reason.OUTSIDE_WINDOW
-    if schedule.skip_overlapping and has_unfinished_run:
-        reason = reason or Reason.OVERLAP
     # Slots beyond what one pass may hold are found late by the next pass.
     fire = fire[: max(1, min(_MAX_SLOTS_IN_A_PASS, max_bytes // schedule.payload_bytes))]
     if schedule.repeats != FOREVER:
         fire = fire[: schedule.repeats]
-    sent = [] if reason else fire[:1] if schedule.skip_overlapping else fire
-    # If several slots are due together, the first one is unfinished while the others are due.
-    skipped.extend(SkippedSlots(slot, slot, 1, reason or Reason.OVERLAP) for slot in fire[len(sent) :])
-    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - len(sent)
+    if reason:
+        sent, waiting = 0, 0
+        skipped.extend(SkippedSlots(slot, slot, 1, reason) for slot in fire)
+    else:
+        sent, waiting = _room(schedule.overlap, unfinished, len(fire))
+        if overlapping := fire[sent + waiting :]:
+            skipped.append(SkippedSlots(overlapping[0], overlapping[-1], len(overlapping), Reason.OVERLAP))
+    repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - sent - waiting
     next_run_at = _next_run(schedule, recurrence, fire[-1]) if repeats else None
-    return Plan(_slots(schedule, sent, origin), skipped, next_run_at, repeats)
+    return Plan(
+        _slots(schedule, fire[:sent], origin),
+        _slots(schedule, fire[sent : sent + waiting], origin),
+        skipped,
+        next_run_at,
+        repeats,
+    )
+
+
+def _room(overlap: str, unfinished: UnfinishedRuns | None, count: int) -> tuple[int, int]:
+    """Returns how many of `count` slots may be sent, and how many of the others may wait for a run to end.
+
+    If several slots are due together, the first one is unfinished while the others are due.
+    """
+    if overlap == OverlapPolicy.ALLOW:
+        return count, 0
+    is_one_waiting = unfinished is not None and unfinished.is_one_waiting
+    is_free = unfinished is None or not (unfinished.is_one_being_sent or is_one_waiting)
+    sent = min(count, 1) if is_free else 0
+    may_wait = overlap == OverlapPolicy.QUEUE_ONE and not is_one_waiting
+    return sent, min(count - sent, 1) if may_wait else 0
 
 
 def plan_ahead(schedule: DueSchedule, due_at: datetime) -> Plan | None:
@@ -132,7 +157,7 @@ def plan_ahead(schedule: DueSchedule, due_at: datetime) -> Plan | None:
     next_run_at = _next_run(schedule, recurrence_of(schedule, zone=schedule.zone), due_at)
     if next_run_at is None:
         return None
-    return Plan(_slots(schedule, [due_at], origin), [], next_run_at, schedule.repeats)
+    return Plan(_slots(schedule, [due_at], origin), [], [], next_run_at, schedule.repeats)
 
 
 def _slots(schedule: DueSchedule, due_at: Sequence[datetime], origin: str) -> list[Slot]:

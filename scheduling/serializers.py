@@ -34,6 +34,7 @@ from scheduling.models import (
     MAX_SCHEDULE_ATTEMPTS,
     GapRule,
     MisfirePolicy,
+    OverlapPolicy,
     OverlapRule,
     ScheduledExecution,
     TimezoneType,
@@ -74,7 +75,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     ends_at = InstantField(required=False, allow_null=True)
     misfire_policy = StrictChoiceField(choices=MisfirePolicy.choices, required=False)
     misfire_grace = StrictIntegerField(min_value=0, max_value=MAX_MISFIRE_GRACE, required=False)
-    skip_overlapping = StrictBooleanField(required=False)
+    overlap = StrictChoiceField(choices=OverlapPolicy.choices, required=False)
     timeout = StrictIntegerField(min_value=1, max_value=30, required=False, allow_null=True)
     max_attempts = StrictIntegerField(min_value=1, max_value=MAX_SCHEDULE_ATTEMPTS, required=False, allow_null=True)
     headers = JsonObjectField(required=False)
@@ -140,7 +141,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     ends_at = InstantField(required=False, allow_null=True)
     misfire_policy = serializers.ChoiceField(choices=MisfirePolicy.choices, required=False)
     misfire_grace = serializers.IntegerField(required=False)
-    skip_overlapping = serializers.BooleanField(required=False)
+    overlap = serializers.ChoiceField(choices=OverlapPolicy.choices, required=False)
     timeout = serializers.IntegerField(required=False, allow_null=True)
     max_attempts = serializers.IntegerField(required=False, allow_null=True)
     headers = serializers.ListField(

@@ -35,7 +35,7 @@ _EDITABLE_FIELDS = frozenset(
     {
         *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at"),
         *("execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace", "misfire_policy", "name"),
-        *("payload", "repeats", "skip_overlapping", "starts_at", "timeout", "timezone", "timezone_type"),
+        *("overlap", "payload", "repeats", "starts_at", "timeout", "timezone", "timezone_type"),
     }
 )
 _TIMING_COLUMNS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]

@@ -6,11 +6,11 @@ from celery import shared_task
 
 from commands_platform.lib.alarm import Alarm
 from commands_platform.lib.broker import send_hint
-from scheduling import dispatch, failures, gone, retention, zone_moves, zone_rules
+from scheduling import dispatch, failures, gone, repeats, retention, zone_moves, zone_rules
 
 
 def _await_next_slot() -> None:
-    """A slot between two ticks has a hint of its own, at its time."""
+    """Sets an alarm for the next slot that lies between two ticks."""
     left = dispatch.time_to_next_slot()
     if left is not None:
         _alarm.set(left)
@@ -18,27 +18,27 @@ def _await_next_slot() -> None:
 
 @shared_task(name="scheduling.tick")
 def tick() -> None:
-    """Dispatches what is due as the next second begins. Beat sends it a little earlier, each second."""
+    """Dispatches everything that is due when the next second begins. Beat sends it a little earlier, each second."""
     dispatch.tick()
     _await_next_slot()
 
 
 @shared_task(name="scheduling.dispatch_due")
 def dispatch_due() -> None:
-    """Dispatches what is due now. A hint: any number may run at once, and one too many finds nothing to do."""
+    """Dispatches everything that is due now. A hint: any number may run at once, and a needless one finds nothing."""
     dispatch.dispatch_due()
     _await_next_slot()
 
 
 @shared_task(name="scheduling.dispatch_ahead")
 def dispatch_ahead() -> None:
-    """Writes what will be due in a moment. A hint: what it leaves is dispatched when it is due."""
+    """Writes slots that will be due in a moment. A hint: the slots it leaves are dispatched when they are due."""
     dispatch.dispatch_ahead()
 
 
 @shared_task(name="scheduling.remove_finished")
 def remove_finished() -> None:
-    """Removes a portion of what the ledger need not keep. A hint: what one run leaves, the next one takes."""
+    """Removes a portion of the ledger rows that need not be kept. A hint: the next one takes what this one leaves."""
     retention.remove_finished()
 
 
@@ -52,6 +52,12 @@ def deactivate_failing() -> None:
 def follow_gone() -> None:
     """Deactivates schedules and removes hooks whose receiver has answered 410. A hint, as above."""
     gone.follow_gone()
+
+
+@shared_task(name="scheduling.give_back_repeats")
+def give_back_repeats() -> None:
+    """Gives repeats back that were counted for runs that could not be sent. A hint, as above."""
+    repeats.give_back_repeats()
 
 
 @shared_task(name="scheduling.follow_zones")

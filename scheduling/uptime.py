@@ -21,13 +21,13 @@ from commands_platform.lib.database.statements import execute, rows_of
 
 # Looks that are further apart than this have a gap between them: the server was down, or nothing told it to look.
 MAX_GAP = timedelta(seconds=5)
-_NOTE_EVERY = timedelta(seconds=1)
+_LOOK_NOTED_EVERY = timedelta(seconds=1)
 # The end of a look is noted only if it took this long.
 _LONG_LOOK_SECONDS = 1.0
 
 # `since` is when this process's own unbroken looks began. The commit does not wait for the disk, because a crash of the
 # database is a gap anyway. After a clock has stepped back, no time of before may lie in the future.
-_NOTE = """
+_NOTE_LOOK = """
 WITH own AS (
     SELECT %(since)s::timestamptz AS since, %(now)s::timestamptz AS now
 ), known AS (
@@ -44,7 +44,7 @@ WITH own AS (
 SELECT up_since FROM known
 """
 
-_NOTE_FIRST = """
+_NOTE_FIRST_LOOK = """
 INSERT INTO scheduling_dispatcheruptime (id, up_since, looked_at) VALUES (1, %(since)s, %(now)s) ON CONFLICT DO NOTHING
 """
 
@@ -65,7 +65,7 @@ class _Looks:
             # The clock has stepped back.
             self.since, self.noted_at = min(self.since, now), None
         self.last_at = now
-        if self.up_since is None or self.noted_at is None or now - self.noted_at >= _NOTE_EVERY:
+        if self.up_since is None or self.noted_at is None or now - self.noted_at >= _LOOK_NOTED_EVERY:
             self.up_since, self.noted_at = _note(self.since, now), now
         return self.up_since
 
@@ -89,9 +89,9 @@ def look(now: datetime) -> Iterator[datetime]:
 
 def _note(since: datetime, now: datetime) -> datetime:
     parameters = {"since": since, "now": now, "max_gap": MAX_GAP}
-    rows = rows_of(_NOTE, parameters)
+    rows = rows_of(_NOTE_LOOK, parameters)
     if not rows:
-        execute(_NOTE_FIRST, parameters)
+        execute(_NOTE_FIRST_LOOK, parameters)
         return since
     (up_since,) = rows[0]
     assert isinstance(up_since, datetime)  # noqa: S101 (the column's type)

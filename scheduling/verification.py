@@ -29,7 +29,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _LedgerSpan:
     first: datetime
     last: datetime
     count: int
@@ -70,7 +70,7 @@ class Verification:
         if expected is not None and expected < end:
             yield self._missing(recurrence, expected, end - _MOMENT)
 
-    def _compare(self, recurrence: Recurrence, expected: datetime | None, row: _Row) -> Iterator[Difference]:
+    def _compare(self, recurrence: Recurrence, expected: datetime | None, row: _LedgerSpan) -> Iterator[Difference]:
         self.slots += row.count
         if expected is None or expected > row.last:
             yield Difference("unexpected", row.first, row.last, row.count)
@@ -133,10 +133,10 @@ class Verification:
         row = self._scheduled().values_list("due_at", "last_due_at").last()
         return self.schedule.effective_from if row is None else max(filter(None, row))
 
-    def _rows(self, start: datetime, end: datetime) -> Iterator[_Row]:
+    def _rows(self, start: datetime, end: datetime) -> Iterator[_LedgerSpan]:
         rows = self._scheduled().filter(due_at__gte=start, due_at__lt=end)
         for first, last, count in rows.values_list("due_at", "last_due_at", "slot_count").iterator(_ROWS_AT_ONCE):
-            yield _Row(first, last or first, count)
+            yield _LedgerSpan(first, last or first, count)
 
     def _covered_before(self, start: datetime) -> datetime:
         """Up to where slots need not be looked for: a run of skipped ones may reach into the span."""

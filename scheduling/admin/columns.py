@@ -14,7 +14,14 @@ from commands_platform.operators.columns import BelongingColumns, DateColumns
 from commands_platform.operators.html import Tone
 from deliveries.admin.columns import header_names, state_badge
 from scheduling.cron_grammar import split_expressions
-from scheduling.models import FOREVER, DeactivationReason, MisfirePolicy, ScheduledExecution, TimezoneType
+from scheduling.models import (
+    FOREVER,
+    DeactivationReason,
+    MisfirePolicy,
+    OverlapPolicy,
+    ScheduledExecution,
+    TimezoneType,
+)
 
 _TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
 _MISFIRES = {
@@ -98,8 +105,12 @@ class ScheduleColumns(BelongingColumns, DateColumns):
     @admin.display(description="Late runs")
     def late_slots(self, schedule: ScheduledExecution) -> str:
         missed = _MISFIRES[MisfirePolicy(schedule.misfire_policy)]
-        overlap = " A run is skipped while the previous one is not finished." if schedule.skip_overlapping else ""
-        return f"A run counts as missed after {schedule.misfire_grace} s. {missed}{overlap}"
+        overlap = ""
+        if schedule.overlap != OverlapPolicy.ALLOW:
+            overlap = f" If a run is due during another one, {schedule.get_overlap_display()}."
+        return (
+            f"A run counts as missed if an outage ended more than {schedule.misfire_grace} s later. {missed}{overlap}"
+        )
 
     @admin.display(description="Next run")
     def next_run_in_full(self, schedule: ScheduledExecution) -> SafeString:

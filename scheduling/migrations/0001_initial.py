@@ -15,6 +15,15 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='UnspentRepeat',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('schedule_uuid', models.UUIDField()),
+                ('due_at', models.DateTimeField()),
+                ('reason', models.CharField(choices=[('missed', 'the server was not running at the time, or too many runs were late'), ('paused', 'the schedule was paused'), ('overlap', 'the run before it was not finished'), ('outside_window', 'the schedule had ended when it could have been sent'), ('no_callback_url', 'neither the schedule nor its command has a callback URL'), ('invalid_callback_url', 'the callback URL is not a valid URL'), ('organization_inactive', 'the organization is inactive'), ('command_inactive', 'the command is inactive'), ('command_not_installed', 'the organization has not installed the command'), ('user_inactive', 'the user it runs as is inactive'), ('schedule_paused', 'the schedule was paused before it was sent'), ('schedule_changed', 'the schedule was changed before it was sent'), ('schedule_deactivated', 'the schedule was deactivated before it was sent'), ('schedule_deleted', 'the schedule was deleted before it was sent'), ('hook_removed', 'the hook was removed before it was sent'), ('invalid_schedule', 'its slots can no longer be computed'), ('blocked_address', "callbacks may not reach the receiver's address"), ('rejected', "the receiver's answer said not to try again"), ('gone', 'the receiver answered that it is gone for good'), ('retries_exhausted', 'every attempt failed'), ('expired', 'the receiver could not be reached for too long'), ('unsendable', 'the request could not be made'), ('poison', 'several senders stopped while they had it in hand')], max_length=32)),
+            ],
+        ),
+        migrations.CreateModel(
             name='DispatcherUptime',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
@@ -69,7 +78,7 @@ class Migration(migrations.Migration):
                 ('ends_at', models.DateTimeField(blank=True, help_text='No slot is after it.', null=True)),
                 ('misfire_policy', models.CharField(choices=[('fire_latest', 'Fire Latest'), ('skip', 'Skip'), ('fire_all', 'Fire All')], default='fire_latest', max_length=16)),
                 ('misfire_grace', models.PositiveIntegerField(default=5, help_text='Seconds by which an outage may outlast a slot before the slot counts as missed.')),
-                ('skip_overlapping', models.BooleanField(default=False, help_text='A slot is skipped while the one before it is not finished.')),
+                ('overlap', models.CharField(choices=[('allow', 'it is sent too'), ('skip', 'it is skipped'), ('queue_one', 'it waits for that run to end, if no other slot waits already')], default='allow', help_text='For slots during a run.', max_length=16)),
                 ('timeout', models.PositiveSmallIntegerField(blank=True, help_text="In seconds; empty: the server's.", null=True)),
                 ('max_attempts', models.PositiveSmallIntegerField(blank=True, help_text="Empty: the server's.", null=True)),
                 ('headers', commands_platform.lib.database.encrypted.EncryptedValuesField(default=dict, help_text='Extra headers of its callbacks.')),

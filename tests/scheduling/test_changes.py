@@ -70,7 +70,7 @@ def test_put_checks_as_post_does_and_changes_nothing_then(alice: ApiClient) -> N
 NULL_IS_ABSENT = dict.fromkeys(
     (
         "payload", "repeats", "execution_frequency", "timezone_type", "is_active", "is_owned_by_user", "headers",
-        "cron_seconds", "dst_gap", "dst_overlap", "misfire_policy", "misfire_grace", "skip_overlapping",
+        "cron_seconds", "dst_gap", "dst_overlap", "misfire_policy", "misfire_grace", "overlap",
     )
 )  # fmt: skip
 NULL_IS_NONE = dict.fromkeys(
@@ -97,7 +97,7 @@ def test_null_changes_nothing_where_there_is_no_such_value(alice: ApiClient) -> 
     uuid = create_uuid(
         alice, execution_frequency=60, repeats=5, payload={"a": 1}, timezone_type="user_timezone", is_active=False,
         headers={"X-A": "1"}, dst_gap="skip", dst_overlap="both", misfire_policy="skip", misfire_grace=9,
-        skip_overlapping=True, description="kept",
+        overlap="skip", description="kept",
     )  # fmt: skip
     before = ScheduledExecution.objects.values().get()
 

@@ -120,7 +120,7 @@ def test_nothing_is_written_much_too_early_nor_when_the_tick_is_near(time: list[
     [
         {"repeats": 5},
         {"execution_frequency": 0, "repeats": 1},
-        {"skip_overlapping": True},
+        {"overlap": "skip"},
         {"is_active": False, "deactivation_reason": DeactivationReason.PAUSED},
         {"ends_at": NOON},
         {"next_run_at": NOON + timedelta(seconds=1)},

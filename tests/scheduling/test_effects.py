@@ -31,7 +31,7 @@ NO_EFFECT: list[dict[str, Any]] = [
     {"max_attempts": 2},
     {"misfire_policy": "skip"},
     {"misfire_grace": 60},
-    {"skip_overlapping": True},
+    {"overlap": "skip"},
     {"is_owned_by_user": False},
     {"payload": {"b": [1.5], "a": 1}},
     {"headers": {"x-a": "1"}},

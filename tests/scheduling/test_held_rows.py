@@ -79,7 +79,7 @@ def make_old(command: Command, source_uuid: UUID, *, days: int) -> Delivery:
 
 def test_the_dispatcher_passes_by_a_schedule_and_its_ledger_rows(time: list[datetime], command: Command) -> None:
     held, free = make_due(command), make_due(command)
-    counted = make_due(command, repeats=3, skip_overlapping=True)
+    counted = make_due(command, repeats=3, overlap="skip")
     waiting = make_delivery(command, source_uuid=counted.uuid, due_at=NOON - MINUTE)
 
     with (

@@ -1,0 +1,69 @@
+"""Runs of a source that must not run at once: which of them are unfinished, and when the next one may start.
+
+A run that waits for the run before it is a pending row without a next attempt, so no sender can claim it. It starts
+when an outcome is recorded and no other run of its source is being sent. Each look of a dispatcher starts the runs that
+were left, for example by a sender that died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import rows_as, rows_of
+
+_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
+
+# A retry that is not due yet counts as finished: it may wait for hours.
+_IS_BEING_SENT = f"(d.next_attempt_at <= {_NOW} OR d.leased_until > {_NOW})"
+
+_UNFINISHED = f"""
+SELECT d.source_uuid, bool_or({_IS_BEING_SENT}) IS TRUE AS is_one_being_sent,
+       bool_or(d.next_attempt_at IS NULL) AS is_one_waiting
+FROM deliveries_delivery d
+WHERE d.state = 'pending' AND d.source_uuid = ANY(%(sources)b::uuid[])
+GROUP BY d.source_uuid
+"""
+
+_START = f"""
+WITH next AS (
+    SELECT w.id FROM deliveries_delivery w
+    WHERE w.state = 'pending' AND w.next_attempt_at IS NULL AND {{which}}
+      AND NOT EXISTS (
+          SELECT FROM deliveries_delivery d
+          WHERE d.source_uuid = w.source_uuid AND d.state = 'pending' AND {_IS_BEING_SENT}
+      )
+    LIMIT %(limit)s
+    FOR UPDATE OF w SKIP LOCKED
+)
+UPDATE deliveries_delivery d
+SET next_attempt_at = {_NOW}, expires_at = greatest(d.expires_at, {_NOW} + (d.expires_at - d.created_at))
+FROM next WHERE d.id = next.id
+RETURNING d.id
+"""
+_START_ANY = _START.format(which="true")
+_START_THESE = _START.format(which="w.source_uuid = ANY(%(sources)b::uuid[])")
+
+
+class UnfinishedRuns(NamedTuple):
+    """The runs of a source that are not finished."""
+
+    source_uuid: UUID
+    is_one_being_sent: bool
+    """One is due or under way. A retry that is not due yet does not count."""
+    is_one_waiting: bool
+    """One waits for that to end."""
+
+
+def unfinished_runs(sources: Sequence[UUID]) -> dict[UUID, UnfinishedRuns]:
+    """Returns the unfinished runs of those sources that have any."""
+    rows = rows_as(UnfinishedRuns, _UNFINISHED, {"now": clock.replaced(), "sources": list(sources)})
+    return {row.source_uuid: row for row in rows}
+
+
+def start_waiting_runs(*, limit: int, sources: Sequence[UUID] | None = None) -> int:
+    """Lets runs start whose source has no other run under way, of these sources or of any. Returns their number."""
+    parameters = {"now": clock.replaced(), "limit": limit, "sources": sources}
+    return len(rows_of(_START_ANY if sources is None else _START_THESE, parameters))

@@ -1,0 +1,99 @@
+"""Gives back repeats that were counted for runs that could not be sent.
+
+A repeat is counted when a run is dispatched. If its command, say, is deactivated before a sender claims it, nothing is
+sent, and the sender's transaction leaves a note. The notes are worked off here, because a sender must not wait for a
+schedule that somebody else has locked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from commands_platform.lib import clock
+from commands_platform.lib.database.statements import execute
+from commands_platform.lib.errors import InvalidInputError
+from deliveries import ledger
+from deliveries.models import Kind, Reason
+from scheduling.due import skipped_row
+from scheduling.models import FOREVER, DeactivationReason, ScheduledExecution, UnspentRepeat
+from scheduling.planning import SkippedSlots
+from scheduling.recurrence import missed, next_slot_within
+
+logger = structlog.get_logger(__name__)
+
+_NOTES_AT_ONCE = 500
+
+_NOTE_UNSENT = """
+INSERT INTO scheduling_unspentrepeat (schedule_uuid, due_at, reason)
+SELECT d.source_uuid, d.due_at, d.reason
+FROM deliveries_delivery d JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid
+WHERE d.id = ANY(%(ids)b::uuid[]) AND s.repeats <> -1
+"""
+
+
+def note_unsent(ids: Sequence[UUID]) -> None:
+    """Notes that these runs were dispatched and never sent, inside the transaction that records it."""
+    execute(_NOTE_UNSENT, {"ids": list(ids)})
+
+
+@transaction.atomic
+def give_back_repeats() -> int:
+    """Works off the notes of schedules that nobody has locked. Returns the number of repeats given back.
+
+    A schedule that its last repeat completed is active again, with the next slot of its phase.
+    """
+    schedules = ScheduledExecution.objects.filter(uuid=OuterRef("schedule_uuid"))
+    UnspentRepeat.objects.exclude(Exists(schedules)).delete()
+    notes = UnspentRepeat.objects.select_for_update(skip_locked=True).order_by("pk")[:_NOTES_AT_ONCE]
+    by_schedule: dict[UUID, list[UnspentRepeat]] = defaultdict(list)
+    for note in notes:
+        by_schedule[note.schedule_uuid].append(note)
+    if not by_schedule:
+        return 0
+    free = ScheduledExecution.objects.filter(uuid__in=by_schedule).select_related("organization", "owner")
+    given_back = 0
+    for schedule in free.select_for_update(of=("self",), skip_locked=True):
+        own = by_schedule[schedule.uuid]
+        given_back += _give_back(schedule, own)
+        UnspentRepeat.objects.filter(pk__in=[note.pk for note in own]).delete()
+    return given_back
+
+
+def _give_back(schedule: ScheduledExecution, notes: Sequence[UnspentRepeat]) -> int:
+    if schedule.repeats == FOREVER:
+        # It was changed meanwhile.
+        return 0
+    schedule.repeats += len(notes)
+    if schedule.deactivation_reason == DeactivationReason.COMPLETED and schedule.is_recurring:
+        try:
+            _reactivate(schedule, Reason(notes[-1].reason), clock.now())
+        except InvalidInputError:
+            logger.warning("schedule_not_reactivated", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
+    schedule.save(update_fields=["repeats", "is_active", "next_run_at", "deactivation_reason", "updated_at"])
+    return len(notes)
+
+
+def _reactivate(schedule: ScheduledExecution, reason: Reason, now: datetime) -> None:
+    """Goes on in the old phase, unless no slot is left in its window.
+
+    Slots that passed since it was completed would have been skipped for the same reason, and are recorded so.
+    """
+    window = {"starts_at": schedule.starts_at, "ends_at": schedule.ends_at}
+    last = schedule.slots().filter(kind=Kind.SCHEDULED).values_list("due_at", "last_due_at").last()
+    if last is None:
+        return
+    first = next_slot_within(schedule.recurrence, after=max(filter(None, last)), **window)
+    if first is not None and first <= now:
+        passed = missed(schedule.recurrence, first=first, now=min(now, schedule.ends_at or now))
+        skipped = SkippedSlots(first, passed.latest, passed.earlier_count + 1, reason)
+        ledger.insert([skipped_row(schedule, skipped)], now=now)
+        first = next_slot_within(schedule.recurrence, after=now, **window)
+    if first is not None:
+        schedule.is_active, schedule.deactivation_reason, schedule.next_run_at = True, "", first

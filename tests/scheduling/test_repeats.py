@@ -1,0 +1,181 @@
+"""A repeat is spent by a request that was made. One that was counted for nothing is given back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from deliveries import outcomes, queue
+from deliveries.models import Delivery, Reason, State
+from deliveries.outcomes import Outcome
+from deliveries.sender import Sender, process_sender
+from organizations.models import Command
+from scheduling import services
+from scheduling.models import DeactivationReason, ScheduledExecution, UnspentRepeat
+from scheduling.repeats import give_back_repeats
+from scheduling.verification import Verification
+from tests.api import ApiClient
+from tests.locks import held_elsewhere, without_waiting
+from tests.scheduling.schedules import MINUTE, NOON, create, fired, rows_of, run, skipped
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sender() -> Sender:
+    return process_sender()
+
+
+def set_active(schedule: ScheduledExecution, *, is_active: bool) -> None:
+    Command.objects.filter(pk=schedule.command_id).update(is_active=is_active)
+
+
+def dispatch_and_skip(schedule: ScheduledExecution, sender: Sender, time: list[datetime], minute: float = 1) -> None:
+    """The command is deactivated between the dispatch of a slot and its claim."""
+    run(time, minute)
+    set_active(schedule, is_active=False)
+    sender.drain()
+
+
+def test_a_run_that_was_never_sent_shows_no_attempt_and_spends_no_repeat(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    dispatch_and_skip(schedule, sender, time)
+
+    assert give_back_repeats() == 1
+
+    (row,) = rows_of(schedule)
+    assert (row.state, row.reason, row.attempt_count, row.attempts) == (
+        State.SKIPPED, Reason.COMMAND_INACTIVE, 0, [],
+    )  # fmt: skip
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active, schedule.next_run_at) == (3, True, NOON + 2 * MINUTE)
+    assert give_back_repeats() == 0
+
+
+def test_a_schedule_that_the_last_repeat_completed_goes_on(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=1)
+    dispatch_and_skip(schedule, sender, time)
+    schedule.refresh_from_db()
+    assert schedule.deactivation_reason == DeactivationReason.COMPLETED
+
+    give_back_repeats()
+
+    schedule.refresh_from_db()
+    assert (schedule.is_active, schedule.deactivation_reason, schedule.repeats) == (True, "", 1)
+    set_active(schedule, is_active=True)
+    run(time, 2, 3)
+    assert fired(schedule) == [2]
+    assert list(Verification(schedule).differences()) == []
+
+
+def test_slots_that_passed_before_it_goes_on_are_recorded(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=1)
+    dispatch_and_skip(schedule, sender, time)
+    time[0] = NOON + 4.5 * MINUTE
+
+    give_back_repeats()
+
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + 5 * MINUTE
+    assert skipped(schedule) == [(1, 1, 1, Reason.COMMAND_INACTIVE), (2, 4, 3, Reason.COMMAND_INACTIVE)]
+    assert list(Verification(schedule).differences()) == []
+
+
+@pytest.mark.parametrize(
+    "values", [{"repeats": 1}, {"execution_frequency": 60, "repeats": 1, "ends_at": "2026-02-25T12:01:30Z"}]
+)
+def test_a_schedule_without_another_slot_stays_completed(
+    alice: ApiClient, time: list[datetime], sender: Sender, values: dict[str, Any]
+) -> None:
+    schedule = create(alice, **values)
+    dispatch_and_skip(schedule, sender, time)
+
+    give_back_repeats()
+
+    schedule.refresh_from_db()
+    assert (schedule.is_active, schedule.repeats) == (False, 1)
+    assert schedule.deactivation_reason == DeactivationReason.COMPLETED
+
+
+def test_a_run_that_was_attempted_has_spent_its_repeat(alice: ApiClient, time: list[datetime], sender: Sender) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    run(time, 1)
+    (claimed,) = queue.claim(limit=1, lease=timedelta(seconds=60))
+    outcomes.record(
+        [Outcome(claimed.id, claimed.lease, State.PENDING, retry_in=timedelta(seconds=5), attempt={"number": 1})]
+    )
+    time[0] += timedelta(seconds=6)
+    set_active(schedule, is_active=False)
+    sender.drain()
+
+    assert give_back_repeats() == 0
+
+    (row,) = rows_of(schedule)
+    assert (row.state, row.attempt_count) == (State.SKIPPED, 1)
+    schedule.refresh_from_db()
+    assert schedule.repeats == 2
+
+
+def test_a_schedule_without_an_end_leaves_no_note(alice: ApiClient, time: list[datetime], sender: Sender) -> None:
+    schedule = create(alice, execution_frequency=60)
+    dispatch_and_skip(schedule, sender, time)
+
+    assert not UnspentRepeat.objects.exists()
+
+
+def test_an_extra_run_counts_no_repeat_and_gives_none_back(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    services.run_now(schedule=schedule)
+    set_active(schedule, is_active=False)
+    sender.drain()
+
+    assert give_back_repeats() == 0
+
+
+def test_the_note_of_a_deleted_schedule_is_dropped(alice: ApiClient, time: list[datetime], sender: Sender) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    dispatch_and_skip(schedule, sender, time)
+    services.delete_scheduled_execution(schedule=schedule)
+
+    assert give_back_repeats() == 0
+    assert not UnspentRepeat.objects.exists()
+
+
+@pytest.mark.parametrize("change", [{"repeats": -1}, {"is_active": False}])
+def test_what_the_owner_decided_meanwhile_stands(
+    alice: ApiClient, time: list[datetime], sender: Sender, change: dict[str, Any]
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    dispatch_and_skip(schedule, sender, time)
+    services.update_scheduled_execution(schedule=schedule, changes=change)
+
+    give_back_repeats()
+
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active) == ((-1, True) if "repeats" in change else (3, False))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_schedule_that_a_stranger_holds_keeps_its_note_and_blocks_nobody(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    run(time, 1)
+    set_active(schedule, is_active=False)
+
+    with held_elsewhere(ScheduledExecution.objects.filter(pk=schedule.pk)), without_waiting():
+        sender.drain()
+        assert give_back_repeats() == 0
+    assert give_back_repeats() == 1
+
+    assert Delivery.objects.get().state == State.SKIPPED
