@@ -1,7 +1,7 @@
-"""What a schedule does, as values that can be compared: a change that leaves them equal has no effect.
+"""Compares what a schedule does before and after a change: a change that leaves it equal has no effect.
 
-What counts is the recurrence as the engine sees it, its window, and the request as it would be sent; never the names of
-the fields that were given. Nothing here touches the database.
+The values compared are the recurrence as the engine sees it, its start, and the request as it would be sent; never the
+names of the given fields. Nothing here touches the database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _timing_of(schedule: ScheduledExecution, now: datetime) -> Hashable:
     try:
         identity = identity_of(_recurrence_of(schedule, now))
     except InvalidInputError:
-        # What can no longer be computed is like nothing else, and so whatever replaces it is a change.
+        # A recurrence that can no longer be computed equals no other, so every replacement is a change.
         identity = object()
     starts_at = schedule.starts_at
     return identity, starts_at if starts_at is not None and starts_at > now else None

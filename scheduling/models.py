@@ -321,7 +321,7 @@ class Walk(models.Model):
 class ZoneRules(Walk):
     """A version of the rules of time zones, and the walk that recomputes next runs by it.
 
-    Only the newest version is walked for. Of an older one counts when a process that was not upgraded yet last used it.
+    Only the newest version is walked for. An older one keeps when a process that was not upgraded yet last used it.
     """
 
     version = models.CharField(max_length=32, primary_key=True, help_text="The IANA database's, like 2026f.")

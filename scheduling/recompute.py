@@ -68,7 +68,7 @@ WHERE s.id = v.id
 
 
 class Schedule(NamedTuple):
-    """What a next run is computed from, and the parties of its ledger rows and events."""
+    """A schedule as far as its next run, its ledger rows and its events need it."""
 
     id: int
     uuid: UUID

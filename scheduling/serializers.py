@@ -23,7 +23,7 @@ from commands_platform.lib.http.fields import (
 from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
 from commands_platform.lib.http.pagination import LimitQuery, PageQuery
 from commands_platform.lib.http.renderers import RawJson
-from commands_platform.lib.http.unknown_fields import MeantFields, folded, suggestion, unknown_message
+from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFields, folded, suggestion, unknown_message
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
@@ -88,7 +88,12 @@ class ScheduledExecutionInput(ScheduledExecutionChanges):
         """Refuses what looks like a timing where there is none: a typo must not run the schedule at once."""
         if data.get("cron") or data.get("execution_frequency"):
             return {}
-        looks_like = {name: self.meant.get(folded(name)) or suggestion(name, _TIMING_FIELDS) for name in unknown}
+        looks_like = {
+            # A comparison with all names takes a while, so a body of very many fields is not read as a typo.
+            name: self.meant.get(folded(name))
+            or (suggestion(name, _TIMING_FIELDS) if index < MAX_NAMED_FIELDS else None)
+            for index, name in enumerate(unknown)
+        }
         return {name: unknown_message(field) for name, field in looks_like.items() if field is not None}
 
     name = StrictCharField(max_length=255)

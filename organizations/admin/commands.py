@@ -30,6 +30,9 @@ class CommandForm(WholeConstraintsForm):
 
     class Meta:
         widgets = {"callback_url": UnfoldAdminTextInputWidget(attrs={"class": "max-w-2xl"})}
+        help_texts = {
+            "callback_url": "Headers that schedules were given for another origin than this URL's are not sent to it."
+        }
 
     def clean_callback_url(self) -> str:
         url: str = self.cleaned_data["callback_url"].strip()

@@ -1,4 +1,4 @@
-"""What the bodies and queries of all endpoints have in common."""
+"""The bodies and queries of all endpoints take JSON strictly."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PERIOD = {"execution_frequency": 3600}
 CRON = {"cron": "0 9 * * *", "timezone": "Europe/Berlin"}
 CONTENT = {"payload": {"a": 1, "b": [1.5]}, "headers": {"X-A": "1"}, "callback_url": "http://127.0.0.1:8099/own"}
 
-# What has no effect on any schedule: nothing of the request, and nothing of when it runs.
+# Changes without an effect on any schedule: they alter neither the request nor when it runs.
 NO_EFFECT: list[dict[str, Any]] = [
     {},
     {"name": "other"},
@@ -223,3 +223,13 @@ def test_a_change_that_is_stored_is_told_by_its_time(alice: ApiClient, time: lis
 
     assert schedule.updated_at > before
     assert list(stored(str(schedule.uuid)).payload) == ["b", "a"]
+
+
+def test_a_zone_in_the_expression_is_the_same_as_one_beside_it(alice: ApiClient, time: list[datetime]) -> None:
+    schedule, row = waiting(alice, time, **CRON)
+    before = what_counts(schedule)
+
+    change(alice, schedule, cron="TZ=Europe/Berlin 0 9 * * *")
+
+    row.refresh_from_db()
+    assert (row.state, what_counts(schedule)) == (State.PENDING, before)

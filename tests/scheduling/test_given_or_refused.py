@@ -1,7 +1,8 @@
-"""What a request gives is used, or refused, or named as ignored."""
+"""Every given field is used, refused, or named as ignored."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,3 +153,18 @@ def test_a_bare_plus_in_a_query_is_understood(alice: ApiClient, instant: str) ->
     response = alice.get(f"{LIST}{schedule.uuid}/slots/?from={instant.replace(' ', '+')}")
 
     assert response.status_code == 200, response.content
+
+
+def test_a_body_of_very_many_fields_is_compared_with_few_names(
+    alice: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def count(name: str, known: Iterable[str]) -> None:
+        compared.append(name)
+
+    monkeypatch.setattr("scheduling.serializers.suggestion", count)
+
+    alice.post(LIST, {"name": "report"} | {f"field{number}": 1 for number in range(10_000)})
+
+    assert len(compared) <= 50

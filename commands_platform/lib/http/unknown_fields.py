@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -62,15 +63,15 @@ def note(
     serializer: serializers.Serializer[Any], data: object, request: Request, *, within: str = ""
 ) -> dict[str, list[str]]:
     """Notes the unknown fields of a body on the request. Returns messages for those that must be refused instead."""
-    found = {}
-    if isinstance(data, Mapping):
-        found = dict(islice(_unknown(serializer, data, f"{within}." if within else ""), MAX_NAMED_FIELDS + 1))
+    if not isinstance(data, Mapping) or data.keys() <= _names_without_parts(serializer):
+        return {}
+    found = dict(islice(_unknown(serializer, data, f"{within}." if within else ""), MAX_NAMED_FIELDS + 1))
     if not found:
         return {}
     if is_strict(request):
         return {path: [_message(path, owner)] for path, owner in islice(found.items(), MAX_NAMED_FIELDS)}
     refused: dict[str, str] = {}
-    if isinstance(serializer, MeantFields) and isinstance(data, Mapping):
+    if isinstance(serializer, MeantFields):
         refused = serializer.refuses(data, [name for name in data if name not in serializer.fields])
     note_ignored(request, (path for path in found if path not in refused))
     return {path: [message] for path, message in refused.items()}
@@ -97,6 +98,15 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 def folded(name: str) -> str:
     """Returns the name without what differs between the styles of names: `runAt`, `run-at` and `run_at` are one."""
     return name.lower().replace("_", "").replace("-", "")
+
+
+@lru_cache(maxsize=256)
+def _names_without_parts(serializer: serializers.Serializer[Any]) -> frozenset[str]:
+    """Returns the names of fields whose value has no fields of its own: most bodies hold no others."""
+    parts = (serializers.Serializer, serializers.ListSerializer)
+    return frozenset(
+        name for name, field in serializer.fields.items() if not field.read_only and not isinstance(field, parts)
+    )
 
 
 def _unknown(
