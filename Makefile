@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --require-hashes --requirement
 TEST_PROCESSES ?= 3
-COVERAGE_REPORT := .coverage.json
+COVERAGE_SETTINGS := COMMANDS_COVERAGE_DIR=$(CURDIR)/.cache/coverage
 
 CHECKS := lint format types imports size migrations deploy schema production
 
@@ -25,9 +25,13 @@ run: .venv/embedded.installed ## runs the whole platform on http://127.0.0.1:800
 test: .venv/development.installed ## runs the tests (ARGS="tests/scheduling -k pause" for some, TEST_PROCESSES=8)
 	@exec $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
+# Every Python process of the tests is measured, from its start: pytest-cov would miss what is imported before it begins.
 coverage: .venv/development.installed ## runs all tests, and fails if branch coverage of a package is below 90 %
-	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) --cov --cov-report=json:$(COVERAGE_REPORT) $(ARGS)
-	@$(PYTHON) -m tests.coverage_floor $(COVERAGE_REPORT)
+	@rm -rf .cache/coverage && mkdir -p .cache/coverage
+	@$(COVERAGE_SETTINGS) COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
+	@$(COVERAGE_SETTINGS) $(PYTHON) -m coverage combine --quiet
+	@$(COVERAGE_SETTINGS) $(PYTHON) -m coverage json --quiet -o .cache/coverage/report.json
+	@$(PYTHON) -m tests.coverage_floor .cache/coverage/report.json
 
 bench: .venv/embedded.installed ## runs a benchmark (ARGS="burst", ARGS="--help" for their names)
 	@exec $(PYTHON) -m benchmarks $(ARGS)

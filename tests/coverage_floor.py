@@ -1,6 +1,6 @@
 """`python -m tests.coverage_floor REPORT`: fails if branch coverage of a package falls below the floor.
 
-REPORT is what `pytest --cov-report=json:REPORT` has written.
+REPORT is the output of `coverage json`.
 """
 
 from __future__ import annotations
