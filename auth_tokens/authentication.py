@@ -40,7 +40,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 class HasRequiredScope(BasePermission):
     """The key must have the scope that the view names in `required_scope`."""
 
-    message = "The API key lacks the scope that this endpoint needs"
+    message: str
     code = "insufficient_scope"
     not_allowed = "The organization has not allowed the command to use this endpoint there"
 
@@ -52,6 +52,9 @@ class HasRequiredScope(BasePermission):
         if scope is None:
             return True
         if scope.value not in context.api_key.scopes:
+            self.message = (
+                f"The API key lacks the scope {scope.value}, which this endpoint needs. Use a key that has it."
+            )
             return False
         # Of another organization's token, only an endpoint that acts in that organization makes use.
         if context.has_token and scope.value in INSTALLABLE_SCOPES and not context.required_token().allows(scope):

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
 from auth_tokens.models import CallerContext
-from commands_platform.lib.database.statements import rows_of
+from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.json import strict_json
 from storage.errors import MissingContextError, VersionConflictError
@@ -36,11 +35,11 @@ _OWNERS = {
 _IN_BUCKET = "organization_id = %(organization)s AND {owner} AND namespace = %(namespace)s"
 _ALIVE = "(expires_at IS NULL OR expires_at > now())"
 
-_READ = f"SELECT value, version FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE}"  # noqa: S608
+_READ = f"SELECT value AS text, version FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE}"  # noqa: S608
 
 # Above the limit no value is read at all: the sizes alone can be had without reading the values.
 _READ_MANY = f"""
-SELECT key, CASE WHEN sum(octet_length(value)) OVER () <= %(limit)s THEN value END
+SELECT key, CASE WHEN sum(octet_length(value)) OVER () <= %(limit)s THEN value END AS text
 FROM storage_item WHERE {_IN_BUCKET} AND key = ANY(%(keys)s) AND {_ALIVE}
 """  # noqa: S608
 
@@ -88,12 +87,25 @@ DELETE FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND version = %(if
 """  # noqa: S608
 
 
-@dataclass(frozen=True, slots=True)
-class StoredValue:
+class StoredValue(NamedTuple):
     """A value as its JSON text, just as it is stored, and its version."""
 
     text: str
     version: int
+
+
+class _Found(NamedTuple):
+    """An item of several. All texts are None if they are too large together."""
+
+    key: str
+    text: str | None
+
+
+class _Locked(NamedTuple):
+    """An item that nobody else can write until the transaction ends."""
+
+    id: int
+    value: str
 
 
 def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
@@ -111,8 +123,8 @@ def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
 
 def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
     """Returns the item's value, or None if there is no such item."""
-    rows = _rows(_READ, bucket, key=key)
-    return StoredValue(*rows[0]) if rows else None
+    rows = rows_as(StoredValue, *_bound(_READ, bucket, {"key": key}))
+    return rows[0] if rows else None
 
 
 def has_item(*, bucket: Bucket, key: str) -> bool:
@@ -135,7 +147,8 @@ def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
 
     Raises InvalidInputError if they have more than MAX_ANSWER_BYTES bytes together.
     """
-    texts: dict[str, str | None] = dict(_rows(_READ_MANY, bucket, keys=list(keys), limit=MAX_ANSWER_BYTES))
+    rows = rows_as(_Found, *_bound(_READ_MANY, bucket, {"keys": list(keys), "limit": MAX_ANSWER_BYTES}))
+    texts = {row.key: row.text for row in rows}
     found = {key: text for key in keys if (text := texts.get(key)) is not None}
     if len(found) < len(texts):
         message = f"Their values have more than {MAX_ANSWER_BYTES} bytes together; ask for fewer keys at a time."
@@ -178,14 +191,14 @@ def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelt
     `ttl` is for an item that this call makes; the time to live of one that exists does not change, so that a counter
     of a span of time ends when the span does. Raises InvalidInputError where there is no number, or none comes out.
     """
-    locked = _rows(_LOCK, bucket, key=key)
+    locked = _lock(bucket, key)
     if not locked:
         text = _sum_text(0, amount)
         versions = _write(bucket, {key: text}, ttl=ttl, only_new=True)
         if versions:
             return StoredValue(text, versions[0][0])
         # Somebody else has made it since. The attempt to write has locked it: now it stays.
-        locked = _rows(_LOCK, bucket, key=key)
+        locked = _lock(bucket, key)
     id_, current = locked[0]
     text = _sum_text(orjson.loads(current), amount)
     versions = _rows(_UPDATE, bucket, id=id_, value=text)
@@ -239,6 +252,11 @@ def _write(
     values = {f"key{number}": key for number, key in enumerate(texts)}
     values |= {f"value{number}": text for number, text in enumerate(texts.values())}
     return _rows(_WRITE.replace("{rows}", rows), bucket, ttl=ttl, only_new=only_new, **values)
+
+
+def _lock(bucket: Bucket, key: str) -> list[_Locked]:
+    """Locks the item until the transaction ends. Returns no row if there is no such item."""
+    return rows_as(_Locked, *_bound(_LOCK, bucket, {"key": key}))
 
 
 def _rows(statement: str, bucket: Bucket, **values: object) -> list[tuple[Any, ...]]:

@@ -102,7 +102,10 @@ def _cases(handler: object, *, has_body: bool, has_path: bool) -> Iterator[_Case
     yield _Case("authentication_failed", exceptions.AuthenticationFailed("Invalid API key"))
     yield _Case(
         "insufficient_scope",
-        exceptions.PermissionDenied("The API key lacks the scope that this endpoint needs", code="insufficient_scope"),
+        exceptions.PermissionDenied(
+            "The API key lacks the scope SCHEDULING, which is needed here. Use a key that has it.",
+            code="insufficient_scope",
+        ),
     )
     if has_path:
         yield _Case("not_found", NotFoundError())
