@@ -40,6 +40,8 @@ _CALLER = JoinedQuery(
         "previous_signing_secret",
         "previous_secret_expires_at",
         "signature",
+        "previous_signature",
+        "previous_signature_expires_at",
     },
     k=ApiKey,
     o=Organization,

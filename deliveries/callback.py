@@ -47,12 +47,18 @@ def build_request(claim: Claim, *, now: datetime) -> CallbackRequest:
             f"webhook-signature: {signature}",
             f"X-DailyBot-Signature: {claim.command.signature}",
             f"X-Correlation-Id: {message_id}",
+            *_next_signature(claim),
             *_extra_headers(claim),
             # libcurl would wait for a "100 Continue" before a body of more than 1 MiB.
             "Expect:",
         ],
         body=body,
     )
+
+
+def _next_signature(claim: Claim) -> list[str]:
+    following = claim.command.next_signature
+    return [f"X-DailyBot-Signature-Next: {following}"] if following else []
 
 
 def _extra_headers(claim: Claim) -> list[bytes]:

@@ -22,7 +22,7 @@ _RESERVED = frozenset(
         *("transfer-encoding", "upgrade"),
         # What the sender says itself, about a body that it neither compresses nor lets the receiver compress.
         *("accept-encoding", "content-encoding", "content-type", "user-agent", "x-correlation-id"),
-        "x-dailybot-signature",
+        *("x-dailybot-signature", "x-dailybot-signature-next"),
     }
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

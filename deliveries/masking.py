@@ -24,7 +24,10 @@ def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
 def without_secrets(text: str, delivery: Delivery) -> str:
     """Returns the text as it may be shown with this delivery."""
     command = delivery.command
-    own = (command.signature, command.signing_secret, command.previous_signing_secret)
+    own = (
+        *(command.signature, command.previous_signature),
+        *(command.signing_secret, command.previous_signing_secret),
+    )
     return remove_secrets(text, secrets=own, headers=delivery.headers)
 
 

@@ -28,6 +28,8 @@ class CommandFacts(NamedTuple):
     token_generation: int
     signing_secrets: tuple[str, ...]
     signature: str
+    next_signature: str
+    """The static signature that replaces the other one soon; empty unless it is being rotated."""
     is_readable: bool
     """False if its secrets cannot be decrypted."""
 
@@ -86,6 +88,7 @@ class _Row(NamedTuple):
     signing_secret: str | None
     previous_signing_secret: str | None
     command_signature: str
+    previous_signature: str | None
 
 
 # How much of a row is its claim's own; the rest is its command's.
@@ -141,7 +144,8 @@ SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, cl
        {now} - claimed.next_attempt_at AS lateness, {reason} AS skip,
        claimed.command_id, COALESCE(c.token_generation, 0) AS command_token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END AS previous_signing_secret,
-       COALESCE(c.signature, '') AS command_signature
+       COALESCE(c.signature, '') AS command_signature,
+       CASE WHEN c.previous_signature_expires_at > {now} THEN c.previous_signature END AS previous_signature
 FROM claimed
 {joins}ORDER BY claimed.next_attempt_at, claimed.id
 """
@@ -215,13 +219,15 @@ def claim(
 
 
 @lru_cache(maxsize=1024)
-def _command(
-    id_: int, token_generation: int, secret: str | None, previous_secret: str | None, signature: str
-) -> CommandFacts:
-    texts = [decrypt_if_possible(each) for each in (secret, previous_secret) if each]
-    signature = signature and decrypt_if_possible(signature)
-    is_readable = not any(isinstance(each, EncryptedText) for each in (*texts, signature))
-    return CommandFacts(id_, token_generation, tuple(texts), signature, is_readable)
+def _command(id_: int, token_generation: int, *texts: str | None) -> CommandFacts:
+    """Returns the facts from the last columns of a claim's row, in their order."""
+    secret, previous_secret, signature, previous_signature = texts
+    secrets = [decrypt_if_possible(each) for each in (secret, previous_secret) if each]
+    # During its overlap the previous signature is the one that receivers know.
+    signatures = [decrypt_if_possible(each) for each in (previous_signature, signature) if each]
+    is_readable = not any(isinstance(each, EncryptedText) for each in (*secrets, *signatures))
+    sent, following = (*signatures, "", "")[:2]
+    return CommandFacts(id_, token_generation, tuple(secrets), sent, following, is_readable)
 
 
 def count_due(*, most: int, until: datetime | None = None) -> int:

@@ -197,7 +197,8 @@ class Transfer:
         # PostgreSQL's text has no NUL.
         text = self._response.decode("utf-8", "replace").replace("\0", "\ufffd")
         command = self.claim.command
-        return remove_secrets(text, secrets=(*command.signing_secrets, command.signature), headers=self.claim.headers)
+        own = (*command.signing_secrets, command.signature, command.next_signature)
+        return remove_secrets(text, secrets=own, headers=self.claim.headers)
 
     def close(self) -> None:
         self.curl.close()

@@ -103,6 +103,8 @@ class Command(models.Model):
     previous_signing_secret = EncryptedTextField(blank=True, editable=False)
     previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
     signature = EncryptedTextField(default=new_static_signature, editable=False)
+    previous_signature = EncryptedTextField(blank=True, editable=False)
+    previous_signature_expires_at = models.DateTimeField(null=True, editable=False)
     token_generation = models.PositiveIntegerField(
         default=0, editable=False, help_text="Raising it revokes every exchange token of this command."
     )
@@ -116,6 +118,11 @@ class Command(models.Model):
                 name="organizations_command_rotation",
                 condition=Q(previous_signing_secret="", previous_secret_expires_at=None)
                 | (~Q(previous_signing_secret="") & Q(previous_secret_expires_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="organizations_command_signature",
+                condition=Q(previous_signature="", previous_signature_expires_at=None)
+                | (~Q(previous_signature="") & Q(previous_signature_expires_at__isnull=False)),
             ),
         ]
 
@@ -132,7 +139,18 @@ class Command(models.Model):
         self.previous_secret_expires_at = None if is_lost else now + overlap
         self.signing_secret = new_signing_secret()
         if isinstance(self.signature, EncryptedText):
-            self.signature = new_static_signature()
+            self.rotate_signature(now=now, overlap=overlap)
+
+    def rotate_signature(self, *, now: datetime, overlap: timedelta) -> None:
+        """Takes a new static signature. The previous one is still sent for the length of `overlap`. The caller saves.
+
+        A header holds one value, so a receiver that compares it with one text needs the overlap to learn the new one.
+        A signature whose key is lost is replaced without an overlap.
+        """
+        is_kept = overlap > timedelta() and not isinstance(self.signature, EncryptedText)
+        self.previous_signature = self.signature if is_kept else ""
+        self.previous_signature_expires_at = now + overlap if is_kept else None
+        self.signature = new_static_signature()
 
 
 class InstallationQuerySet(models.QuerySet["Installation"]):

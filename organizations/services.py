@@ -13,13 +13,29 @@ from organizations.models import Command, User
 
 ROTATION_OVERLAP = timedelta(hours=24)
 
+_SIGNATURE_FIELDS = ["signature", "previous_signature", "previous_signature_expires_at"]
+
 
 @transaction.atomic
 def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
     """Gives the command a new signing secret; the old one signs beside it until the overlap is over."""
     command = Command.objects.select_for_update().get(pk=command.pk)
     command.rotate_signing_secret(now=clock.now(), overlap=overlap)
-    command.save(update_fields=["signing_secret", "previous_signing_secret", "previous_secret_expires_at", "signature"])
+    command.save(
+        update_fields=["signing_secret", "previous_signing_secret", "previous_secret_expires_at", *_SIGNATURE_FIELDS]
+    )
+    return command
+
+
+@transaction.atomic
+def rotate_static_signature(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
+    """Gives the command a new static signature. The old one is sent until the overlap is over, the new one beside it.
+
+    Without an overlap the new one is sent from now on, as a leaked signature demands.
+    """
+    command = Command.objects.select_for_update().get(pk=command.pk)
+    command.rotate_signature(now=clock.now(), overlap=overlap)
+    command.save(update_fields=_SIGNATURE_FIELDS)
     return command
 
 

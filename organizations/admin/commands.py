@@ -57,8 +57,14 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     search_help_text = "Name, organization or UUID"
     related = ("organization",)
     autocomplete_fields = ("organization",)
-    actions = ("activate", "deactivate", "rotate_secret", "revoke_tokens")
-    actions_detail = ({"title": "Secrets", "icon": "key", "items": ("show_secrets", "rotate_secret", "revoke_tokens")},)
+    actions = ("activate", "deactivate", "rotate_secret", "rotate_signature", "revoke_tokens")
+    actions_detail = (
+        {
+            "title": "Secrets",
+            "icon": "key",
+            "items": ("show_secrets", "rotate_secret", "rotate_signature", "revoke_tokens"),
+        },
+    )
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
     # It stays in the organization that its schedules, hooks, items and keys were made in.
     readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "belongings")
@@ -120,6 +126,21 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         rotated = services.rotate_signing_secret(command=command)
         note = "This is the new signing secret. The previous one stays valid for 24 hours."
         return ShownOnce(note, _secrets_of(rotated))
+
+    @operator_action(
+        label="Rotate static signature",
+        question="Callbacks carry the present X-DailyBot-Signature for 24 more hours, with the new one beside it as"
+        " X-DailyBot-Signature-Next. The next page shows the new one once. If the present one has leaked, rotate twice:"
+        " then it is not sent any more.",
+        icon="autorenew",
+        note="Rotated the static signature.",
+        done="Static signatures rotated.",
+    )
+    def rotate_signature(self, command: Command) -> ShownOnce:
+        rotated = services.rotate_static_signature(command=command)
+        return ShownOnce(
+            "This is the new static signature. It replaces the present one in 24 hours.", _secrets_of(rotated)
+        )
 
     @operator_action(
         label="Revoke tokens",

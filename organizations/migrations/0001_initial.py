@@ -43,6 +43,8 @@ class Migration(migrations.Migration):
                 ('previous_signing_secret', commands_platform.lib.database.encrypted.EncryptedTextField(blank=True, editable=False)),
                 ('previous_secret_expires_at', models.DateTimeField(editable=False, null=True)),
                 ('signature', commands_platform.lib.database.encrypted.EncryptedTextField(default=organizations.secrets.new_static_signature, editable=False)),
+                ('previous_signature', commands_platform.lib.database.encrypted.EncryptedTextField(blank=True, editable=False)),
+                ('previous_signature_expires_at', models.DateTimeField(editable=False, null=True)),
                 ('token_generation', models.PositiveIntegerField(default=0, editable=False, help_text='Raising it revokes every exchange token of this command.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='commands', to='organizations.organization')),
@@ -96,6 +98,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='command',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('previous_secret_expires_at', None), ('previous_signing_secret', '')), models.Q(models.Q(('previous_signing_secret', ''), _negated=True), ('previous_secret_expires_at__isnull', False)), _connector='OR'), name='organizations_command_rotation'),
+        ),
+        migrations.AddConstraint(
+            model_name='command',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('previous_signature', ''), ('previous_signature_expires_at', None)), models.Q(models.Q(('previous_signature', ''), _negated=True), ('previous_signature_expires_at__isnull', False)), _connector='OR'), name='organizations_command_signature'),
         ),
         migrations.AddConstraint(
             model_name='user',

@@ -213,6 +213,19 @@ def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: C
     assert command.signing_secret not in response.content.decode()
 
 
+def test_a_rotated_static_signature_is_new_and_the_one_before_it_is_still_sent(operator: Client) -> None:
+    command = make_command()
+
+    response = operator.get(confirm(operator, command, "rotate_signature")["Location"])
+
+    rotated = Command.objects.get()
+    assert rotated.signature != command.signature
+    assert rotated.previous_signature == command.signature
+    assert rotated.signing_secret == command.signing_secret
+    assert rotated.signature in response.content.decode()
+    assert command.signature not in response.content.decode()
+
+
 def test_several_commands_get_new_secrets_at_once_and_none_is_shown(operator: Client) -> None:
     commands = [make_command(), make_command()]
 
