@@ -1,4 +1,4 @@
-"""What is written down stays findable, short and true where a program can tell."""
+"""Documents stay findable, short and true, as far as a program can tell."""
 
 from __future__ import annotations
 
@@ -64,6 +64,14 @@ def test_the_readme_is_short() -> None:
 
 def test_the_changelog_knows_the_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/how-to-add.md"])
+def test_the_files_that_a_page_names_exist(page: str) -> None:
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]*\.?[a-z]*)`", (ROOT / page).read_text()))
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/architecture.md"])
