@@ -1,4 +1,4 @@
-"""Which headers of their own operators and callers may add to a callback."""
+"""Checks the headers that callers add to a callback, and reads them back for a sending."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers with blanks around their values removed, each value ready for Latin-1.
+    """Returns the headers without blanks around their values. Each value fits Latin-1.
 
-    InvalidInputError names the header that cannot be sent and never repeats a value: it may be a secret.
+    Raises InvalidInputError, which names the header and never repeats its value, because it may be a secret.
     """
     if len(headers) > MAX_HEADERS:
         raise InvalidInputError(f"There may be at most {MAX_HEADERS} headers.")

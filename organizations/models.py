@@ -44,7 +44,7 @@ class Organization(models.Model):
 
 
 class User(models.Model):
-    """A person of an organization. Operators who log in to the admin are not these."""
+    """A person of an organization. Operators, who log in to the admin, are a different table."""
 
     class Role(models.TextChoices):
         ADMIN = "admin"
@@ -89,7 +89,7 @@ class User(models.Model):
 
 
 class Command(models.Model):
-    """A chat command: what callbacks are made for, with the address and the secrets they are made with."""
+    """A chat command, with the URL and the secrets of its callbacks."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="commands")

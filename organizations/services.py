@@ -18,7 +18,7 @@ _SIGNATURE_FIELDS = ["signature", "previous_signature", "previous_signature_expi
 
 @transaction.atomic
 def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
-    """Gives the command a new signing secret; the old one signs beside it until the overlap is over."""
+    """Gives the command a new signing secret. The old one also signs until the overlap is over."""
     command = Command.objects.select_for_update().get(pk=command.pk)
     command.rotate_signing_secret(now=clock.now(), overlap=overlap)
     command.save(
@@ -46,10 +46,10 @@ def secrets_are_readable() -> bool:
 
 
 def revoke_tokens_of_command(*, command: Command) -> None:
-    """Every exchange token that the command was given is void from now on."""
+    """Revokes every exchange token of the command."""
     Command.objects.filter(pk=command.pk).update(token_generation=F("token_generation") + 1)
 
 
 def revoke_tokens_of_user(*, user: User) -> None:
-    """Every exchange token that acts as the user is void from now on."""
+    """Revokes every exchange token that acts as the user."""
     User.objects.filter(pk=user.pk).update(token_generation=F("token_generation") + 1)

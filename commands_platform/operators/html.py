@@ -1,4 +1,4 @@
-"""Small pieces of HTML for the admin's pages, escaped, in the classes of its theme. All times are UTC."""
+"""Small pieces of escaped HTML for the admin's pages, in the classes of its theme. All times are UTC."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def badge(text: object, tone: Tone = "neutral") -> SafeString:
-    """A coloured label."""
+    """Returns a coloured label."""
     return format_html(
         '<span class="inline-block font-semibold h-6 leading-6 px-2 rounded-default text-[11px] uppercase'
         ' whitespace-nowrap {}">{}</span>',
@@ -40,7 +40,7 @@ def badge(text: object, tone: Tone = "neutral") -> SafeString:
 
 
 def badges(texts: Iterable[object], *, most: int | None = None) -> SafeString:
-    """Labels in a row; beyond `most` of them only their number is told."""
+    """Returns labels in a row. If there are more than `most`, the rest are counted."""
     every = list(texts)
     shown = every[:most]
     row = format_html_join(" ", "{}", ((plain_badge(text),) for text in shown))
@@ -49,17 +49,17 @@ def badges(texts: Iterable[object], *, most: int | None = None) -> SafeString:
 
 
 def plain_badge(text: object) -> SafeString:
-    """A label whose text keeps its case: a scope, the name of an event."""
+    """Returns a label whose text keeps its case, for a scope or the name of an event."""
     return format_html('<span class="cp-chip">{}</span>', text)
 
 
 def mono(text: object) -> SafeString:
-    """Text that is to be read letter by letter."""
+    """Returns text in a fixed-width font."""
     return format_html('<span class="cp-mono">{}</span>', text) if text else NOTHING
 
 
 def clipped(text: object) -> SafeString:
-    """The same in a list, on one line; what is too long for it can be read in its title."""
+    """Returns text in a fixed-width font on one line, for a list. Its title has the whole text."""
     return format_html('<span class="cp-mono cp-clipped" title="{}">{}</span>', text, text) if text else NOTHING
 
 
@@ -68,14 +68,14 @@ def subtle(text: object) -> SafeString:
 
 
 def two_lines(first: object, second: object) -> SafeString:
-    """A cell with what matters above what explains it."""
+    """Returns a cell with two lines. The second explains the first."""
     return format_html(
         '<span class="cp-two-lines"><span>{}</span><span class="text-subtle text-xs">{}</span></span>', first, second
     )
 
 
 def explained(label: SafeString, reason: object) -> SafeString:
-    """A badge with the reason for it below."""
+    """Returns a badge with its reason below."""
     if not reason:
         return label
     return format_html('<span class="cp-explained">{}<span class="text-subtle text-xs">{}</span></span>', label, reason)
@@ -95,7 +95,7 @@ def link_to(name: str, *arguments: object, text: object, query: str = "") -> Saf
 
 
 def instant(value: datetime | None) -> SafeString:
-    """`2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title."""
+    """Returns `2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title."""
     if value is None:
         return NOTHING
     exact = value.astimezone(UTC)
@@ -108,12 +108,12 @@ def instant(value: datetime | None) -> SafeString:
 
 
 def instant_and_distance(value: datetime | None) -> SafeString:
-    """The instant above its distance from now."""
+    """Returns the instant above its distance from now."""
     return NOTHING if value is None else two_lines(instant(value), distance(value))
 
 
 def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> SafeString:
-    """The distance from now, with the instant as its title."""
+    """Returns the distance from now, with the instant as its title."""
     if value is None:
         return subtle(never)
     return format_html(
@@ -126,12 +126,12 @@ def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> S
 
 
 def instant_in_full(value: datetime | None) -> SafeString:
-    """The instant and its distance from now, in one line, for a page about one object."""
+    """Returns the instant and its distance from now in one line, for an object's page."""
     return NOTHING if value is None else format_html("{} UTC {}", instant(value), subtle(f"· {distance(value)}"))
 
 
 def distance(value: datetime, *, now: datetime | None = None) -> str:
-    """`3 min ago`, `in 2 h`, `now`."""
+    """Returns `3 min ago`, `in 2 h` or `now`."""
     seconds = round((value - (now or timezone.now())).total_seconds())
     if seconds == 0:
         return "now"
@@ -140,7 +140,7 @@ def distance(value: datetime, *, now: datetime | None = None) -> str:
 
 
 def rough_span(span: timedelta) -> str:
-    """The span in its largest whole unit: `45 s`, `3 min`, `2 h`, `12 d`."""
+    """Returns the span in its largest whole unit: `45 s`, `3 min`, `2 h`, `12 d`."""
     seconds = int(span.total_seconds())
     for unit, size in _UNITS:
         if seconds >= size:
@@ -149,7 +149,7 @@ def rough_span(span: timedelta) -> str:
 
 
 def exact_span(span: timedelta) -> str:
-    """The span in all its units: `1 h 30 min`."""
+    """Returns the span in all its units: `1 h 30 min`."""
     seconds, words = int(span.total_seconds()), []
     for unit, size in _UNITS:
         count, seconds = divmod(seconds, size)
@@ -159,14 +159,14 @@ def exact_span(span: timedelta) -> str:
 
 
 def size(count: int | None) -> str:
-    """A number of bytes for people: `812 B`, `1.2 KiB`."""
+    """Returns a number of bytes for people: `812 B`, `1.2 KiB`."""
     if count is None:
         return "–"
     return f"{count} B" if count < 1024 else f"{count / 1024:.1f} KiB"
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL; nothing of none. The rest may hold a receiver's own secrets."""
+    """Returns a URL's scheme, host and port. The rest of it may hold a receiver's secrets."""
     if not url:
         return ""
     try:
@@ -177,12 +177,12 @@ def origin(url: str) -> str:
 
 
 def pretty_json(value: Any) -> SafeString:
-    """A JSON value, indented, in a box that scrolls; a very long one is cut."""
+    """Returns an indented JSON value in a box that scrolls. A very long one is cut."""
     return block(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def block(text: str) -> SafeString:
-    """Text as it is, in a box that scrolls; a very long one is cut."""
+    """Returns text in a box that scrolls. A very long one is cut."""
     rest = len(text) - _LONGEST_BLOCK
     note = format_html('<p class="text-subtle mt-2">{} more characters are not shown.</p>', rest) if rest > 0 else ""
     return format_html('<pre class="cp-block">{}</pre>{}', text[:_LONGEST_BLOCK], note)

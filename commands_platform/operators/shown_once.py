@@ -1,7 +1,7 @@
 """Hands a secret from the page that made it to the next page, which shows it once.
 
-It travels in a signed cookie of that one page, which ends with its first showing or after a minute. So the server keeps
-it nowhere: messages would put a long one into the session, and with it into the database.
+It travels in a signed cookie of that page, which expires when the page has shown it, or after a minute. The server stores it
+nowhere. A message would put a long secret into the session, and so into the database.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SALT = "commands-platform.shown-once"
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """What the next page shows: a sentence, and values by their labels."""
+    """A sentence, and values by their labels, for the next page to show."""
 
     note: str
     values: Mapping[str, str]
 
 
 def hand_over(request: HttpRequest, response: HttpResponseBase, shown: ShownOnce, *, path: str) -> None:
-    """Gives `shown` to the page at `path`, for the operator who asked for it."""
+    """Hands `shown` to the page at `path`, for the operator who asked for it."""
     content = signing.dumps([request.user.pk, shown.note, dict(shown.values)], salt=_SALT)
     response.set_cookie(
         COOKIE, content, path=path, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict"
@@ -37,7 +37,7 @@ def hand_over(request: HttpRequest, response: HttpResponseBase, shown: ShownOnce
 
 
 def take(request: HttpRequest) -> ShownOnce | None:
-    """What was handed to this page, if anything was; the caller lets it go by `forget`."""
+    """Returns what was handed to this page, or None. Afterwards the caller calls `forget`."""
     try:
         user_id, note, values = signing.loads(request.COOKIES.get(COOKIE, ""), salt=_SALT, max_age=LIFETIME)
     except signing.BadSignature:
@@ -46,7 +46,7 @@ def take(request: HttpRequest) -> ShownOnce | None:
 
 
 def forget(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Ends the cookie, if there is one. The response is to be kept by nobody."""
+    """Deletes the cookie, if there is one, and keeps the response out of every cache."""
     if COOKIE in request.COOKIES:
         response.delete_cookie(COOKIE, path=request.path, samesite="Strict")
         response.headers["Cache-Control"] = "no-store, private"

@@ -10,7 +10,6 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.utils import flatten_fieldsets
-from django.contrib.auth.forms import UsernameField
 from django.db.models import Model
 from django.test import Client
 
@@ -65,12 +64,12 @@ def present_data(form: forms.ModelForm[Any]) -> dict[str, Any]:
 
 
 def _valid_value(name: str, field: forms.Field, rows: list[Model]) -> Any:
-    value: Any = f"text {next(_numbers)}"
+    value: Any = f"text{next(_numbers)}"
     match field:
         case forms.ModelMultipleChoiceField():
             value = []
         case forms.ModelChoiceField():
-            value = next(row.pk for row in rows if isinstance(row, field.queryset.model))  # type: ignore[union-attr]
+            value = _related(field, rows)
         case forms.MultipleChoiceField():
             value = _choices(field)[:1]
         case forms.BooleanField():
@@ -83,15 +82,20 @@ def _valid_value(name: str, field: forms.Field, rows: list[Model]) -> Any:
             value = field.min_value or 1
         case forms.EmailField():
             value = f"somebody{next(_numbers)}@example.com"
-        case UsernameField():
-            value = f"somebody{next(_numbers)}"
         case _ if choices := _choices(field):
             value = choices[0]
         case _ if "password" in name:
             value = PASSWORD
+        case _ if not field.required:
+            value = ""
         case _ if "url" in name:
             value = f"https://example.com/{next(_numbers)}"
     return value
+
+
+def _related(field: Any, rows: list[Model]) -> Any:
+    offered = set(field.queryset.values_list("pk", flat=True))
+    return next(row.pk for row in rows if isinstance(row, field.queryset.model) and row.pk in offered)
 
 
 def _choices(field: forms.Field) -> list[Any]:

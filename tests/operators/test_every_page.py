@@ -14,6 +14,7 @@ from django.test.html import parse_html
 from django.urls import reverse
 
 from tests.admin import Estate, make_estate, make_operator, page, page_of
+from tests.factories import make_command
 from tests.operators.forms import form_of, present_data, valid_data
 
 MODELS: list[type[Model]] = list(admin.site._registry)
@@ -95,9 +96,11 @@ def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(estate: Est
     if client.get(page(model, "add")).status_code == 403:
         return
     form = form_of(client, page(model, "add"))
+    # An installation takes a public command of another organization that is not installed yet.
+    rows = [*estate.rows, make_command(is_public=True)]
     before = model._default_manager.count()
 
-    response = client.post(page(model, "add"), valid_data(form, estate.rows))
+    response = client.post(page(model, "add"), valid_data(form, rows))
 
     assert form.fields
     assert response.status_code == 302, response.context["adminform"].errors

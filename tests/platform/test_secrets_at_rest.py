@@ -20,6 +20,7 @@ from deliveries.models import Delivery, Reason, State
 from deliveries.sender import process_sender
 from organizations.models import Command
 from organizations.services import rotate_signing_secret
+from outbound.address_guard import origin_of
 from scheduling.dispatch import dispatch_due
 from scheduling.models import ScheduledExecution
 from tests.admin import confirm, make_operator, page_of
@@ -27,6 +28,7 @@ from tests.api import ApiClient
 from tests.factories import make_command, make_delivery, make_schedule
 from tests.receiver import Receiver
 
+URL = "https://example.com/callback"
 HEADER = "Bearer receivers-own-secret-2718281828"
 OLD = "an-old-key-0123456789-abcdefghijklmnopqrstuvwxyz-0123456789"
 NEW = "a-new-key-9876543210-zyxwvutsrqponmlkjihgfedcba-9876543210"
@@ -51,6 +53,12 @@ def _stored_headers(row: Delivery | ScheduledExecution) -> str:
         return stored
 
 
+def _due_schedule(command: Command) -> ScheduledExecution:
+    headers, origin = {"Authorization": HEADER}, origin_of(command.callback_url)
+    due_at = clock.now() - timedelta(seconds=1)
+    return make_schedule(command, headers=headers, headers_origin=origin, next_run_at=due_at)
+
+
 def _with_keys(settings: Any, *keys: str) -> None:
     settings.SECRETS_KEYS = list(keys)
 
@@ -60,7 +68,7 @@ def test_a_dump_holds_no_secret_after_a_delivery_with_headers_and_a_rotation(rec
     command = make_command(callback_url=receiver.url)
     first, signature = command.signing_secret, command.signature
     second = rotate_signing_secret(command=command).signing_secret
-    make_schedule(command, headers={"Authorization": HEADER}, next_run_at=clock.now() - timedelta(seconds=1))
+    _due_schedule(command)
     dispatch_due()
     process_sender().drain()
 
@@ -75,11 +83,7 @@ def test_a_dump_holds_no_secret_after_a_delivery_with_headers_and_a_rotation(rec
 
 @pytest.mark.django_db
 def test_the_dispatcher_copies_headers_as_they_are_stored() -> None:
-    schedule = make_schedule(
-        make_command(callback_url="https://example.com/"),
-        headers={"Authorization": HEADER},
-        next_run_at=clock.now() - timedelta(seconds=1),
-    )
+    schedule = _due_schedule(make_command(callback_url=URL))
 
     dispatch_due()
 
@@ -88,7 +92,7 @@ def test_the_dispatcher_copies_headers_as_they_are_stored() -> None:
 
 @pytest.mark.django_db
 def test_the_api_shows_the_names_of_headers_only(alice: ApiClient) -> None:
-    body = {"name": "report", "cron": "0 9 * * *", "headers": {"X-Team": HEADER}}
+    body = {"name": "report", "cron": "0 9 * * *", "headers": {"X-Team": HEADER}, "callback_url": URL}
     uuid = alice.post("/v1/platform/scheduling/", body).json()["uuid"]
 
     response = alice.get(f"/v1/platform/scheduling/{uuid}/?expand=headers")
