@@ -1,7 +1,7 @@
 """Hands a secret from the page that made it to the next page, which shows it once.
 
-It travels in a signed cookie of that page, which expires when the page has shown it, or after a minute. The server stores it
-nowhere. A message would put a long secret into the session, and so into the database.
+It travels in a signed cookie of that page, which expires when the page has shown it, or after a minute. The server
+stores it nowhere. A message would put a long secret into the session, and so into the database.
 """
 
 from __future__ import annotations
