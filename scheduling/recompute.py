@@ -20,9 +20,10 @@ from deliveries import ledger
 from deliveries.models import Reason
 from scheduling.announcements import announce_completed
 from scheduling.due import AHEAD, ZONE, skipped_row, withdraw_ahead
-from scheduling.models import Walk, recurrence_of
+from scheduling.models import recurrence_of
 from scheduling.planning import SkippedSlots
 from scheduling.recurrence import missed, next_slot_within
+from scheduling.walks import Walk
 
 logger = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""What callers and operators may do with schedules."""
+"""Creates, changes, runs, redelivers and deletes schedules, for callers and operators."""
 
 from __future__ import annotations
 

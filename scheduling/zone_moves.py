@@ -20,8 +20,8 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
 from organizations.models import Organization, User
 from scheduling import zone_rules
-from scheduling.models import ZoneMove
 from scheduling.recompute import COLUMNS, PARTIES, ROWS_AT_ONCE, SECONDS_AT_ONCE, Schedule, recompute_portion
+from scheduling.walks import ZoneMove
 
 logger = structlog.get_logger(__name__)
 

@@ -16,8 +16,9 @@ from django.db import transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
-from scheduling.models import ScheduledExecution, ZoneRules
+from scheduling.models import ScheduledExecution
 from scheduling.recompute import COLUMNS, PARTIES, ROWS_AT_ONCE, SECONDS_AT_ONCE, Schedule, recompute_portion
+from scheduling.walks import ZoneRules
 
 logger = structlog.get_logger(__name__)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scheduling import zone_rules
-from scheduling.models import ScheduledExecution, ZoneRules
+from scheduling.models import ScheduledExecution
+from scheduling.walks import ZoneRules
 from tests.factories import make_command, make_organization, make_schedule
 from tests.scheduling.schedules import NOON
 

@@ -12,7 +12,8 @@ from commands_platform.lib import clock
 from deliveries.models import Reason, State
 from scheduling.backoff import PlanningBackoff, process_backoff
 from scheduling.dispatch import dispatch_due
-from scheduling.models import DeactivationReason, ScheduledExecution, ZoneRules
+from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.walks import ZoneRules
 from tests.factories import make_command, make_schedule
 from tests.scheduling.schedules import MINUTE, NOON, URL, rows_of
 

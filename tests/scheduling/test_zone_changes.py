@@ -10,7 +10,8 @@ from django.core.management import call_command
 
 from organizations.models import Organization, User
 from scheduling import dispatch, zone_moves
-from scheduling.models import ScheduledExecution, ZoneMove
+from scheduling.models import ScheduledExecution
+from scheduling.walks import ZoneMove
 from tests.api import ApiClient
 from tests.factories import make_user
 from tests.scheduling.schedules import MINUTE, NOON, change, create, create_uuid, fired, skipped

@@ -13,7 +13,8 @@ from django.db import Error, connection, transaction
 from organizations.models import Organization
 from scheduling import dispatch, zone_moves
 from scheduling.announcements import announce_completed
-from scheduling.models import ScheduledExecution, ZoneMove
+from scheduling.models import ScheduledExecution
+from scheduling.walks import ZoneMove
 from tests.factories import make_command, make_organization, make_schedule, make_user
 from tests.scheduling.schedules import NOON
 

@@ -12,7 +12,8 @@ from django.core.management import call_command
 from deliveries.models import Delivery, Reason
 from events.models import Hook
 from scheduling import dispatch, recompute, services, zone_rules
-from scheduling.models import DeactivationReason, ScheduledExecution, ZoneRules
+from scheduling.models import DeactivationReason, ScheduledExecution
+from scheduling.walks import ZoneRules
 from scheduling.zone_rules import follow
 from tests.factories import make_command, make_organization, make_user
 from tests.scheduling.daily import HOUR, NINE, OVERLAP, make_daily, next_run_of, told

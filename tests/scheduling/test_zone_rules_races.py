@@ -9,7 +9,8 @@ import pytest
 from django.db import Error, connection, transaction
 
 from scheduling import dispatch, zone_rules
-from scheduling.models import ScheduledExecution, ZoneRules
+from scheduling.models import ScheduledExecution
+from scheduling.walks import ZoneRules
 from scheduling.zone_rules import follow
 from tests.factories import make_command, make_organization
 from tests.scheduling.daily import HOUR, NINE, OVERLAP, make_daily, next_run_of

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scheduling import dispatch, zone_rules
-from scheduling.models import ScheduledExecution, ZoneRules
+from scheduling.models import ScheduledExecution
+from scheduling.walks import ZoneRules
 from scheduling.zone_rules import follow
 from tests.api import ApiClient
 from tests.scheduling.daily import HOUR, NINE, OVERLAP, make_daily, next_run_of
