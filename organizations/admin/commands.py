@@ -93,6 +93,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     def belongings(self, command: Command) -> SafeString:
         lists = (
             ("API keys", "auth_tokens_apikey"),
+            ("installations", "organizations_installation"),
             ("scheduled executions", "scheduling_scheduledexecution"),
             ("deliveries", "deliveries_delivery"),
             ("hooks", "events_hook"),
