@@ -85,7 +85,14 @@ def dispatch_ahead() -> int:
     second = _second_after(now)
     left: list[int] = []
     while _AHEAD_UNTIL < second - now <= _AHEAD_FROM:
-        rows, left_now = write_ahead_batch(now, due_at=second, left=left, limit=_AHEAD_BATCH)
+        try:
+            rows, left_now = write_ahead_batch(now, due_at=second, left=left, limit=_AHEAD_BATCH)
+        except Error as error:
+            if is_away(error):
+                raise
+            # The tick writes these slots, and finds the schedule that the database refuses.
+            logger.error("slots_not_written_ahead", error=type(error).__name__)
+            break
         if not rows and not left_now:
             break
         left += left_now

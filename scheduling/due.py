@@ -52,7 +52,8 @@ WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
-_LOCK_OLDEST = _LOCK.format(which="id <> ALL(%(postponed)b::bigint[])")
+_LOCK_OLDEST = _LOCK.format(which="true")
+_LOCK_OLDEST_OTHERS = _LOCK.format(which="id <> ALL(%(postponed)b::bigint[])")
 _LOCK_THESE = _LOCK.format(which="id = ANY(%(ids)b::bigint[])")
 # Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
 _LOCK_AHEAD = _LOCK.format(
@@ -174,7 +175,8 @@ def lock_due(
 
     Returns the oldest ones that fit into `max_bytes`.
     """
-    statement = _LOCK_OLDEST if ids is None else _LOCK_THESE
+    oldest = _LOCK_OLDEST_OTHERS if postponed else _LOCK_OLDEST
+    statement = oldest if ids is None else _LOCK_THESE
     parameters = {"now": now, "limit": limit, "bytes": max_bytes, "ids": ids, "postponed": list(postponed)}
     return rows_as(DueSchedule, statement, parameters)
 

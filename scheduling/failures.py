@@ -33,10 +33,10 @@ from scheduling.recurrence import missed
 _ROWS_AT_ONCE = 500
 _SECONDS_AT_ONCE = 0.2
 
-# A schedule is found if it failed a day before its last failure already, and nothing was delivered since. The steps are
-# in order of their cost, and each is a walk along the index of slots. Most schedules end at the first: of one that has
-# failed now and then, the slot of a day before was delivered. What may be long is the walk over a day's rows that are
-# still to be tried again, and only what has failed for a day without a success comes so far.
+# A schedule is found if it already failed a day before its last failure, and nothing was delivered since. The steps are
+# in order of their cost, and each is a walk along the index of slots. Most schedules end at the first step: the slot of
+# a day before was delivered, even if others failed. Only the walk over a day's retries may be long, and only schedules
+# that have failed for a day without a success come so far.
 _FAILING = """
 SELECT s.id, s.effective_from, before.due_at
 FROM unnest(%(sources)s::uuid[], %(begun_before)s::timestamptz[])

@@ -16,7 +16,7 @@ _SECONDS_AT_ONCE = 0.2
 
 
 class _Round:
-    """Which schedules were looked at last; the next portion follows them."""
+    """Remembers which schedules were looked at last. The next portion follows them."""
 
     def __init__(self) -> None:
         self.last_pk = 0
@@ -34,10 +34,10 @@ def _process_state() -> tuple[Sweep, _Round]:
 
 
 def remove_finished() -> int:
-    """One portion: old rows of the whole ledger, and what some schedules have too many of; how many were removed."""
+    """Removes one portion: old rows of the whole ledger, and surplus rows of some schedules. Returns their number."""
     sweep, round_ = _process_state()
     removed = 0
-    # Where much is old it goes on, but not into the next tick.
+    # If many rows are old it goes on, but not into the next tick.
     ends_at = time.monotonic() + _SECONDS_AT_ONCE
     while portion := sweep.remove_aged(limit=_ROWS_AT_ONCE):
         removed += portion

@@ -11,7 +11,7 @@ from django.db import connection
 from commands_platform.lib import clock
 from deliveries.models import Reason, State
 from scheduling.backoff import PlanningBackoff, process_backoff
-from scheduling.dispatch import dispatch_due
+from scheduling.dispatch import dispatch_ahead, dispatch_due
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.walks import ZoneRules
 from tests.factories import make_command, make_schedule
@@ -114,6 +114,19 @@ def test_a_schedule_that_the_database_refuses_stops_no_other(poison: str) -> Non
 
     assert [len(rows_of(schedule)) for schedule in others] == [1] * 11
     assert rows_of(refused) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_schedule_that_the_database_refuses_stops_no_other_that_is_written_ahead(poison: str) -> None:
+    now = [NOON - timedelta(milliseconds=500)]
+    with clock.replaced_by(lambda: now[0]):
+        refused, other = make_due(name=poison), make_due()
+
+        assert dispatch_ahead() == 0
+        now[0] = NOON
+        assert dispatch_due() == 1
+
+    assert (len(rows_of(refused)), len(rows_of(other))) == (0, 1)
 
 
 def test_each_failure_doubles_the_wait_up_to_a_minute() -> None:
