@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
@@ -165,3 +166,14 @@ def test_the_sessions_cookie_is_for_this_site_and_not_for_scripts(account: str, 
 
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert 8 * 3600 - 60 < cookie["max-age"] <= 8 * 3600
+
+
+def test_behind_a_trusted_proxy_the_clients_own_address_counts(
+    account: str, address: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("192.0.2.0/24")]
+    client = Client(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": address})
+
+    client.post("/admin/login/", {"username": account, "password": WRONG})
+
+    assert _events(caplog, "login_failed")[0]["address"] == address
