@@ -31,19 +31,19 @@ LIMIT %(limit)s
 """
 
 
-class _Gone(NamedTuple):
+class _GoneHook(NamedTuple):
     id: int
     updated_at: datetime
 
 
 def remove_gone_hooks(*, since: datetime) -> int:
     """Removes the hooks whose receiver has answered 410 since then, and announces it. Returns how many."""
-    found = rows_as(_Gone, _GONE, {"since": since, "limit": _HOOKS_AT_ONCE})
+    found = rows_as(_GoneHook, _GONE, {"since": since, "limit": _HOOKS_AT_ONCE})
     return sum(_remove(hook) for hook in found)
 
 
 @transaction.atomic
-def _remove(gone: _Gone) -> bool:
+def _remove(gone: _GoneHook) -> bool:
     rows = Hook.objects.filter(pk=gone.id, updated_at=gone.updated_at)
     hook = rows.select_for_update(of=("self",), skip_locked=True).select_related("command", "user").first()
     if hook is None:

@@ -10,7 +10,7 @@ from benchmarks.support.platform import MeasuredPlatform, Owner
 # Longer than a benchmark runs, so each schedule fires once.
 _PERIOD_SECONDS = 24 * 3600
 
-# What differs from the defaults of the model.
+# Values that differ from the model's defaults.
 _VALUES = {
     "uuid": "gen_random_uuid()",
     "organization_id": "%(organization)s",

