@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from deliveries.models import AttemptError, Reason, State
-from deliveries.retry_policy import GONE, is_retryable, retry_delay
+from deliveries.retry_policy import GONE_STATUS, is_retryable, retry_delay
 
 
 class Verdict(NamedTuple):
@@ -36,7 +36,7 @@ def judge(
         return Verdict(State.DELIVERED)
     if error == AttemptError.BLOCKED_ADDRESS:
         return Verdict(State.FAILED, Reason.BLOCKED_ADDRESS)
-    if status == GONE:
+    if status == GONE_STATUS:
         return Verdict(State.FAILED, Reason.GONE)
     if not is_retryable(status):
         return Verdict(State.FAILED, Reason.REJECTED)

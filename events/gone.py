@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 _HOOKS_AT_ONCE = 100
 
 # A hook that was subscribed anew since, or whose command has another URL now, is left.
-_GONE = """
+_GONE_HOOKS = """
 SELECT DISTINCT h.id, h.updated_at
 FROM deliveries_delivery d
 JOIN events_hook h ON h.organization_id = d.organization_id
@@ -38,7 +38,7 @@ class _GoneHook(NamedTuple):
 
 def remove_gone_hooks(*, since: datetime) -> int:
     """Removes the hooks whose receiver has answered 410 since then, and announces it. Returns how many."""
-    found = rows_as(_GoneHook, _GONE, {"since": since, "limit": _HOOKS_AT_ONCE})
+    found = rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "limit": _HOOKS_AT_ONCE})
     return sum(_remove(hook) for hook in found)
 
 

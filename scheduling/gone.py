@@ -21,7 +21,7 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 
 _SCHEDULES_AT_ONCE = 100
 
-_GONE = """
+_GONE_SCHEDULES = """
 SELECT DISTINCT s.id, s.effective_from
 FROM deliveries_delivery d
 JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid AND s.is_active
@@ -32,7 +32,7 @@ LIMIT %(limit)s
 """
 
 
-class _Gone(NamedTuple):
+class _GoneSchedule(NamedTuple):
     id: int
     effective_from: datetime
 
@@ -46,12 +46,12 @@ def follow_gone() -> None:
 
 def deactivate_gone(*, since: datetime) -> int:
     """Deactivates the schedules whose receiver has answered 410 since then. Returns how many."""
-    found = rows_as(_Gone, _GONE, {"since": since, "limit": _SCHEDULES_AT_ONCE})
+    found = rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "limit": _SCHEDULES_AT_ONCE})
     return sum(_deactivate(schedule) for schedule in found)
 
 
 @transaction.atomic
-def _deactivate(gone: _Gone) -> bool:
+def _deactivate(gone: _GoneSchedule) -> bool:
     rows = ScheduledExecution.objects.active().filter(pk=gone.id, effective_from=gone.effective_from)
     locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
     schedule = locked.first()
