@@ -1,4 +1,4 @@
-"""Runs several commands side by side under one terminal, as `manage.py up` does, and ends them together.
+"""Runs several commands side by side in one terminal, and ends them together.
 
 honcho's own manager is not used: docs/decisions/0002-embedded-servers.md says why.
 """
@@ -29,7 +29,7 @@ _MAX_LINE_BYTES = 64 * 1024
 
 
 class StopRequestedError(BaseException):
-    """The process was asked to stop while it was still starting. No handler of errors may swallow it."""
+    """The process was asked to stop while it was starting. No error handler may swallow it."""
 
 
 class StopRequests:
@@ -45,11 +45,11 @@ class StopRequests:
         return self._first is not None
 
     def stop_interrupting(self) -> None:
-        """From here on a request is only noted; until here it interrupts whatever runs by StopRequestedError."""
+        """Makes later requests only be noted. Earlier ones interrupt the start by StopRequestedError."""
         self._interrupts = False
 
     def note(self) -> None:
-        """A second request is urgent, unless it comes so soon that it is the first one's echo."""
+        """Notes a request. A second one is urgent, unless it follows within half a second, as the echo of the first."""
         now = time.monotonic()
         if self._first is None:
             self._first = now
@@ -81,10 +81,10 @@ class _Child:
 
 
 class ProcessGroup:
-    """Children that live and end together; each line they print is shown under the child's name."""
+    """Children that live and end together. Each line they print is shown after the child's name."""
 
     def __init__(self, stop: StopRequests, *, patience: float = 5.0, output: TextIO = sys.stdout) -> None:
-        """`patience` is how many seconds children have to end by themselves once told to."""
+        """After `patience` seconds, children that were asked to end are killed."""
         self._stop = stop
         self._patience = patience
         self._output = _Output(output, stop)
@@ -101,11 +101,11 @@ class ProcessGroup:
         self._print(name, text, None)
 
     def show(self, text: str) -> None:
-        """Without a name in front of each line, so that it can be copied."""
+        """Prints text without a name before each line, so that it can be copied."""
         print(text, file=self._output, flush=True)
 
     def start(self, name: str, command: str, *, environment: Mapping[str, str], directory: Path) -> None:
-        """Runs the command through a shell, which should `exec` it: it is the shell's pid that is told to end."""
+        """Runs the command in a shell. The command should begin with `exec`, because signals go to the shell's pid."""
         process = launch.start(
             ["/bin/sh", "-c", command],
             death_signal=signal.SIGTERM,
@@ -122,7 +122,10 @@ class ProcessGroup:
         self._selector.register(process.stdout, selectors.EVENT_READ, child)
 
     def run(self, find_problem: Callable[[], str | None]) -> int:
-        """Until a stop is requested (0), a child ends, or `find_problem` names one (not 0); then ends all the rest."""
+        """Runs until a stop is requested, a child ends or `find_problem` returns a problem. Then it ends every child.
+
+        Returns the exit status, which is 0 only after a requested stop.
+        """
         status = 0
         while not self._stop.are_there:
             self._relay(0.1)
@@ -130,7 +133,7 @@ class ProcessGroup:
             if ended is not None:
                 status = ended.process.returncode or 1
                 if status < 0:
-                    # As a shell tells of a signal.
+                    # A shell reports signals like this.
                     status = 128 - status
                 self._relay(0.1)
                 self.say(f"{ended.name} {_how_it_ended(ended.process.returncode)}; stopping the rest")
@@ -145,7 +148,7 @@ class ProcessGroup:
         return status
 
     def end(self) -> None:
-        """Ends every child: SIGTERM, and SIGKILL once patience is out or a stop is requested again."""
+        """Ends every child by SIGTERM, and by SIGKILL when patience runs out or a second stop is requested."""
         for child in self._children:
             if child.process.poll() is None:
                 child.process.terminate()
@@ -156,7 +159,7 @@ class ProcessGroup:
                 self.say(f"Not ended in time, killed: {', '.join(child.name for child in alive)}")
                 break
         for child in self._children:
-            # The whole session: a child that is gone may have left children of its own.
+            # The whole session, because a child that has ended may have left children of its own.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
@@ -170,7 +173,7 @@ class ProcessGroup:
         self._children.clear()
 
     def _relay(self, seconds: float) -> bool:
-        """Shows what children have printed, waiting at most so long for the first of it; false if there was nothing."""
+        """Waits up to `seconds` for output and shows it. Returns whether there was any."""
         ready = self._selector.select(seconds)
         for key, _ in ready:
             child: _Child = key.data
@@ -191,7 +194,7 @@ class ProcessGroup:
 
 
 class _Output:
-    """A terminal or pipe whose reader may go away: then nothing is shown any more, and a stop is requested."""
+    """A terminal or pipe. When its reader goes away, it requests a stop and drops everything else."""
 
     def __init__(self, stream: TextIO, stop: StopRequests) -> None:
         self._stream = stream
@@ -216,7 +219,7 @@ class _Output:
         except OSError:
             self._is_broken = True
             self._stop.note()
-            # Python would try once more when it exits, and complain.
+            # Python would try to flush again when it exits, and complain.
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
