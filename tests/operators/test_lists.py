@@ -39,7 +39,7 @@ from tests.admin import (
 from tests.factories import make_delivery, make_schedule
 
 # If you add a model that no operator needs to see, name it here; give any other one pages.
-INTERNAL = {"scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"}
+INTERNAL = {"scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"}
 LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, LogEntry]
 
 
