@@ -24,30 +24,11 @@ from events.models import Hook
 from organizations.models import User
 from scheduling.dispatch import dispatch_due
 from tests.api import ApiClient, Caller, make_caller
+from tests.events.hooks import make_hook
 from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db
-
-URL = "http://127.0.0.1:9/callback"
-
-
-@pytest.fixture
-def alice(db: None) -> ApiClient:
-    """The owner, whose command can be called."""
-    return ApiClient(make_caller(callback_url=URL))
-
-
-def make_hook(caller: Caller, *subscriptions: str, **values: Any) -> Hook:
-    return Hook.objects.create(
-        **{
-            "organization": caller.organization,
-            "command": caller.command,
-            "user": caller.user,
-            "subscriptions": list(subscriptions or ["*"]),
-            **values,
-        }
-    )
 
 
 def events_of(hook: Hook) -> list[dict[str, Any]]:

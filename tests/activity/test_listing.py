@@ -1,0 +1,197 @@
+"""`GET /v1/platform/activity/`: order, pages, links and filters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from activity.models import ActivityRecord
+from tests.activity.records import AT, BODY, BOTH_PATHS, KEYS, PATH, actions, links, make_record
+from tests.api import ApiClient
+from tests.factories import make_command, make_organization, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", BOTH_PATHS)
+def test_the_listing_is_a_bare_array_newest_first(alice: ApiClient, path: str) -> None:
+    for action in ("first", "second", "third"):
+        alice.post(PATH, BODY | {"action": action})
+
+    response = alice.get(path)
+
+    assert response.status_code == 200
+    assert actions(response) == ["third", "second", "first"]
+    assert all(list(record) == KEYS for record in response.json())
+
+
+def test_records_of_one_instant_are_listed_latest_first(alice: ApiClient) -> None:
+    for action in ("first", "second", "third"):
+        make_record(alice.caller, action=action, created_at=AT)
+
+    assert actions(alice.get(PATH)) == ["third", "second", "first"]
+
+
+def test_an_empty_listing_is_an_empty_array(alice: ApiClient) -> None:
+    response = alice.get(PATH)
+
+    assert (response.status_code, response.content) == (200, b"[]")
+    assert response["X-Total-Count"] == "0"
+    assert "Link" not in response
+
+
+def test_the_listing_holds_all_users_of_the_command_and_no_other_command(alice: ApiClient) -> None:
+    make_record(alice.caller, action="mine")
+    make_record(alice.caller, action="a colleague's", user=make_user(alice.caller.organization))
+    make_record(alice.caller, action="nobody's", user=None)
+    make_record(alice.caller, action="another command's", command=make_command(alice.caller.organization))
+    make_record(alice.caller, action="another organization's", organization=make_organization())
+
+    assert actions(alice.get(PATH)) == ["nobody's", "a colleague's", "mine"]
+
+
+def test_a_page_has_250_records_at_the_most_and_by_default(alice: ApiClient) -> None:
+    ActivityRecord.objects.bulk_create(
+        ActivityRecord(
+            organization=alice.caller.organization, command=alice.caller.command, category="a", action=str(number)
+        )
+        for number in range(251)
+    )
+
+    default, larger = alice.get(PATH), alice.get(f"{PATH}?limit=1000")
+
+    assert actions(default) == actions(larger) == [str(number) for number in range(250, 0, -1)]
+    assert default["X-Total-Count"] == "251"
+    assert actions(alice.get(f"{PATH}?offset=250")) == ["0"]
+
+
+def test_limit_and_offset_choose_a_page(alice: ApiClient) -> None:
+    for number in range(5):
+        make_record(alice.caller, action=str(number))
+
+    response = alice.get(f"{PATH}?limit=2&offset=1")
+
+    assert actions(response) == ["3", "2"]
+    assert response["X-Total-Count"] == "5"
+
+
+def test_links_lead_from_page_to_page_and_keep_the_filters(alice: ApiClient) -> None:
+    for number in range(5):
+        make_record(alice.caller, action=str(number), category="é & co")
+    make_record(alice.caller, action="other", category="other")
+    seen, path, responses = [], f"{PATH}?category=%C3%A9+%26+co&limit=2", []
+
+    while path:
+        responses.append(alice.get(path))
+        seen += actions(responses[-1])
+        url = urlsplit(links(responses[-1]).get("next", ""))
+        path = f"{url.path}?{url.query}" if url.path else ""
+
+    assert seen == ["4", "3", "2", "1", "0"]
+    assert [set(links(response)) for response in responses] == [{"next"}, {"next", "prev"}, {"prev"}]
+    assert all(response["X-Total-Count"] == "5" for response in responses)
+    assert links(responses[1]) == {
+        "next": "http://testserver/v1/platform/activity/?category=%C3%A9+%26+co&limit=2&offset=4",
+        "prev": "http://testserver/v1/platform/activity/?category=%C3%A9+%26+co&limit=2",
+    }
+
+
+def test_a_page_behind_the_end_is_empty_and_leads_back(alice: ApiClient) -> None:
+    make_record(alice.caller)
+
+    response = alice.get(f"{PATH}?limit=2&offset=10")
+
+    assert response.json() == []
+    assert response["X-Total-Count"] == "1"
+    assert set(links(response)) == {"prev"}
+
+
+def test_a_link_cannot_be_broken_out_of(alice: ApiClient) -> None:
+    make_record(alice.caller)
+    make_record(alice.caller)
+
+    response = alice.get(f'{PATH}?limit=1&x=%3E%3B+rel%3D"next"%2C<http://evil.example/>%0D%0AX: y')
+
+    assert list(links(response)) == ["next"]
+    assert response["Link"].count(">") == 1
+    assert links(response)["next"].startswith("http://testserver/v1/platform/activity/?")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("category=kudos", ["noon", "morning"]),
+        ("category=KUDOS", []),
+        ("category=", ["evening", "noon", "morning"]),
+        ("action=noon", ["noon"]),
+        ("category=forms&action=evening", ["evening"]),
+        ("category=forms&action=noon", []),
+        ("since=2026-02-25T12:00:00Z", ["evening", "noon"]),
+        ("since=2026-02-25T12:00:00.000001Z", ["evening"]),
+        ("until=2026-02-25T12:00:00Z", ["morning"]),
+        ("until=2026-02-25T12:00:00.000001Z", ["noon", "morning"]),
+        ("since=2026-02-25T12:00:00Z&until=2026-02-25T18:00:00Z", ["noon"]),
+        ("since=2026-02-25T13:00:00%2B01:00&until=2026-02-25T12:00:01-00:00", ["noon"]),
+        ("since=2026-02-26T00:00:00Z&until=2026-02-25T00:00:00Z", []),
+        ("unknown=1", ["evening", "noon", "morning"]),
+    ],
+)
+def test_filters_narrow_the_listing_and_its_count_down(alice: ApiClient, query: str, expected: list[str]) -> None:
+    make_record(alice.caller, action="morning", created_at=AT - timedelta(hours=6))
+    make_record(alice.caller, action="noon", created_at=AT)
+    make_record(alice.caller, action="evening", category="forms", created_at=AT + timedelta(hours=6))
+
+    response = alice.get(f"{PATH}?{query}")
+
+    assert response.status_code == 200
+    assert actions(response) == expected
+    assert response["X-Total-Count"] == str(len(expected))
+
+
+def test_the_listing_can_be_narrowed_down_to_one_user(alice: ApiClient, mallory: ApiClient) -> None:
+    colleague = make_user(alice.caller.organization)
+    make_record(alice.caller, action="mine")
+    make_record(alice.caller, action="a colleague's", user=colleague)
+    make_record(mallory.caller)
+
+    assert actions(alice.get(f"{PATH}?user_uuid={colleague.uuid}")) == ["a colleague's"]
+    assert actions(alice.get(f"{PATH}?user_uuid={mallory.caller.user.uuid}")) == []
+    assert actions(alice.get(f"{PATH}?user_uuid={uuid4()}")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=x", "limit"),
+        ("limit=-1", "limit"),
+        ("offset=-1", "offset"),
+        ("user_uuid=me", "user_uuid"),
+        ("since=yesterday", "since"),
+        ("since=2026-02-25", "since"),
+        ("since=2026-02-25T12:00:00", "since"),
+        ("until=1771977600", "until"),
+        ("category=" + "x" * 256, "category"),
+        ("action=a%0Ab", "action"),
+    ],
+)
+def test_a_parameter_that_is_not_valid_is_told(alice: ApiClient, query: str, field: str) -> None:
+    response = alice.get(f"{PATH}?{query}")
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "params_validation_error"
+    assert list(response.json()["errors"]) == [field]
+
+
+def test_the_listings_statements_do_not_grow_with_its_length(
+    alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(10):
+        make_record(alice.caller, user=make_user(alice.caller.organization))
+    alice.get(PATH)
+
+    with django_assert_num_queries(3):
+        assert len(alice.get(PATH).json()) == 10
