@@ -43,8 +43,6 @@ SHARED_CONSTANTS: set[str] = {
     "WINDOW",
 }
 FILES_WITH_ODD_PROSE: set[str] = {
-    "CHANGELOG.md",
-    "README.md",
     "commands_platform/env.py",
     "commands_platform/lib/clock.py",
     "commands_platform/lib/database/stored_secrets.py",
@@ -73,7 +71,6 @@ FILES_WITH_ODD_PROSE: set[str] = {
     "deliveries/sender.py",
     "deliveries/signals.py",
     "deliveries/verdict.py",
-    "docs/architecture.md",
     "docs/decisions/0001-postgresql-is-the-queue.md",
     "docs/decisions/0002-embedded-servers.md",
     "docs/decisions/0003-recurrence-on-wall-time.md",
