@@ -38,6 +38,6 @@ application = Gateway(
         requests_per_address=settings.MAX_REQUESTS_PER_ADDRESS,
     ),
     threads=settings.WEB_THREADS,
-    # Whoever asks whether this process lives must not have to queue behind everybody else.
+    # A check whether this process is alive must not queue behind other requests.
     urgent_paths=["/healthz"],
 )

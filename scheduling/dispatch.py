@@ -157,7 +157,11 @@ def _write_and_wake_sender(*, limit: int, ids: Sequence[int] | None = None) -> t
     except Error as error:
         if is_away(error):
             raise
-        more, rows = True, _write_what_can_be(_due_in_turns()[:limit] if ids is None else ids)
+        refused = _due_in_turns()[:limit] if ids is None else ids
+        if not refused:
+            # The fault is not that of a schedule.
+            raise
+        more, rows = True, _write_what_can_be(refused)
     if rows:
         broker.send_hint(deliver_pending)
     return more, rows

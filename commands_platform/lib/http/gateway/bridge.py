@@ -99,7 +99,7 @@ class Bridge:
     ) -> Answer:
         """Returns the answer to one request. A streamed one keeps the calling thread until it is sent.
 
-        A `body` of None was not read. Whoever asks for it all the same gets an OSError, and no empty body.
+        A `body` of None was not read. A view that asks for it gets an OSError, not an empty body.
         """
         environ["wsgi.input"] = _Unread() if body is None else BytesIO(body)
         answer = Answer()
