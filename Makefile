@@ -23,15 +23,19 @@ run: .venv/embedded.installed ## runs the whole platform on http://127.0.0.1:800
 	@exec env COMMANDS_EMBEDDED=true $(PYTHON) manage.py up
 
 test: .venv/development.installed ## runs the tests (ARGS="tests/scheduling -k pause" for some, TEST_PROCESSES=8)
+ifeq ($(COVERAGE),)
 	@exec $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
-
+else
 # Every Python process of the tests is measured, from its start: pytest-cov would miss what is imported before it begins.
-coverage: .venv/development.installed ## runs all tests, and fails if branch coverage of a package is below 90 %
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
 	@$(COVERAGE_SETTINGS) COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 	@$(COVERAGE_SETTINGS) $(PYTHON) -m coverage combine --quiet
 	@$(COVERAGE_SETTINGS) $(PYTHON) -m coverage json --quiet -o .cache/coverage/report.json
 	@$(PYTHON) -m tests.coverage_floor .cache/coverage/report.json
+endif
+
+coverage: ## runs all tests, and fails if branch coverage of a package is below 90 %
+	@$(MAKE) test COVERAGE=yes
 
 bench: .venv/embedded.installed ## runs a benchmark (ARGS="burst", ARGS="--help" for their names)
 	@exec $(PYTHON) -m benchmarks $(ARGS)
