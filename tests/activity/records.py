@@ -1,4 +1,4 @@
-"""Records of activity, and what the tests of their endpoint share."""
+"""Shared by the tests of activity: paths, bodies, and a factory for records."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def actions(response: HttpResponse) -> list[str]:
 
 
 def links(response: HttpResponse) -> dict[str, str]:
-    """The targets of the `Link` header by their relation."""
+    """Returns the URLs of the `Link` header by relation, `next` and `prev`."""
     header = response.get("Link", "")
     return {rel: url for url, rel in re.findall(r'<([^>]*)>; rel="([a-z]+)"', header)}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_request_without_a_token_is_told_so(alice: ApiClient, method: str) -> None:
+def test_a_request_without_a_token_gets_the_missing_token_error(alice: ApiClient, method: str) -> None:
     response = alice.request(method, PATH, {"category": 1}, token=None)
 
     assert response.status_code == 400
@@ -40,7 +40,7 @@ def test_a_key_without_the_scope_is_refused(alice: ApiClient, method: str) -> No
     assert not ActivityRecord.objects.exists()
 
 
-def test_a_key_with_nothing_but_the_scope_is_enough(alice: ApiClient) -> None:
+def test_a_key_with_only_the_activity_scope_is_enough(alice: ApiClient) -> None:
     client = ApiClient(alice.caller.with_scopes("ACTIVITY"))
 
     assert client.post(PATH, BODY).status_code == 201
@@ -48,14 +48,14 @@ def test_a_key_with_nothing_but_the_scope_is_enough(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_strangers_key_makes_the_token_count_as_absent(alice: ApiClient, mallory: ApiClient, method: str) -> None:
+def test_with_a_strangers_key_a_token_counts_as_missing(alice: ApiClient, mallory: ApiClient, method: str) -> None:
     response = mallory.request(method, PATH, BODY, token=alice.caller.token)
 
     assert response.status_code == 400
     assert response.json() == MISSING_TOKEN
 
 
-def test_a_stranger_sees_none_of_the_records(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_stranger_sees_no_records(alice: ApiClient, mallory: ApiClient) -> None:
     alice.post(PATH, BODY)
 
     response = mallory.get(PATH)
@@ -64,14 +64,14 @@ def test_a_stranger_sees_none_of_the_records(alice: ApiClient, mallory: ApiClien
     assert mallory.get(f"{PATH}?user_uuid={alice.caller.user.uuid}").json() == []
 
 
-def test_the_token_of_an_inactive_user_counts_as_absent(alice: ApiClient) -> None:
+def test_the_token_of_an_inactive_user_counts_as_missing(alice: ApiClient) -> None:
     User.objects.filter(pk=alice.caller.user.pk).update(is_active=False)
 
     assert alice.post(PATH, BODY).json() == MISSING_TOKEN
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_records_can_be_neither_changed_nor_removed(alice: ApiClient, method: str) -> None:
+def test_records_cannot_be_changed_or_removed(alice: ApiClient, method: str) -> None:
     alice.post(PATH, BODY)
 
     response = alice.request(method, PATH, BODY)

@@ -29,7 +29,7 @@ def test_the_listing_is_a_bare_array_newest_first(alice: ApiClient, path: str) -
     assert all(list(record) == KEYS for record in response.json())
 
 
-def test_records_of_one_instant_are_listed_latest_first(alice: ApiClient) -> None:
+def test_records_of_the_same_instant_are_listed_newest_first(alice: ApiClient) -> None:
     for action in ("first", "second", "third"):
         make_record(alice.caller, action=action, created_at=AT)
 
@@ -44,7 +44,7 @@ def test_an_empty_listing_is_an_empty_array(alice: ApiClient) -> None:
     assert "Link" not in response
 
 
-def test_the_listing_holds_all_users_of_the_command_and_no_other_command(alice: ApiClient) -> None:
+def test_the_listing_covers_all_users_of_the_command_and_no_other_command(alice: ApiClient) -> None:
     make_record(alice.caller, action="mine")
     make_record(alice.caller, action="a colleague's", user=make_user(alice.caller.organization))
     make_record(alice.caller, action="nobody's", user=None)
@@ -54,7 +54,7 @@ def test_the_listing_holds_all_users_of_the_command_and_no_other_command(alice: 
     assert actions(alice.get(PATH)) == ["nobody's", "a colleague's", "mine"]
 
 
-def test_a_page_has_250_records_at_the_most_and_by_default(alice: ApiClient) -> None:
+def test_a_page_has_at_most_250_records_which_is_also_the_default(alice: ApiClient) -> None:
     ActivityRecord.objects.bulk_create(
         ActivityRecord(
             organization=alice.caller.organization, command=alice.caller.command, category="a", action=str(number)
@@ -69,7 +69,7 @@ def test_a_page_has_250_records_at_the_most_and_by_default(alice: ApiClient) -> 
     assert actions(alice.get(f"{PATH}?offset=250")) == ["0"]
 
 
-def test_limit_and_offset_choose_a_page(alice: ApiClient) -> None:
+def test_limit_and_offset_select_a_page(alice: ApiClient) -> None:
     for number in range(5):
         make_record(alice.caller, action=str(number))
 
@@ -79,7 +79,7 @@ def test_limit_and_offset_choose_a_page(alice: ApiClient) -> None:
     assert response["X-Total-Count"] == "5"
 
 
-def test_links_lead_from_page_to_page_and_keep_the_filters(alice: ApiClient) -> None:
+def test_links_lead_through_all_pages_and_keep_the_filters(alice: ApiClient) -> None:
     for number in range(5):
         make_record(alice.caller, action=str(number), category="é & co")
     make_record(alice.caller, action="other", category="other")
@@ -100,7 +100,7 @@ def test_links_lead_from_page_to_page_and_keep_the_filters(alice: ApiClient) -> 
     }
 
 
-def test_a_page_behind_the_end_is_empty_and_leads_back(alice: ApiClient) -> None:
+def test_a_page_beyond_the_end_is_empty_and_links_back(alice: ApiClient) -> None:
     make_record(alice.caller)
 
     response = alice.get(f"{PATH}?limit=2&offset=10")
@@ -110,7 +110,7 @@ def test_a_page_behind_the_end_is_empty_and_leads_back(alice: ApiClient) -> None
     assert set(links(response)) == {"prev"}
 
 
-def test_a_link_cannot_be_broken_out_of(alice: ApiClient) -> None:
+def test_a_query_cannot_inject_another_link(alice: ApiClient) -> None:
     make_record(alice.caller)
     make_record(alice.caller)
 
@@ -140,7 +140,7 @@ def test_a_link_cannot_be_broken_out_of(alice: ApiClient) -> None:
         ("unknown=1", ["evening", "noon", "morning"]),
     ],
 )
-def test_filters_narrow_the_listing_and_its_count_down(alice: ApiClient, query: str, expected: list[str]) -> None:
+def test_filters_narrow_the_listing_and_its_count(alice: ApiClient, query: str, expected: list[str]) -> None:
     make_record(alice.caller, action="morning", created_at=AT - timedelta(hours=6))
     make_record(alice.caller, action="noon", created_at=AT)
     make_record(alice.caller, action="evening", category="forms", created_at=AT + timedelta(hours=6))
@@ -152,7 +152,7 @@ def test_filters_narrow_the_listing_and_its_count_down(alice: ApiClient, query: 
     assert response["X-Total-Count"] == str(len(expected))
 
 
-def test_the_listing_can_be_narrowed_down_to_one_user(alice: ApiClient, mallory: ApiClient) -> None:
+def test_the_listing_can_be_filtered_by_user(alice: ApiClient, mallory: ApiClient) -> None:
     colleague = make_user(alice.caller.organization)
     make_record(alice.caller, action="mine")
     make_record(alice.caller, action="a colleague's", user=colleague)
@@ -178,7 +178,7 @@ def test_the_listing_can_be_narrowed_down_to_one_user(alice: ApiClient, mallory:
         ("action=a%0Ab", "action"),
     ],
 )
-def test_a_parameter_that_is_not_valid_is_told(alice: ApiClient, query: str, field: str) -> None:
+def test_an_invalid_parameter_is_refused_by_name(alice: ApiClient, query: str, field: str) -> None:
     response = alice.get(f"{PATH}?{query}")
 
     assert response.status_code == 400
@@ -186,7 +186,7 @@ def test_a_parameter_that_is_not_valid_is_told(alice: ApiClient, query: str, fie
     assert list(response.json()["errors"]) == [field]
 
 
-def test_the_listings_statements_do_not_grow_with_its_length(
+def test_a_long_listing_needs_no_more_queries_than_a_short_one(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(10):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("path", BOTH_PATHS)
-def test_a_record_is_answered_with_exactly_the_documented_keys(alice: ApiClient, path: str) -> None:
+def test_recording_returns_exactly_the_documented_keys(alice: ApiClient, path: str) -> None:
     response = alice.post(path, BODY)
 
     record = ActivityRecord.objects.get()
@@ -39,14 +39,14 @@ def test_a_record_is_answered_with_exactly_the_documented_keys(alice: ApiClient,
 
 
 @pytest.mark.parametrize("given", [{}, {"label": None, "metadata": None}])
-def test_label_is_null_and_metadata_empty_by_default(alice: ApiClient, given: dict[str, None]) -> None:
+def test_by_default_the_label_is_null_and_the_metadata_empty(alice: ApiClient, given: dict[str, None]) -> None:
     answer = alice.post(PATH, {"category": "kudos", "action": "posted"} | given).json()
 
     assert (answer["label"], answer["metadata"]) == (None, {})
 
 
 @pytest.mark.parametrize("label", [None, "", "two\nlines", "👩‍💻", "x" * 1000])
-def test_a_label_is_any_string_or_null(alice: ApiClient, label: str | None) -> None:
+def test_a_label_may_be_any_string_or_null(alice: ApiClient, label: str | None) -> None:
     response = alice.post(PATH, BODY | {"label": label})
 
     assert response.status_code == 201
@@ -54,14 +54,14 @@ def test_a_label_is_any_string_or_null(alice: ApiClient, label: str | None) -> N
     assert alice.get(PATH).json()[0]["label"] == label
 
 
-def test_fields_that_are_not_known_are_ignored(alice: ApiClient) -> None:
+def test_unknown_fields_are_ignored(alice: ApiClient) -> None:
     answer = alice.post(PATH, BODY | {"created_at": "2020-01-01T00:00:00Z", "organization": str(uuid4())}).json()
 
     assert answer["organization"] == str(alice.caller.organization.uuid)
     assert not answer["created_at"].startswith("2020")
 
 
-def test_metadata_come_back_as_they_were_given(alice: ApiClient) -> None:
+def test_metadata_is_returned_as_it_was_sent(alice: ApiClient) -> None:
     metadata = {"b": 1, "a": {"z": None, "y": [1.5, True, "é"]}, "": 2**63}
 
     alice.post(PATH, BODY | {"metadata": metadata})
@@ -71,7 +71,7 @@ def test_metadata_come_back_as_they_were_given(alice: ApiClient) -> None:
     assert list(record["metadata"]) == ["b", "a", ""]
 
 
-def test_the_instant_is_the_databases_in_utc_and_the_same_in_both_answers(alice: ApiClient) -> None:
+def test_created_at_is_the_database_time_in_utc_and_the_same_when_listed(alice: ApiClient) -> None:
     before = clock.now()
 
     answer = alice.post(PATH, BODY).json()
@@ -81,13 +81,13 @@ def test_the_instant_is_the_databases_in_utc_and_the_same_in_both_answers(alice:
     assert alice.get(PATH).json() == [answer]
 
 
-def test_an_instant_without_a_fraction_is_written_without_one(alice: ApiClient) -> None:
+def test_a_whole_second_is_shown_without_a_fraction(alice: ApiClient) -> None:
     make_record(alice.caller, created_at=AT)
 
     assert alice.get(PATH).json()[0]["created_at"] == "2026-02-25T12:00:00Z"
 
 
-def test_a_record_can_be_of_another_user_of_the_organization(alice: ApiClient) -> None:
+def test_a_record_may_be_for_another_user_of_the_organization(alice: ApiClient) -> None:
     colleague = make_user(alice.caller.organization)
 
     response = alice.post(PATH, BODY | {"user_uuid": str(colleague.uuid).upper()})
@@ -97,14 +97,14 @@ def test_a_record_can_be_of_another_user_of_the_organization(alice: ApiClient) -
     assert ActivityRecord.objects.get().user == colleague
 
 
-def test_a_record_can_be_of_somebody_who_is_no_longer_active(alice: ApiClient) -> None:
+def test_a_record_may_be_for_an_inactive_user(alice: ApiClient) -> None:
     former = make_user(alice.caller.organization, is_active=False)
 
     assert alice.post(PATH, BODY | {"user_uuid": str(former.uuid)}).status_code == 201
 
 
 @pytest.mark.parametrize("given", [{}, {"user_uuid": None}])
-def test_a_token_without_a_user_makes_a_record_without_one(alice: ApiClient, given: dict[str, None]) -> None:
+def test_a_token_without_a_user_creates_a_record_without_one(alice: ApiClient, given: dict[str, None]) -> None:
     token = make_token(alice.caller.command)
 
     response = alice.post(PATH, BODY | given, token=token)
@@ -114,7 +114,7 @@ def test_a_token_without_a_user_makes_a_record_without_one(alice: ApiClient, giv
     assert alice.get(PATH, token=token).json()[0]["user"] is None
 
 
-def test_a_token_without_a_user_can_name_one(alice: ApiClient) -> None:
+def test_with_a_token_without_a_user_the_body_may_name_one(alice: ApiClient) -> None:
     answer = alice.post(
         PATH, BODY | {"user_uuid": str(alice.caller.user.uuid)}, token=make_token(alice.caller.command)
     ).json()
@@ -122,7 +122,7 @@ def test_a_token_without_a_user_can_name_one(alice: ApiClient) -> None:
     assert answer["user"] == str(alice.caller.user.uuid)
 
 
-def test_a_user_of_nowhere_or_of_another_organization_is_not_valid(alice: ApiClient, mallory: ApiClient) -> None:
+def test_an_unknown_user_or_one_of_another_organization_is_refused(alice: ApiClient, mallory: ApiClient) -> None:
     message = "There is no such user in the token's organization."
     for uuid in (uuid4(), mallory.caller.user.uuid):
         response = alice.post(PATH, BODY | {"user_uuid": str(uuid)})
@@ -136,7 +136,7 @@ def test_a_user_of_nowhere_or_of_another_organization_is_not_valid(alice: ApiCli
     assert not ActivityRecord.objects.exists()
 
 
-def test_a_public_command_records_in_the_organization_of_its_user() -> None:
+def test_a_public_command_records_in_its_users_organization() -> None:
     owner = make_caller(is_public=True)
     guest = make_user(make_organization())
     make_installation(owner.command, guest.organization)
@@ -176,7 +176,7 @@ def test_a_public_command_records_in_the_organization_of_its_user() -> None:
         ([], "non_field_errors"),
     ],
 )
-def test_what_is_not_valid_is_told_with_its_field(alice: ApiClient, body: object, field: str) -> None:
+def test_an_invalid_value_is_refused_with_its_field(alice: ApiClient, body: object, field: str) -> None:
     response = alice.post(PATH, body)
 
     answer = response.json()
@@ -188,20 +188,20 @@ def test_what_is_not_valid_is_told_with_its_field(alice: ApiClient, body: object
     assert not ActivityRecord.objects.exists()
 
 
-def test_every_field_that_is_wrong_is_told_and_the_first_speaks_for_all(alice: ApiClient) -> None:
+def test_every_invalid_field_is_reported_and_the_detail_is_the_first_message(alice: ApiClient) -> None:
     answer = alice.post(PATH, {"label": 1}).json()
 
     assert list(answer["errors"]) == ["category", "action", "label"]
     assert answer["detail"] == "This field is required."
 
 
-def test_metadata_of_64_kib_are_taken(alice: ApiClient) -> None:
+def test_metadata_of_64_kib_is_accepted(alice: ApiClient) -> None:
     metadata = {"text": "x" * (65_536 - len('{"text":""}'))}
 
     assert alice.post(PATH, BODY | {"metadata": metadata}).json()["metadata"] == metadata
 
 
-def test_a_record_costs_one_statement_besides_key_and_token(
+def test_recording_needs_one_query_besides_that_for_key_and_token(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     alice.post(PATH, BODY)

@@ -98,7 +98,6 @@ FILES_WITH_ODD_PROSE: set[str] = {
     "tests/scheduling/test_uptime.py",
 }
 FILES_WITH_UNKNOWN_DOCUMENTS: set[str] = {
-    "tests/auth_tokens/test_endpoints.py",
     "tests/deliveries/test_requests.py",
     "tests/scheduling/test_dispatch.py",
     "tests/scheduling/test_scheduling_api.py",

@@ -1,4 +1,4 @@
-"""API keys in the admin: made there, shown once, revoked, and never changed otherwise."""
+"""API keys in the admin are created, shown once and revoked, but never changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _key_in(response: Any) -> str:
     return key
 
 
-def test_a_key_is_made_with_what_was_chosen_for_it(operator: Client) -> None:
+def test_a_key_is_created_with_the_chosen_values(operator: Client) -> None:
     command = make_command()
 
     operator.post(ADD, _values(command, expires_at_0="2100-01-02", expires_at_1="03:04:05"))
@@ -56,7 +56,7 @@ def test_a_key_is_made_with_what_was_chosen_for_it(operator: Client) -> None:
     assert row.expires_at.isoformat() == "2100-01-02T03:04:05+00:00"
 
 
-def test_the_key_that_is_shown_opens_the_api(operator: Client) -> None:
+def test_the_key_that_is_shown_is_accepted_by_the_api(operator: Client) -> None:
     caller = make_caller()
 
     key = _key_in(operator.post(ADD, _values(caller.command, scopes=["DIRECTORY"]), follow=True))
@@ -64,7 +64,7 @@ def test_the_key_that_is_shown_opens_the_api(operator: Client) -> None:
     assert ApiClient(caller).get("/v1/me/", key=key, token=None).status_code == 200
 
 
-def test_a_key_is_shown_once_on_a_page_that_nobody_keeps(operator: Client) -> None:
+def test_a_key_is_shown_once_on_a_page_that_is_not_cached(operator: Client) -> None:
     first = operator.post(ADD, _values(make_command()), follow=True)
     key = _key_in(first)
     again = operator.get(page_of(ApiKey.objects.get()))
@@ -74,7 +74,7 @@ def test_a_key_is_shown_once_on_a_page_that_nobody_keeps(operator: Client) -> No
     assert "shown-once" not in operator.cookies or not operator.cookies["shown-once"].value
 
 
-def test_a_key_is_kept_nowhere_but_as_its_hash(operator: Client) -> None:
+def test_only_the_hash_of_a_key_is_stored(operator: Client) -> None:
     key = _key_in(operator.post(ADD, _values(make_command()), follow=True))
 
     secret = key.split("_")[2]
@@ -90,7 +90,7 @@ def test_a_key_is_not_logged(operator: Client, capfd: pytest.CaptureFixture[str]
     assert key not in written.out + written.err
 
 
-def test_the_cookie_that_carries_a_key_is_for_its_page_alone_and_out_of_reach_of_scripts(operator: Client) -> None:
+def test_the_cookie_with_a_key_is_for_its_page_only_and_hidden_from_scripts(operator: Client) -> None:
     operator.post(ADD, _values(make_command()))
 
     cookie = operator.cookies["shown-once"]
@@ -99,7 +99,7 @@ def test_the_cookie_that_carries_a_key_is_for_its_page_alone_and_out_of_reach_of
     assert cookie["samesite"] == "Strict"
 
 
-def test_a_key_that_nobody_looked_at_for_a_minute_is_not_shown(operator: Client) -> None:
+def test_a_key_is_no_longer_shown_after_a_minute(operator: Client) -> None:
     operator.post(ADD, _values(make_command()))
 
     with time_machine.travel(clock.now() + timedelta(seconds=61), tick=False):
@@ -116,7 +116,7 @@ def test_a_key_is_not_shown_to_another_operator(operator: Client) -> None:
     assert another.get(page_of(ApiKey.objects.get())).context["shown_once"] is None
 
 
-def test_a_key_is_shown_whatever_button_was_pressed(operator: Client) -> None:
+def test_every_save_button_shows_the_key(operator: Client) -> None:
     _key_in(operator.post(ADD, _values(make_command(), _addanother="1"), follow=True))
     _key_in(operator.post(ADD, _values(make_command(), _continue="1"), follow=True))
 
@@ -142,20 +142,20 @@ def test_a_key_cannot_be_bound_to_a_command_of_another_organization(operator: Cl
         {"expires_at_0": "soon", "expires_at_1": ""},
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(operator: Client, changes: dict[str, Any]) -> None:
+def test_an_invalid_key_is_not_created(operator: Client, changes: dict[str, Any]) -> None:
     response = operator.post(ADD, _values(make_command(), **changes))
 
     assert response.status_code == 200
     assert not ApiKey.objects.exists()
 
 
-def test_a_key_may_be_for_an_organization_alone(operator: Client) -> None:
+def test_a_key_may_be_for_an_organization_without_a_command(operator: Client) -> None:
     operator.post(ADD, _values(make_command(), command=""))
 
     assert ApiKey.objects.get().command is None
 
 
-def test_who_may_not_look_at_keys_may_not_make_one(db: None) -> None:
+def test_creating_a_key_needs_the_permission_to_view_keys(db: None) -> None:
     blind, maker = (
         make_operator("auth_tokens.add_apikey"),
         make_operator("auth_tokens.add_apikey", "auth_tokens.view_apikey"),
@@ -165,20 +165,20 @@ def test_who_may_not_look_at_keys_may_not_make_one(db: None) -> None:
     assert _key_in(maker.post(ADD, _values(make_command()), follow=True))
 
 
-def test_a_cookie_that_was_not_made_here_shows_nothing(operator: Client) -> None:
+def test_a_forged_cookie_shows_nothing(operator: Client) -> None:
     row, _key = make_api_key(make_organization())
     for value in ("", "nonsense", "W10:1:2", "a" * 5000):
         operator.cookies["shown-once"] = value
         assert operator.get(page_of(row)).context["shown_once"] is None
 
 
-def test_a_key_is_never_changed(operator: Client) -> None:
+def test_a_key_cannot_be_changed(operator: Client) -> None:
     row, _key = make_api_key(make_organization())
 
     assert operator.post(page_of(row), {"name": "Another", "scopes": ["STORAGE"]}).status_code == 403
 
 
-def test_a_revoked_key_opens_nothing(operator: Client) -> None:
+def test_a_revoked_key_is_refused(operator: Client) -> None:
     caller = make_caller()
 
     confirm(operator, caller.api_key, "revoke")
@@ -187,7 +187,7 @@ def test_a_revoked_key_opens_nothing(operator: Client) -> None:
     assert LogEntry.objects.get().get_change_message() == "Revoked."
 
 
-def test_looking_at_the_question_revokes_nothing(operator: Client) -> None:
+def test_opening_the_dialog_revokes_nothing(operator: Client) -> None:
     row, _key = make_api_key(make_organization())
 
     assert operator.get(page_of(row, "revoke")).status_code == 200
@@ -195,7 +195,7 @@ def test_looking_at_the_question_revokes_nothing(operator: Client) -> None:
     assert row.revoked_at is None
 
 
-def test_an_action_of_a_page_needs_a_csrf_token(operator: Client) -> None:
+def test_an_action_needs_a_csrf_token(operator: Client) -> None:
     row, _key = make_api_key(make_organization())
     forged = Client(enforce_csrf_checks=True)
     forged.cookies["sessionid"] = operator.cookies["sessionid"].value
@@ -213,7 +213,7 @@ def test_several_keys_are_revoked_at_once(operator: Client) -> None:
 
 
 @pytest.mark.parametrize("state", ["valid", "expired", "revoked"])
-def test_keys_are_filtered_by_their_state(operator: Client, state: str) -> None:
+def test_keys_can_be_filtered_by_state(operator: Client, state: str) -> None:
     now = clock.now()
     rows = {name: make_api_key(make_organization())[0] for name in ("valid", "expired", "revoked")}
     ApiKey.objects.filter(pk=rows["expired"].pk).update(expires_at=now - timedelta(days=1))

@@ -1,4 +1,4 @@
-"""The token endpoint and the directory over HTTP: the contract's sections 6 and 7."""
+"""The endpoint for exchange tokens and the directory, over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_user_is_exchanged_for_a_token_that_works(alice: ApiClient) -> None:
     assert alice.get("/v1/platform/activity/", token=response.json()["token"]).status_code == 200
 
 
-def test_with_context_it_tells_the_user_and_their_organization(alice: ApiClient) -> None:
+def test_with_context_the_answer_describes_the_user_and_their_organization(alice: ApiClient) -> None:
     user, organization = alice.caller.user, alice.caller.organization
 
     answer = alice.post(FETCH, {"user_uuid": str(user.uuid), "include_user_context": True}).json()
@@ -50,7 +50,7 @@ def test_with_context_it_tells_the_user_and_their_organization(alice: ApiClient)
     }
 
 
-def test_the_expiry_is_told_only_to_callers_who_ask(alice: ApiClient) -> None:
+def test_the_expiry_is_returned_only_on_request(alice: ApiClient) -> None:
     now = datetime(2026, 3, 1, 12, tzinfo=UTC)
     body = {"user_uuid": str(alice.caller.user.uuid), "include_expiry": True, "include_user_context": True}
     with time_machine.travel(now, tick=False):
@@ -60,13 +60,13 @@ def test_the_expiry_is_told_only_to_callers_who_ask(alice: ApiClient) -> None:
     assert answer["expires_at"] == "2026-03-31T12:00:00Z"
 
 
-def test_no_cache_keeps_a_token(alice: ApiClient) -> None:
+def test_the_answer_with_a_token_must_not_be_cached(alice: ApiClient) -> None:
     response = alice.post(FETCH, {"user_uuid": str(alice.caller.user.uuid)})
 
     assert response["Cache-Control"] == "no-store"
 
 
-def test_it_works_without_the_slash(alice: ApiClient) -> None:
+def test_the_path_works_without_its_last_slash(alice: ApiClient) -> None:
     assert alice.post(FETCH[:-1], {"user_uuid": str(alice.caller.user.uuid)}).status_code == 200
 
 
@@ -80,9 +80,7 @@ def test_an_unknown_or_inactive_user_is_406_without_a_code(alice: ApiClient, who
     assert response.json() == {"detail": 'Could not find the user related to "user_uuid"'}
 
 
-def test_a_command_that_is_not_public_cannot_act_for_another_organizations_user(
-    alice: ApiClient, mallory: ApiClient
-) -> None:
+def test_a_private_command_cannot_act_for_another_organizations_user(alice: ApiClient, mallory: ApiClient) -> None:
     response = alice.post(FETCH, {"user_uuid": str(mallory.caller.user.uuid)})
 
     assert response.status_code == 406
@@ -91,7 +89,7 @@ def test_a_command_that_is_not_public_cannot_act_for_another_organizations_user(
     }
 
 
-def test_a_public_command_can_where_it_is_installed(mallory: ApiClient) -> None:
+def test_a_public_command_can_act_for_users_where_it_is_installed(mallory: ApiClient) -> None:
     public = ApiClient(make_caller(is_public=True))
     make_installation(public.caller.command, mallory.caller.organization)
 
@@ -102,7 +100,7 @@ def test_a_public_command_can_where_it_is_installed(mallory: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
-def test_where_a_public_command_is_not_installed_users_look_unknown(mallory: ApiClient, is_removed: bool) -> None:
+def test_users_look_unknown_to_a_public_command_that_is_not_installed(mallory: ApiClient, is_removed: bool) -> None:
     public = ApiClient(make_caller(is_public=True))
     if is_removed:
         make_installation(public.caller.command, mallory.caller.organization, removed_at=clock.now())
@@ -113,7 +111,7 @@ def test_where_a_public_command_is_not_installed_users_look_unknown(mallory: Api
     assert response.json() == {"detail": 'Could not find the user related to "user_uuid"'}
 
 
-def test_with_public_commands_everywhere_it_need_not_be_installed(mallory: ApiClient, settings: Any) -> None:
+def test_with_public_commands_everywhere_no_installation_is_needed(mallory: ApiClient, settings: Any) -> None:
     settings.PUBLIC_COMMANDS = "everywhere"
     public = ApiClient(make_caller(is_public=True))
 
@@ -134,7 +132,7 @@ def test_with_public_commands_everywhere_it_need_not_be_installed(mallory: ApiCl
         {"user_uuid": UNKNOWN, "include_expiry": "yes"},
     ],
 )
-def test_a_body_that_is_wrong_is_refused(alice: ApiClient, body: dict[str, object]) -> None:
+def test_an_invalid_body_is_refused(alice: ApiClient, body: dict[str, object]) -> None:
     response = alice.post(FETCH, body)
 
     assert response.status_code == 400
@@ -159,7 +157,7 @@ def test_the_key_must_have_the_scope(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("path", [*DIRECTORY, f"/v1/users/{UNKNOWN}/"])
-def test_the_directory_answers_nobody_without_a_key(alice: ApiClient, path: str) -> None:
+def test_the_directory_needs_a_key(alice: ApiClient, path: str) -> None:
     for each in (path, path[:-1]):
         response = alice.get(each, key=None)
 
@@ -167,7 +165,7 @@ def test_the_directory_answers_nobody_without_a_key(alice: ApiClient, path: str)
         assert response.json()["code"] == "not_authenticated"
 
 
-def test_me_is_the_owner_of_the_key_in_dailybots_flat_shape(alice: ApiClient) -> None:
+def test_me_describes_the_owner_of_the_key_in_dailybots_flat_shape(alice: ApiClient) -> None:
     owner = make_user(alice.caller.organization, full_name="Grace Hopper", role="admin", timezone="Asia/Tokyo")
     command, organization = alice.caller.command, alice.caller.organization
     _, key = make_api_key(command=command, owner=owner, scopes=["DIRECTORY", "STORAGE"])
@@ -201,7 +199,7 @@ def test_me_without_a_token_has_no_token_user(alice: ApiClient) -> None:
     assert alice.get("/v1/me", token=None).json()["token_user"] is None
 
 
-def test_a_key_without_an_owner_goes_by_its_name_or_its_commands_or_its_organizations(alice: ApiClient) -> None:
+def test_me_names_a_key_without_owner_after_the_key_its_command_or_its_organization(alice: ApiClient) -> None:
     organization, command = alice.caller.organization, alice.caller.command
     _, named = make_api_key(organization, name="CI")
     _, unnamed = make_api_key(organization)
@@ -214,14 +212,14 @@ def test_a_key_without_an_owner_goes_by_its_name_or_its_commands_or_its_organiza
     assert (names[named]["uuid"], names[named]["email"], names[named]["role"]) == (None, "", None)
 
 
-def test_the_organization_is_the_keys(alice: ApiClient) -> None:
+def test_the_organization_of_the_key_is_returned(alice: ApiClient) -> None:
     answer = alice.get("/v1/organization").json()
 
     assert list(answer) == ["uuid", "name", "timezone", "is_active"]
     assert answer["uuid"] == str(alice.caller.organization.uuid)
 
 
-def test_the_users_are_the_organizations_a_page_at_a_time(alice: ApiClient, mallory: ApiClient) -> None:
+def test_the_users_of_the_organization_are_listed_in_pages(alice: ApiClient, mallory: ApiClient) -> None:
     for name in ("Bea", "Cleo"):
         make_user(alice.caller.organization, full_name=name)
 
@@ -235,7 +233,7 @@ def test_the_users_are_the_organizations_a_page_at_a_time(alice: ApiClient, mall
     assert str(mallory.caller.user.uuid) not in str(alice.get("/v1/users/").json())
 
 
-def test_a_user_has_their_own_zone_or_their_organizations(alice: ApiClient) -> None:
+def test_a_user_has_their_own_time_zone_or_that_of_their_organization(alice: ApiClient) -> None:
     alice.caller.organization.timezone = "Europe/Berlin"
     alice.caller.organization.save(update_fields=["timezone"])
     traveller = make_user(alice.caller.organization, timezone="Asia/Tokyo")
@@ -252,7 +250,7 @@ def test_a_strangers_user_is_not_found(alice: ApiClient, mallory: ApiClient) -> 
         assert response.json() == {"detail": "Not found.", "code": "not_found"}
 
 
-def test_an_unknown_path_is_json_too(alice: ApiClient) -> None:
+def test_an_unknown_path_is_answered_in_json(alice: ApiClient) -> None:
     response = alice.get("/v1/nothing/here")
 
     assert response.status_code == 404

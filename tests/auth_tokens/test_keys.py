@@ -1,4 +1,4 @@
-"""API keys: which are accepted, and what is kept of them."""
+"""Which API keys are accepted, and what is stored about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.factories import make_api_key, make_command, make_organization, make_
 ME = "/v1/me/"
 
 
-def test_a_new_key_has_its_shape_and_no_two_are_alike() -> None:
+def test_new_keys_have_the_right_shape_and_are_unique() -> None:
     made = [keys.new_key() for _ in range(50)]
 
     assert all(keys.has_key_shape(key) and key.startswith(f"cmdp_{prefix}_") for key, prefix in made)
@@ -31,7 +31,7 @@ def test_a_new_key_has_its_shape_and_no_two_are_alike() -> None:
 
 
 @given(st.text())
-def test_other_text_has_not(text: str) -> None:
+def test_other_text_does_not_have_the_shape_of_a_key(text: str) -> None:
     assert not keys.has_key_shape(text)
 
 
@@ -57,7 +57,7 @@ def test_the_key_itself_is_not_stored() -> None:
 
 
 @pytest.mark.django_db
-def test_a_valid_key_costs_one_query(django_assert_num_queries: Any) -> None:
+def test_a_valid_key_needs_one_query(django_assert_num_queries: Any) -> None:
     _, key = make_api_key(command=make_command())
     find_caller(key=key)
 
@@ -103,7 +103,7 @@ def test_a_key_of_an_inactive_organization_or_command_is_refused(alice: ApiClien
 
 
 @pytest.mark.django_db
-def test_revoking_a_key_ends_it_at_once(alice: ApiClient) -> None:
+def test_a_revoked_key_is_refused_at_once(alice: ApiClient) -> None:
     services.revoke_api_key(api_key=alice.caller.api_key)
 
     assert alice.get(ME).status_code == 401
@@ -125,7 +125,7 @@ def test_the_last_use_is_written_at_most_once_a_minute() -> None:
 
 
 @pytest.mark.django_db
-def test_a_new_key_may_do_nothing_unless_it_is_given_scopes() -> None:
+def test_a_new_key_has_no_scopes_unless_it_is_given_some() -> None:
     row, _ = services.create_api_key(organization=make_organization())
 
     assert row.scopes == []
@@ -144,7 +144,7 @@ def test_a_key_cannot_be_bound_to_another_organizations_command() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_first_requests_at_once_are_all_answered() -> None:
+def test_concurrent_first_requests_of_a_key_are_all_accepted() -> None:
     _, key = make_api_key()
     found: list[ApiKey] = []
 

@@ -1,4 +1,4 @@
-"""Exchange tokens: what they tell, when they are void, and what a void one leads to."""
+"""Exchange tokens: what they contain, when they are void, and what happens then."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FETCH = "/v1/auth/fetch-command-exchange-token/"
 MISSING_TOKEN = {"detail": "You should specify a valid exchange token", "code": "missing_token"}
 
 
-def test_a_token_is_safe_in_a_url_and_fresh_each_time(alice: ApiClient) -> None:
+def test_tokens_are_safe_in_urls_and_unique(alice: ApiClient) -> None:
     made = {make_token(alice.caller.command, alice.caller.user) for _ in range(20)}
 
     assert len(made) == 20
@@ -50,7 +50,7 @@ def test_tokens_with_and_without_a_user_look_alike() -> None:
 
 
 @pytest.mark.parametrize("position", range(5, 85))
-def test_a_token_changed_at_any_place_is_not_read(position: int) -> None:
+def test_a_token_that_was_changed_at_any_place_is_invalid(position: int) -> None:
     token = tokens.make_token_of(1, 0, 2, 0)
     other = "A" if token[position] != "A" else "B"
 
@@ -65,7 +65,7 @@ def fresh_ciphers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("fresh_ciphers")
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_a_token_of_the_secret_key_before_is_read_as_long_as_that_is_a_fallback(settings: Any, is_kept: bool) -> None:
+def test_tokens_of_the_previous_secret_key_are_valid_while_it_is_a_fallback(settings: Any, is_kept: bool) -> None:
     token = tokens.make_token_of(1, 0, 2, 0)
 
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY] if is_kept else []
@@ -75,7 +75,7 @@ def test_a_token_of_the_secret_key_before_is_read_as_long_as_that_is_a_fallback(
     assert (tokens.read_claim(token) is not None) is is_kept
 
 
-def test_a_token_tells_its_command_user_and_organization(alice: ApiClient) -> None:
+def test_a_token_names_its_command_user_and_organization(alice: ApiClient) -> None:
     subject = read_token(alice.caller.token)
 
     assert subject is not None
@@ -140,7 +140,7 @@ _WAYS: dict[str, Callable[[Caller], str]] = {
 
 
 def void_token(client: ApiClient, how: str) -> str:
-    """Returns a token that is void for the client, or makes its own one void and returns that."""
+    """Returns a token that is void for the client. May invalidate the client's own token."""
     return _WAYS[how](client.caller) if how in _WAYS else how
 
 
@@ -164,7 +164,7 @@ VOID = {
 
 
 @pytest.mark.parametrize("how", VOID)
-def test_a_void_token_is_a_missing_one_and_the_answer_says_why_it_is_void(alice: ApiClient, how: str) -> None:
+def test_a_void_token_counts_as_missing_and_a_header_says_why(alice: ApiClient, how: str) -> None:
     response = alice.get(ACTIVITY, token=void_token(alice, how))
 
     assert response.status_code == 400
@@ -173,7 +173,7 @@ def test_a_void_token_is_a_missing_one_and_the_answer_says_why_it_is_void(alice:
 
 
 @pytest.mark.parametrize("how", VOID)
-def test_a_void_token_beside_a_namespace_does_not_reach_the_organizations_bucket(alice: ApiClient, how: str) -> None:
+def test_a_void_token_with_a_namespace_does_not_reach_the_organizations_bucket(alice: ApiClient, how: str) -> None:
     body = {"op": "set", "params": {"key": "k", "value": 1}, "namespace": "shared"}
 
     response = alice.post(STORAGE, body, token=void_token(alice, how))
@@ -185,7 +185,7 @@ def test_a_void_token_beside_a_namespace_does_not_reach_the_organizations_bucket
 
 
 @pytest.mark.parametrize("how", VOID)
-def test_a_void_token_beside_a_command_schedules_nothing(alice: ApiClient, how: str) -> None:
+def test_a_void_token_with_a_command_schedules_nothing(alice: ApiClient, how: str) -> None:
     body = {"name": "n", "command_uuid": str(alice.caller.command.uuid)}
 
     response = alice.post(SCHEDULING, body, token=void_token(alice, how))
@@ -196,7 +196,7 @@ def test_a_void_token_beside_a_command_schedules_nothing(alice: ApiClient, how: 
     assert not ScheduledExecution.objects.exists()
 
 
-def test_an_empty_token_was_sent_and_is_void(alice: ApiClient) -> None:
+def test_an_empty_token_counts_as_void(alice: ApiClient) -> None:
     body = {"name": "n", "command_uuid": str(alice.caller.command.uuid)}
 
     response = alice.post(SCHEDULING, body, token=None, headers={"X-EXCHANGE-TOKEN": ""})
@@ -205,7 +205,7 @@ def test_an_empty_token_was_sent_and_is_void(alice: ApiClient) -> None:
     assert response["X-Exchange-Token-Status"] == "invalid"
 
 
-def test_the_documented_errors_stay_where_nothing_else_was_given(alice: ApiClient) -> None:
+def test_a_void_token_alone_gets_the_documented_errors(alice: ApiClient) -> None:
     stored = alice.post(STORAGE, {"op": "get", "params": {"key": "k"}}, token="nonsense")
     scheduled = alice.post(SCHEDULING, {"name": "n"}, token="nonsense")
 
@@ -214,17 +214,17 @@ def test_the_documented_errors_stay_where_nothing_else_was_given(alice: ApiClien
     assert stored["X-Exchange-Token-Status"] == scheduled["X-Exchange-Token-Status"] == "invalid"
 
 
-def test_a_valid_token_and_none_at_all_have_no_status(alice: ApiClient) -> None:
+def test_there_is_no_token_status_for_a_valid_or_missing_token(alice: ApiClient) -> None:
     for token in (alice.caller.token, None):
         assert "X-Exchange-Token-Status" not in alice.get(ME, token=token)
         assert "X-Exchange-Token-Status" not in alice.get(f"{SCHEDULING}x/", token=token)
 
 
-def test_a_key_that_is_refused_tells_nothing_of_its_token(alice: ApiClient) -> None:
+def test_with_a_refused_key_there_is_no_token_status(alice: ApiClient) -> None:
     assert "X-Exchange-Token-Status" not in alice.get(ME, key="nonsense", token="nonsense")
 
 
-def test_a_void_token_does_not_keep_a_caller_from_fetching_a_new_one(alice: ApiClient) -> None:
+def test_a_caller_with_a_void_token_can_fetch_a_new_one(alice: ApiClient) -> None:
     response = alice.post(FETCH, {"user_uuid": str(alice.caller.user.uuid)}, token=void_token(alice, "expired"))
 
     assert response.status_code == 200
@@ -238,14 +238,14 @@ def test_me_shows_no_user_for_a_void_token_and_says_why(alice: ApiClient) -> Non
     assert response["X-Exchange-Token-Status"] == "revoked"
 
 
-def test_a_key_and_its_token_cost_one_query(alice: ApiClient, django_assert_num_queries: Any) -> None:
+def test_a_key_and_a_token_need_one_query(alice: ApiClient, django_assert_num_queries: Any) -> None:
     alice.get(ME)
 
     with django_assert_num_queries(1):
         assert alice.get(ME).json()["token_user"]
 
 
-def test_a_key_without_a_command_takes_tokens_of_its_organizations_commands_only(
+def test_a_key_without_a_command_accepts_only_tokens_of_its_organizations_commands(
     alice: ApiClient, mallory: ApiClient
 ) -> None:
     _, key = make_api_key(alice.caller.organization)

@@ -1,4 +1,4 @@
-"""Hooks and events for the tests of publishing."""
+"""Shared by the tests of publishing: paths, bodies, hooks and events."""
 
 from __future__ import annotations
 

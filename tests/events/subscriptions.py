@@ -1,4 +1,4 @@
-"""What the tests of `/v1/platform/event-subscription/` share."""
+"""Shared by the tests of `/v1/platform/event-subscription/`."""
 
 from __future__ import annotations
 

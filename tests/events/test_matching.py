@@ -38,7 +38,7 @@ NOT_EVEN_PATTERNS = (
     "forms.created\n",
     " forms.created",
     "fórms",
-    "ſ",  # lower case, and not between a and z
+    "ſ",  # lower case, but not between a and z
     "a" * (MAX_NAME_LENGTH + 1),
     "a." * 127 + "ab",
 )
@@ -49,19 +49,19 @@ patterns = st.one_of(names, st.just("*"), names.map(lambda name: f"{name}.*"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_documented_name_is_a_name_and_a_pattern(name: str) -> None:
+def test_a_documented_name_is_both_a_name_and_a_pattern(name: str) -> None:
     assert is_event_name(name)
     assert is_pattern(name)
 
 
 @pytest.mark.parametrize("pattern", ["*", "forms.*", "forms.response.*", "a." * 127 + "*"])
-def test_a_pattern_ends_in_a_star_and_is_no_name(pattern: str) -> None:
+def test_a_pattern_with_a_star_is_not_a_name(pattern: str) -> None:
     assert is_pattern(pattern)
     assert not is_event_name(pattern)
 
 
 @pytest.mark.parametrize("text", NOT_EVEN_PATTERNS)
-def test_anything_else_is_neither(text: str) -> None:
+def test_other_text_is_neither_name_nor_pattern(text: str) -> None:
     assert not is_event_name(text)
     assert not is_pattern(text)
 
@@ -84,12 +84,12 @@ def test_anything_else_is_neither(text: str) -> None:
         ([], "forms.created", False),
     ],
 )
-def test_a_star_stands_for_everything_under_its_place(patterns: list[str], name: str, *, expected: bool) -> None:
+def test_a_star_matches_everything_below_its_place(patterns: list[str], name: str, *, expected: bool) -> None:
     assert matches(patterns, name) is expected
 
 
 @given(pattern=patterns, name=names)
-def test_one_pattern_matches_as_its_definition_says(pattern: str, name: str) -> None:
+def test_a_pattern_matches_as_its_definition_says(pattern: str, name: str) -> None:
     words, wanted = name.split("."), pattern.split(".")
     if wanted[-1] == "*":
         expected = len(words) >= len(wanted) and words[: len(wanted) - 1] == wanted[:-1]
@@ -100,12 +100,12 @@ def test_one_pattern_matches_as_its_definition_says(pattern: str, name: str) -> 
 
 
 @given(several=st.lists(patterns, max_size=5), name=names)
-def test_a_list_matches_where_one_of_it_does(several: list[str], name: str) -> None:
+def test_a_list_matches_if_one_of_its_patterns_does(several: list[str], name: str) -> None:
     assert matches(several, name) is any(matches([pattern], name) for pattern in several)
 
 
 @given(text=st.text(alphabet=string.ascii_lowercase[:3] + "_.*A1 \n", max_size=12))
-def test_every_name_is_a_pattern_and_a_pattern_matches_itself_or_what_is_under_it(text: str) -> None:
+def test_every_pattern_matches_itself_or_a_name_below_it(text: str) -> None:
     if is_event_name(text):
         assert is_pattern(text)
         assert matches([text], text)
@@ -122,11 +122,11 @@ def test_every_name_is_a_pattern_and_a_pattern_matches_itself_or_what_is_under_i
         (["form-1", "form-2"], "form-2", True),
         (["form-1"], "form-2", False),
         (["form-1"], "FORM-1", False),
-        # An event that names no object is about all of them.
+        # An event without an object is about all objects.
         (["form-1"], None, True),
     ],
 )
-def test_objects_narrow_a_hook_down_where_both_sides_name_some(
+def test_objects_are_compared_if_both_hook_and_event_name_some(
     subscribed_objects: list[str], object_id: str | None, *, expected: bool
 ) -> None:
     assert hook_wants(["forms.*"], subscribed_objects, name="forms.created", object_id=object_id) is expected

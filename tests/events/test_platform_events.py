@@ -1,4 +1,4 @@
-"""The events that the platform publishes of itself."""
+"""The events that the platform itself publishes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.django_db
 
 
 def events_of(hook: Hook) -> list[dict[str, Any]]:
-    """The callbacks that the ledger holds for the hook, oldest first."""
+    """Returns the bodies of the callbacks that the ledger holds for the hook, oldest first."""
     rows = Delivery.objects.filter(destination=hook.destination, kind=Kind.EVENT).order_by("id")
     return [orjson.loads(row.body) for row in rows]
 
 
 def claimed(caller: Caller, **values: Any) -> Delivery:
-    """A delivery that a sender holds."""
+    """Makes a delivery that a sender has leased."""
     lease = {"lease": uuid4(), "leased_until": clock.now() + timedelta(minutes=1)}
     return make_delivery(caller.command, **lease, attempt_count=3, **values)
 
@@ -57,7 +57,7 @@ def failed(delivery: Delivery, *, status: int | None = 500) -> Outcome:
 
 @contextmanager
 def failing_inserts(statement: str) -> Iterator[None]:
-    """While it lasts, PostgreSQL runs the statement for each event's row that is inserted."""
+    """Makes PostgreSQL run the statement for every event that is inserted, for the length of the block."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN NEW; END $$"
@@ -74,7 +74,7 @@ def failing_inserts(statement: str) -> Iterator[None]:
             cursor.execute("DROP FUNCTION spoil()")
 
 
-def test_a_failed_delivery_is_an_event_about_its_schedule(alice: ApiClient) -> None:
+def test_a_failed_delivery_publishes_an_event_about_its_schedule(alice: ApiClient) -> None:
     hook = make_hook(alice.caller, "platform.delivery.failed")
     delivery = claimed(alice.caller)
 
@@ -98,7 +98,7 @@ def test_a_failed_delivery_is_an_event_about_its_schedule(alice: ApiClient) -> N
     }
 
 
-def test_a_delivery_that_had_no_answer_at_all_failed_with_no_status(alice: ApiClient) -> None:
+def test_the_event_of_a_delivery_that_got_no_answer_has_no_status(alice: ApiClient) -> None:
     hook = make_hook(alice.caller)
 
     record([failed(claimed(alice.caller), status=None)])
@@ -106,7 +106,7 @@ def test_a_delivery_that_had_no_answer_at_all_failed_with_no_status(alice: ApiCl
     assert events_of(hook)[0]["body"]["status"] is None
 
 
-def test_a_hook_on_one_schedule_hears_of_its_failures_alone(alice: ApiClient) -> None:
+def test_a_hook_on_one_schedule_receives_only_its_failures(alice: ApiClient) -> None:
     mine, other = claimed(alice.caller), claimed(alice.caller)
     hook = make_hook(alice.caller, subscribed_objects=[str(mine.source_uuid)])
 
@@ -119,7 +119,7 @@ def test_a_hook_on_one_schedule_hears_of_its_failures_alone(alice: ApiClient) ->
     ("state", "reason"),
     [(State.DELIVERED, ""), (State.SKIPPED, Reason.USER_INACTIVE), (State.CANCELLED, Reason.SCHEDULE_PAUSED)],
 )
-def test_only_failures_are_told(alice: ApiClient, state: State, reason: str) -> None:
+def test_only_failures_are_published(alice: ApiClient, state: State, reason: str) -> None:
     hook = make_hook(alice.caller)
     delivery = claimed(alice.caller)
     assert delivery.lease is not None
@@ -137,7 +137,7 @@ def test_a_failure_stays_in_its_organization(alice: ApiClient, mallory: ApiClien
     assert events_of(stranger) == []
 
 
-def test_the_failure_of_an_events_own_delivery_is_no_further_event(receiver: Receiver) -> None:
+def test_a_failed_delivery_of_an_event_publishes_no_further_event(receiver: Receiver) -> None:
     caller = make_caller(callback_url=receiver.url)
     hook = make_hook(caller, "platform.*")
     receiver.always_answer(lambda _: Answer(400))
@@ -151,21 +151,21 @@ def test_the_failure_of_an_events_own_delivery_is_no_further_event(receiver: Rec
     assert len(events_of(hook)) == 1
 
 
-def test_hundreds_of_failures_without_a_hook_cost_one_query(
+def test_without_a_hook_hundreds_of_failures_need_one_query(
     alice: ApiClient, mallory: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_hook(mallory.caller)
     make_hook(alice.caller, "kudos.*")
     outcomes = [failed(claimed(alice.caller)) for _ in range(100)]
 
-    # The recording's savepoint, update and end of its lock timeout; then a savepoint and the one query.
+    # Recording: a savepoint, an update, and the reset of its lock timeout. Publishing: a savepoint and the one query.
     with django_assert_num_queries(7):
         record(outcomes)
 
     assert not Delivery.objects.filter(kind=Kind.EVENT).exists()
 
 
-def test_hundreds_of_failures_with_a_hook_cost_no_more_statements_than_one(
+def test_with_a_hook_hundreds_of_failures_need_no_more_queries_than_one(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     hook = make_hook(alice.caller)
@@ -177,7 +177,7 @@ def test_hundreds_of_failures_with_a_hook_cost_no_more_statements_than_one(
     assert len(events_of(hook)) == 100
 
 
-def test_failures_that_cannot_be_published_are_recorded_all_the_same(
+def test_failures_are_recorded_even_if_they_cannot_be_published(
     alice: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_hook(alice.caller)
@@ -193,7 +193,7 @@ def test_failures_that_cannot_be_published_are_recorded_all_the_same(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_is_lost_while_publishing_does_not_pass_for_a_recording(alice: ApiClient) -> None:
+def test_a_connection_lost_while_publishing_raises_instead_of_pretending_to_record(alice: ApiClient) -> None:
     make_hook(alice.caller)
     delivery = claimed(alice.caller)
 
@@ -206,7 +206,7 @@ def test_a_connection_that_is_lost_while_publishing_does_not_pass_for_a_recordin
     assert delivery.state == State.PENDING
 
 
-def test_a_user_who_is_made_active_is_an_event(alice: ApiClient) -> None:
+def test_creating_an_active_user_publishes_an_event(alice: ApiClient) -> None:
     hook = make_hook(alice.caller, "organization.user_activated")
 
     user = make_user(alice.caller.organization, full_name="Grace Hopper")
@@ -216,7 +216,7 @@ def test_a_user_who_is_made_active_is_an_event(alice: ApiClient) -> None:
     assert event["body"] == {"user_uuid": str(user.uuid), "full_name": "Grace Hopper"}
 
 
-def test_a_user_who_is_made_inactive_is_none(alice: ApiClient) -> None:
+def test_creating_an_inactive_user_publishes_no_event(alice: ApiClient) -> None:
     hook = make_hook(alice.caller)
 
     make_user(alice.caller.organization, is_active=False)
@@ -225,7 +225,9 @@ def test_a_user_who_is_made_inactive_is_none(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("update_fields", [None, ["is_active"], ["full_name", "is_active"]])
-def test_a_user_who_goes_and_comes_back_is_two_events(alice: ApiClient, update_fields: list[str] | None) -> None:
+def test_deactivating_and_reactivating_a_user_publishes_two_events(
+    alice: ApiClient, update_fields: list[str] | None
+) -> None:
     user = make_user(alice.caller.organization)
     hook = make_hook(alice.caller, subscribed_objects=[str(user.uuid)])
 
@@ -241,7 +243,7 @@ def test_a_user_who_goes_and_comes_back_is_two_events(alice: ApiClient, update_f
     assert events_of(hook)[0]["body"] == {"user_uuid": str(user.uuid), "full_name": user.full_name}
 
 
-def test_a_user_who_only_changes_their_name_is_no_event(alice: ApiClient) -> None:
+def test_renaming_a_user_publishes_no_event(alice: ApiClient) -> None:
     user = make_user(alice.caller.organization)
     hook = make_hook(alice.caller)
 
@@ -266,7 +268,7 @@ def test_a_stale_copy_of_a_user_is_compared_with_what_the_database_holds(alice: 
     assert len(events_of(hook)) == 1
 
 
-def test_a_user_of_another_organization_is_not_told_of(alice: ApiClient) -> None:
+def test_users_of_other_organizations_are_not_announced(alice: ApiClient) -> None:
     hook = make_hook(alice.caller)
 
     make_user(make_organization())
@@ -285,7 +287,7 @@ def test_the_hook_of_the_user_who_is_deactivated_is_recorded_as_skipped(alice: A
     assert (delivery.state, delivery.reason) == (State.SKIPPED, Reason.USER_INACTIVE)
 
 
-def test_loading_a_fixture_is_no_event(alice: ApiClient, tmp_path: Any) -> None:
+def test_loading_a_fixture_publishes_no_event(alice: ApiClient, tmp_path: Any) -> None:
     user = make_user(alice.caller.organization)
     dump = tmp_path / "users.json"
     call_command("dumpdata", "organizations.user", pks=str(user.pk), output=str(dump))
@@ -299,7 +301,7 @@ def test_loading_a_fixture_is_no_event(alice: ApiClient, tmp_path: Any) -> None:
     assert events_of(hook) == []
 
 
-def test_a_form_that_deactivates_a_user_causes_the_event(alice: ApiClient) -> None:
+def test_deactivating_a_user_in_a_form_publishes_the_event(alice: ApiClient) -> None:
     user = make_user(alice.caller.organization)
     hook = make_hook(alice.caller, "organization.*")
     form = modelform_factory(User, fields=["full_name", "is_active"])({"full_name": "Ada"}, instance=user)
@@ -311,7 +313,7 @@ def test_a_form_that_deactivates_a_user_causes_the_event(alice: ApiClient) -> No
     assert event["body"]["full_name"] == "Ada"
 
 
-def test_a_schedule_that_has_run_its_last_is_an_event(alice: ApiClient) -> None:
+def test_the_last_run_of_a_schedule_publishes_an_event(alice: ApiClient) -> None:
     schedule = make_schedule(alice.caller.command, execution_frequency=0, next_run_at=clock.now())
     hook = make_hook(alice.caller, "platform.schedule.*", subscribed_objects=[str(schedule.uuid)])
     make_hook(alice.caller, "kudos.*", command=make_command(alice.caller.organization))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("path", [PATH, PATH.removesuffix("/")])
-def test_a_published_event_is_accepted_with_its_uuid_and_the_number_of_hooks(alice: ApiClient, path: str) -> None:
+def test_publishing_returns_the_events_uuid_and_the_number_of_deliveries(alice: ApiClient, path: str) -> None:
     make_hook(alice.caller)
     make_hook(alice.caller, "forms.*", user=None)
 
@@ -38,7 +38,7 @@ def test_no_token_is_needed(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("event", [{"event": "forms.created"}, {"event": "forms.created", "object": None}])
-def test_an_event_without_an_object_reaches_hooks_on_any_object_and_has_an_empty_body(
+def test_an_event_without_object_and_body_reaches_hooks_on_any_object_with_an_empty_body(
     alice: ApiClient, event: dict[str, object]
 ) -> None:
     make_hook(alice.caller, subscribed_objects=["form-1"])
@@ -65,12 +65,12 @@ def test_the_platforms_own_names_cannot_be_published(alice: ApiClient, name: str
 
 
 @pytest.mark.parametrize("name", ["organization.user_activated", "organization.user_deactivated"])
-def test_nobody_can_make_it_look_as_if_a_user_came_or_went(alice: ApiClient, name: str) -> None:
+def test_clients_cannot_fake_the_activation_of_a_user(alice: ApiClient, name: str) -> None:
     assert alice.post(PATH, {"event": name}).status_code == 400
 
 
 @pytest.mark.parametrize("name", ["organization.renamed", "organization", "platforms.changed", "my.platform.failed"])
-def test_names_that_are_only_similar_can_be_published(alice: ApiClient, name: str) -> None:
+def test_similar_names_can_be_published(alice: ApiClient, name: str) -> None:
     assert alice.post(PATH, {"event": name}).status_code == 202
 
 
@@ -96,7 +96,7 @@ def test_names_that_are_only_similar_can_be_published(alice: ApiClient, name: st
         ([], "non_field_errors"),
     ],
 )
-def test_what_is_not_valid_is_told_with_its_field(alice: ApiClient, body: object, field: str) -> None:
+def test_an_invalid_value_is_refused_with_its_field(alice: ApiClient, body: object, field: str) -> None:
     response = alice.post(PATH, body)
 
     answer = response.json()
@@ -106,7 +106,7 @@ def test_what_is_not_valid_is_told_with_its_field(alice: ApiClient, body: object
     assert answer["detail"] == answer["errors"][field][0]
 
 
-def test_a_body_of_64_kib_is_taken(alice: ApiClient) -> None:
+def test_a_body_of_64_kib_is_accepted(alice: ApiClient) -> None:
     make_hook(alice.caller)
     body = {"text": "x" * (65_536 - len('{"text":""}'))}
 
@@ -133,7 +133,7 @@ def test_a_key_without_the_scope_is_refused(alice: ApiClient) -> None:
     assert not Delivery.objects.exists()
 
 
-def test_a_key_with_nothing_but_the_scope_is_enough(alice: ApiClient) -> None:
+def test_a_key_with_only_the_scope_is_enough(alice: ApiClient) -> None:
     assert ApiClient(alice.caller.with_scopes("EVENTS_PUBLISH")).post(PATH, BODY).status_code == 202
 
 

@@ -1,4 +1,4 @@
-"""From a published event to the ledger, and from there to its subscribers."""
+"""Published events become rows of the ledger, and are sent to their subscribers."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> No
         (datetime(2099, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), "4102444799.999999"),
     ],
 )
-def test_the_timestamp_is_in_seconds_and_exact_to_the_microsecond(
-    alice: ApiClient, at: datetime, expected: str
-) -> None:
+def test_the_timestamp_is_in_seconds_exact_to_the_microsecond(alice: ApiClient, at: datetime, expected: str) -> None:
     make_hook(alice.caller)
 
     publish([event_in(alice.caller.organization, happened_at=at)])
@@ -69,7 +67,7 @@ def test_the_timestamp_is_in_seconds_and_exact_to_the_microsecond(
     assert f'"event_timestamp":{expected},' in Delivery.objects.get().body
 
 
-def test_the_timestamp_of_a_published_event_is_the_databases_time(alice: ApiClient) -> None:
+def test_the_timestamp_of_a_published_event_is_the_database_time(alice: ApiClient) -> None:
     make_hook(alice.caller)
     before = clock.now()
 
@@ -115,7 +113,7 @@ def test_a_subscriber_receives_the_event_signed(receiver: Receiver) -> None:
         (["forms.response"], [], 0),
     ],
 )
-def test_a_hook_fires_for_what_it_asks_for(
+def test_a_hook_receives_the_events_it_subscribes_to(
     alice: ApiClient, subscriptions: list[str], subscribed_objects: list[str], expected: int
 ) -> None:
     alice.post(SUBSCRIBE, {"subscriptions": subscriptions, "subscribed_objects": subscribed_objects})
@@ -126,7 +124,7 @@ def test_a_hook_fires_for_what_it_asks_for(
     assert Delivery.objects.count() == expected
 
 
-def test_an_event_stays_in_the_api_keys_organization(alice: ApiClient, mallory: ApiClient) -> None:
+def test_an_event_stays_in_the_organization_of_the_api_key(alice: ApiClient, mallory: ApiClient) -> None:
     hook = make_hook(alice.caller)
     make_hook(mallory.caller)
 
@@ -137,7 +135,7 @@ def test_an_event_stays_in_the_api_keys_organization(alice: ApiClient, mallory: 
     assert [delivery.destination for delivery in own] == [hook.destination]
 
 
-def test_a_public_command_hears_of_its_users_organization() -> None:
+def test_a_public_command_receives_events_of_its_users_organization() -> None:
     owner = make_caller(is_public=True, callback_url=URL)
     guest = make_user(make_organization())
     make_installation(owner.command, guest.organization)
@@ -151,19 +149,19 @@ def test_a_public_command_hears_of_its_users_organization() -> None:
     assert delivery.state == State.PENDING
 
 
-def skip_organization(caller: Caller) -> None:
+def deactivate_organization(caller: Caller) -> None:
     Organization.objects.filter(pk=caller.organization.pk).update(is_active=False)
 
 
-def skip_command(caller: Caller) -> None:
+def deactivate_command(caller: Caller) -> None:
     Command.objects.filter(pk=caller.command.pk).update(is_active=False)
 
 
-def skip_user(caller: Caller) -> None:
+def deactivate_user(caller: Caller) -> None:
     User.objects.filter(pk=caller.user.pk).update(is_active=False)
 
 
-def skip_url(caller: Caller) -> None:
+def remove_callback_url(caller: Caller) -> None:
     Command.objects.filter(pk=caller.command.pk).update(callback_url="")
 
 
@@ -179,15 +177,15 @@ def move_command_to_inactive_organization(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("happens", "reason"),
     [
-        (skip_organization, Reason.ORGANIZATION_INACTIVE),
-        (skip_command, Reason.COMMAND_INACTIVE),
+        (deactivate_organization, Reason.ORGANIZATION_INACTIVE),
+        (deactivate_command, Reason.COMMAND_INACTIVE),
         (move_command_away, Reason.COMMAND_INACTIVE),
         (move_command_to_inactive_organization, Reason.COMMAND_INACTIVE),
-        (skip_user, Reason.USER_INACTIVE),
-        (skip_url, Reason.NO_CALLBACK_URL),
+        (deactivate_user, Reason.USER_INACTIVE),
+        (remove_callback_url, Reason.NO_CALLBACK_URL),
     ],
 )
-def test_a_hook_that_nothing_can_be_sent_to_is_recorded_as_skipped(
+def test_an_event_that_cannot_be_sent_to_a_hook_is_recorded_as_skipped(
     alice: ApiClient, happens: Any, reason: Reason
 ) -> None:
     hook = make_hook(alice.caller)
@@ -201,7 +199,7 @@ def test_a_hook_that_nothing_can_be_sent_to_is_recorded_as_skipped(
     assert delivery.finished_at is not None
 
 
-def test_an_event_that_is_published_twice_is_written_once(alice: ApiClient) -> None:
+def test_an_event_that_is_published_twice_is_stored_once(alice: ApiClient) -> None:
     make_hook(alice.caller)
     event = event_in(alice.caller.organization)
 
@@ -209,7 +207,7 @@ def test_an_event_that_is_published_twice_is_written_once(alice: ApiClient) -> N
     assert publish([event]) == 0
 
 
-def test_many_events_go_to_the_hooks_of_their_own_organizations(alice: ApiClient, mallory: ApiClient) -> None:
+def test_events_of_several_organizations_go_to_their_own_hooks(alice: ApiClient, mallory: ApiClient) -> None:
     mine = make_hook(alice.caller, "kudos.*")
     theirs = make_hook(mallory.caller, "forms.*")
     events = [
@@ -227,7 +225,7 @@ def test_many_events_go_to_the_hooks_of_their_own_organizations(alice: ApiClient
     }
 
 
-def test_without_hooks_publishing_is_one_query(
+def test_without_hooks_publishing_needs_one_query(
     alice: ApiClient, mallory: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_hook(mallory.caller)
@@ -237,7 +235,7 @@ def test_without_hooks_publishing_is_one_query(
         assert publish([event_in(alice.caller.organization) for _ in range(100)]) == 0
 
 
-def test_a_sender_is_told_once_after_the_commit_and_only_if_there_is_something(
+def test_senders_get_one_hint_after_the_commit_and_none_if_nothing_was_stored(
     alice: ApiClient, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     make_hook(alice.caller, "kudos.*")
@@ -251,23 +249,23 @@ def test_a_sender_is_told_once_after_the_commit_and_only_if_there_is_something(
     assert len(callbacks) == 1
 
 
-def test_publishing_nothing_is_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_publishing_nothing_needs_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
         assert publish([]) == 0
 
 
-def test_the_number_of_statements_does_not_grow_with_hooks_or_events(
+def test_many_hooks_and_events_need_no_more_queries(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(20):
         make_hook(alice.caller, command=make_command(alice.caller.organization, callback_url=URL))
 
-    # The hooks, the time, and the rows; inside a transaction there is no further one.
+    # One for the hooks, one for the time and one for the rows. The test's transaction saves those for another one.
     with django_assert_num_queries(3):
         assert publish([event_in(alice.caller.organization) for _ in range(10)]) == 200
 
 
-def test_a_great_deal_of_text_is_written_a_part_at_a_time(
+def test_large_bodies_are_inserted_in_batches(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_hook(alice.caller)
@@ -278,9 +276,7 @@ def test_a_great_deal_of_text_is_written_a_part_at_a_time(
         assert publish(events) == 100
 
 
-def test_many_rows_are_written_a_part_at_a_time(
-    alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_many_rows_are_inserted_in_batches(alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     make_hook(alice.caller)
 
     with django_assert_num_queries(5):

@@ -25,7 +25,7 @@ def pending_event(hook: Hook) -> Delivery:
 
 
 @pytest.mark.parametrize("path", [PATH, PATH.removesuffix("/")])
-def test_a_subscription_answers_with_the_hooks_number(alice: ApiClient, path: str) -> None:
+def test_subscribing_returns_the_number_of_the_hook(alice: ApiClient, path: str) -> None:
     response = alice.post(path, BODY)
 
     hook = hook_of(alice.caller)
@@ -53,7 +53,7 @@ def test_a_second_post_replaces_the_lists_and_keeps_the_number(alice: ApiClient)
     assert hook.updated_at > made.updated_at
 
 
-def test_what_was_published_for_the_old_lists_is_still_sent(alice: ApiClient) -> None:
+def test_events_published_for_the_old_lists_are_still_sent(alice: ApiClient) -> None:
     alice.post(PATH, BODY)
     hook = hook_of(alice.caller)
     assert hook is not None
@@ -65,7 +65,7 @@ def test_what_was_published_for_the_old_lists_is_still_sent(alice: ApiClient) ->
     assert delivery.state == State.PENDING
 
 
-def test_each_user_of_a_command_has_a_hook_of_their_own(alice: ApiClient) -> None:
+def test_each_user_of_a_command_has_a_separate_hook(alice: ApiClient) -> None:
     colleague = make_user(alice.caller.organization)
 
     mine = alice.post(PATH, BODY).json()
@@ -77,7 +77,7 @@ def test_each_user_of_a_command_has_a_hook_of_their_own(alice: ApiClient) -> Non
     assert hook.subscriptions == BODY["subscriptions"]
 
 
-def test_a_token_without_a_user_has_one_hook_too(alice: ApiClient) -> None:
+def test_a_token_without_a_user_has_one_hook_as_well(alice: ApiClient) -> None:
     token = make_token(alice.caller.command)
 
     first = alice.post(PATH, BODY, token=token).json()
@@ -90,7 +90,7 @@ def test_a_token_without_a_user_has_one_hook_too(alice: ApiClient) -> None:
     assert (hook.user, hook.subscriptions) == (None, ["*"])
 
 
-def test_a_public_command_subscribes_in_the_organization_of_its_user() -> None:
+def test_a_public_command_subscribes_in_its_users_organization() -> None:
     owner = make_caller(is_public=True)
     guest = make_user(make_organization())
     make_installation(owner.command, guest.organization)
@@ -102,7 +102,7 @@ def test_a_public_command_subscribes_in_the_organization_of_its_user() -> None:
 
 
 @pytest.mark.parametrize("path", [PATH, PATH.removesuffix("/")])
-def test_delete_removes_the_hook_and_answers_without_a_body(alice: ApiClient, path: str) -> None:
+def test_delete_removes_the_hook_and_returns_no_body(alice: ApiClient, path: str) -> None:
     alice.post(PATH, BODY)
 
     response = alice.delete(path)
@@ -111,13 +111,13 @@ def test_delete_removes_the_hook_and_answers_without_a_body(alice: ApiClient, pa
     assert hook_of(alice.caller) is None
 
 
-def test_delete_is_no_error_where_there_was_nothing(alice: ApiClient) -> None:
+def test_deleting_a_missing_hook_is_no_error(alice: ApiClient) -> None:
     response = alice.delete(PATH)
 
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_delete_cancels_what_has_not_been_sent_to_this_hook_and_nothing_else(alice: ApiClient) -> None:
+def test_delete_cancels_the_unsent_events_of_this_hook_and_nothing_else(alice: ApiClient) -> None:
     alice.post(PATH, BODY)
     alice.post(PATH, BODY, token=make_token(alice.caller.command))
     hook, other = hook_of(alice.caller), Hook.objects.get(user=None)
@@ -143,7 +143,7 @@ def test_delete_cancels_what_has_not_been_sent_to_this_hook_and_nothing_else(ali
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_first_requests_at_the_same_time_the_second_replaces_what_the_first_made(alice: ApiClient) -> None:
+def test_of_two_concurrent_first_requests_the_second_replaces_the_lists_of_the_first(alice: ApiClient) -> None:
     token = read_token(alice.caller.token)
     assert token is not None
     numbers: list[int] = []
@@ -167,14 +167,14 @@ def test_of_two_first_requests_at_the_same_time_the_second_replaces_what_the_fir
     assert hook.subscriptions == ["second"]
 
 
-def test_a_hook_that_comes_back_has_a_new_number(alice: ApiClient) -> None:
+def test_a_hook_that_is_created_again_has_a_new_number(alice: ApiClient) -> None:
     first = alice.post(PATH, BODY).json()
     alice.delete(PATH)
 
     assert alice.post(PATH, BODY).json() != first
 
 
-def test_a_subscription_costs_one_statement_besides_key_and_token(
+def test_subscribing_needs_one_query_besides_that_for_key_and_token(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     alice.post(PATH, BODY)

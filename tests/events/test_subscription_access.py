@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_request_without_a_token_is_told_so(alice: ApiClient, method: str) -> None:
+def test_a_request_without_a_token_gets_the_missing_token_error(alice: ApiClient, method: str) -> None:
     response = alice.request(method, PATH, BODY, token=None)
 
     assert response.status_code == 400
@@ -22,7 +22,7 @@ def test_a_request_without_a_token_is_told_so(alice: ApiClient, method: str) -> 
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_missing_token_is_told_before_anything_that_is_wrong_with_the_body(alice: ApiClient, method: str) -> None:
+def test_a_missing_token_is_reported_before_an_invalid_body(alice: ApiClient, method: str) -> None:
     assert alice.request(method, PATH, {"subscriptions": 1}, token=None).json() == MISSING_TOKEN
 
 
@@ -45,7 +45,7 @@ def test_a_key_without_the_scope_is_refused(alice: ApiClient, method: str) -> No
     assert response.json()["code"] == "insufficient_scope"
 
 
-def test_a_key_with_nothing_but_the_scope_is_enough(alice: ApiClient) -> None:
+def test_a_key_with_only_the_scope_is_enough(alice: ApiClient) -> None:
     client = ApiClient(alice.caller.with_scopes("EVENT_SUBSCRIPTION"))
 
     assert client.post(PATH, BODY).status_code == 200
@@ -53,7 +53,7 @@ def test_a_key_with_nothing_but_the_scope_is_enough(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_strangers_key_makes_the_token_count_as_absent(alice: ApiClient, mallory: ApiClient, method: str) -> None:
+def test_with_a_strangers_key_a_token_counts_as_missing(alice: ApiClient, mallory: ApiClient, method: str) -> None:
     alice.post(PATH, BODY)
 
     response = mallory.request(method, PATH, {"subscriptions": ["*"]}, token=alice.caller.token)
@@ -65,7 +65,7 @@ def test_a_strangers_key_makes_the_token_count_as_absent(alice: ApiClient, mallo
     assert hook.subscriptions == BODY["subscriptions"]
 
 
-def test_a_strangers_own_requests_leave_the_hook_alone(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_strangers_own_requests_do_not_change_the_hook(alice: ApiClient, mallory: ApiClient) -> None:
     alice.post(PATH, BODY)
 
     mallory.post(PATH, {"subscriptions": ["*"]})
@@ -76,7 +76,7 @@ def test_a_strangers_own_requests_leave_the_hook_alone(alice: ApiClient, mallory
     assert hook.subscriptions == BODY["subscriptions"]
 
 
-def test_the_token_of_an_inactive_user_counts_as_absent(alice: ApiClient) -> None:
+def test_the_token_of_an_inactive_user_counts_as_missing(alice: ApiClient) -> None:
     User.objects.filter(pk=alice.caller.user.pk).update(is_active=False)
 
     assert alice.post(PATH, BODY).json() == MISSING_TOKEN

@@ -21,7 +21,7 @@ def test_subscribed_objects_are_empty_by_default(alice: ApiClient, given: dict[s
     assert hook.subscribed_objects == []
 
 
-def test_a_bare_string_is_taken_as_one_subscription(alice: ApiClient) -> None:
+def test_a_single_string_is_accepted_as_one_subscription(alice: ApiClient) -> None:
     response = alice.post(PATH, {"subscriptions": "kudos.posted"})
 
     hook = hook_of(alice.caller)
@@ -30,11 +30,11 @@ def test_a_bare_string_is_taken_as_one_subscription(alice: ApiClient) -> None:
     assert hook.subscriptions == ["kudos.posted"]
 
 
-def test_fields_that_are_not_known_are_ignored(alice: ApiClient) -> None:
+def test_unknown_fields_are_ignored(alice: ApiClient) -> None:
     assert alice.post(PATH, BODY | {"colour": "blue"}).status_code == 200
 
 
-def test_repeated_entries_are_kept_once_and_in_their_order(alice: ApiClient) -> None:
+def test_repeated_entries_are_stored_once_in_their_order(alice: ApiClient) -> None:
     alice.post(PATH, {"subscriptions": ["b.c", "a", "b.c"], "subscribed_objects": ["2", "1", "2"]})
 
     hook = hook_of(alice.caller)
@@ -83,7 +83,7 @@ def test_repeated_entries_are_kept_once_and_in_their_order(alice: ApiClient) -> 
         ),
     ],
 )
-def test_what_is_not_valid_is_told_in_the_documented_shape(
+def test_an_invalid_value_is_refused_in_the_documented_shape(
     alice: ApiClient, body: dict[str, object], details: str
 ) -> None:
     response = alice.post(PATH, body)
@@ -93,7 +93,7 @@ def test_what_is_not_valid_is_told_in_the_documented_shape(
     assert hook_of(alice.caller) is None
 
 
-def test_as_many_as_allowed_are_taken(alice: ApiClient) -> None:
+def test_lists_of_the_maximum_length_are_accepted(alice: ApiClient) -> None:
     names = ["a" * (number + 1) for number in range(100)]
     objects = [f"form-{number}" for number in range(1000)]
 
@@ -116,7 +116,7 @@ def test_a_hostile_body_is_answered_in_json(alice: ApiClient, name: str) -> None
 
 
 @pytest.mark.parametrize("raw", [b"[", b"\xff", b"null", b'{"subscriptions": 1}'])
-def test_a_body_that_comes_with_delete_is_not_looked_at(alice: ApiClient, raw: bytes) -> None:
+def test_the_body_of_a_delete_is_ignored(alice: ApiClient, raw: bytes) -> None:
     alice.post(PATH, BODY)
 
     response = alice.delete(PATH, raw=raw)
@@ -133,7 +133,7 @@ def test_a_hostile_content_type_is_answered_in_json(alice: ApiClient, content_ty
     assert isinstance(orjson.loads(response.content), dict)
 
 
-def test_half_a_million_strings_are_counted_before_they_are_looked_at(alice: ApiClient) -> None:
+def test_an_overlong_list_is_refused_before_its_entries_are_validated(alice: ApiClient) -> None:
     body = b'{"subscriptions": [' + b",".join([b'"a"'] * 250_000) + b"]}"
 
     response = alice.post(PATH, raw=body)

@@ -40,7 +40,7 @@ def test_an_operator_installs_a_command(operator: Client) -> None:
 
 
 @pytest.mark.parametrize("which", ["private", "own", "inactive", "installed"])
-def test_only_what_can_be_installed_is(operator: Client, which: str) -> None:
+def test_a_command_that_cannot_be_installed_is_refused(operator: Client, which: str) -> None:
     organization = make_organization()
     command = make_command(
         organization if which == "own" else None, is_public=which != "private", is_active=which != "inactive"
@@ -54,14 +54,14 @@ def test_only_what_can_be_installed_is(operator: Client, which: str) -> None:
     assert Installation.objects.count() == (1 if which == "installed" else 0)
 
 
-def test_an_event_name_that_is_none_is_refused(operator: Client) -> None:
+def test_an_invalid_event_name_is_refused(operator: Client) -> None:
     response = _add(operator, make_command(is_public=True), make_organization(), events="Not A Name")
 
     assert response.status_code == 200
     assert not Installation.objects.exists()
 
 
-def test_an_operator_changes_what_is_allowed(operator: Client) -> None:
+def test_an_operator_changes_scopes_and_events(operator: Client) -> None:
     row = make_installation(make_command(is_public=True), make_organization())
 
     operator.post(page_of(row), {"scopes": ["ACTIVITY"], "events": ""})

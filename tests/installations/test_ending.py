@@ -1,4 +1,4 @@
-"""Removing a command: from then on it does nothing in the organization, and what it had there is ended in portions."""
+"""A removed command stops acting in the organization at once, and its rows there are ended in batches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def event_in(organization: Organization, name: str = "forms.created") -> NewEven
     return NewEvent(organization_id=organization.pk, name=name, body={}, object_id=None, happened_at=clock.now())
 
 
-def test_a_removal_voids_tokens_at_once_and_makes_users_unknown(
+def test_removing_a_command_voids_its_tokens_at_once_and_makes_users_unknown(
     alice: ApiClient, guest: ApiClient, installation: Installation
 ) -> None:
     user = {"user_uuid": str(alice.caller.user.uuid)}
@@ -86,7 +86,7 @@ def test_installing_again_does_not_revive_old_tokens(
     assert guest.get(ACTIVITY, token=make_token(guest.caller.command, alice.caller.user)).status_code == 200
 
 
-def test_after_a_removal_nothing_is_sent_even_before_it_is_ended(installation: Installation) -> None:
+def test_after_a_removal_nothing_is_sent_even_before_its_rows_are_ended(installation: Installation) -> None:
     schedule = make_schedule(installation.command, organization=installation.organization, next_run_at=clock.now())
     make_hook(installation)
     services.remove_installation(installation=installation)
@@ -100,7 +100,7 @@ def test_after_a_removal_nothing_is_sent_even_before_it_is_ended(installation: I
     assert Delivery.objects.of_source(schedule.uuid).exists()
 
 
-def test_an_event_that_the_command_may_not_hear_of_leaves_no_row(installation: Installation) -> None:
+def test_an_event_that_the_installation_excludes_leaves_no_row(installation: Installation) -> None:
     make_hook(installation)
     services.change_installation(installation=installation, events=["kudos.*"])
 
@@ -111,7 +111,7 @@ def test_an_event_that_the_command_may_not_hear_of_leaves_no_row(installation: I
     assert publish([event_in(installation.organization, "kudos.posted")]) == 0
 
 
-def test_what_the_command_had_there_is_ended(installation: Installation) -> None:
+def test_schedules_deliveries_and_hooks_of_a_removed_command_are_ended(installation: Installation) -> None:
     schedule = make_schedule(installation.command, organization=installation.organization)
     delivery = make_delivery(installation.command, organization=installation.organization)
     make_hook(installation)
@@ -126,7 +126,7 @@ def test_what_the_command_had_there_is_ended(installation: Installation) -> None
     assert not Hook.objects.exists()
 
 
-def test_what_it_has_elsewhere_and_what_others_have_there_stays(
+def test_rows_elsewhere_and_rows_of_other_commands_stay(
     installation: Installation, alice: ApiClient, mallory: ApiClient
 ) -> None:
     command = installation.command
@@ -147,26 +147,27 @@ def test_what_it_has_elsewhere_and_what_others_have_there_stays(
     assert Hook.objects.get() == hook
 
 
-def test_many_schedules_and_deliveries_are_ended_in_portions(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_rows_are_ended_in_batches(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_MAX_SCHEDULES", "_MAX_HOOKS", "_MAX_DELIVERIES"):
         monkeypatch.setattr(ending, name, 2)
+    monkeypatch.setattr(ending, "_SECONDS_AT_ONCE", 0)
     for _ in range(5):
         make_schedule(installation.command, organization=installation.organization)
         make_delivery(installation.command, organization=installation.organization)
         make_hook(installation)
     services.remove_installation(installation=installation)
 
-    while ending.end_removed():
-        pass
+    ended = list(iter(ending.end_removed, 0))
 
+    # Two rows of each kind at a time.
+    assert ended[:2] == [6, 6]
+    assert max(ended) == 6
     assert not ScheduledExecution.objects.active().exists()
     assert not Delivery.objects.pending().exists()
     assert not Hook.objects.exists()
 
 
-def test_it_is_over_a_minute_after_the_removal_when_late_requests_are_done(installation: Installation) -> None:
+def test_a_removal_ends_after_a_minute_so_that_late_requests_are_covered(installation: Installation) -> None:
     services.remove_installation(installation=installation)
     ending.end_removed()
     late = make_schedule(installation.command, organization=installation.organization)
@@ -182,7 +183,7 @@ def test_it_is_over_a_minute_after_the_removal_when_late_requests_are_done(insta
     assert not late.is_active
 
 
-def test_what_was_made_after_installing_again_stays(installation: Installation) -> None:
+def test_rows_made_after_installing_again_stay(installation: Installation) -> None:
     old = make_schedule(installation.command, organization=installation.organization)
     services.remove_installation(installation=installation)
     _install(installation)
@@ -196,7 +197,7 @@ def test_what_was_made_after_installing_again_stays(installation: Installation) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_somebody_holds_is_left_to_the_next_portion(installation: Installation) -> None:
+def test_a_locked_schedule_is_left_to_the_next_batch(installation: Installation) -> None:
     held = make_schedule(installation.command, organization=installation.organization)
     free = make_schedule(installation.command, organization=installation.organization)
     services.remove_installation(installation=installation)
@@ -225,7 +226,7 @@ def test_a_schedule_that_somebody_holds_is_left_to_the_next_portion(installation
     assert free.deactivation_reason == DeactivationReason.UNINSTALLED
 
 
-def test_a_removed_command_can_be_removed_once(installation: Installation) -> None:
+def test_a_command_can_be_removed_only_once(installation: Installation) -> None:
     services.remove_installation(installation=installation)
 
     with pytest.raises(NotFoundError):

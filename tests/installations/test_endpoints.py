@@ -18,7 +18,7 @@ ALL_SCOPES = ["SCHEDULING", "STORAGE", "EVENT_SUBSCRIPTION", "ACTIVITY"]
 
 
 class Manager(ApiClient):
-    """Calls with a key that manages the caller's organization, and without a token."""
+    """Calls with a key that may manage the caller's organization, and without a token."""
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         return super().request(method, path, body, **{"token": None, "key": self.key, **options})
@@ -39,9 +39,7 @@ def guest() -> ApiClient:
     return ApiClient(make_caller(is_public=True))
 
 
-def test_a_public_command_is_installed_with_every_scope_and_event_unless_told_otherwise(
-    manager: Manager, guest: ApiClient
-) -> None:
+def test_by_default_a_command_is_installed_with_every_scope_and_event(manager: Manager, guest: ApiClient) -> None:
     command = guest.caller.command
 
     response = manager.post(PATH, {"command_uuid": str(command.uuid)})
@@ -61,7 +59,7 @@ def test_a_public_command_is_installed_with_every_scope_and_event_unless_told_ot
     assert manager.get(PATH).json()["results"] == [answer]
 
 
-def test_an_installation_may_allow_less_and_be_changed(manager: Manager, guest: ApiClient) -> None:
+def test_an_installation_can_be_restricted_and_changed(manager: Manager, guest: ApiClient) -> None:
     body = {"command_uuid": str(guest.caller.command.uuid), "scopes": ["STORAGE"], "events": []}
     path = f"{PATH}{manager.post(PATH, body).json()['uuid']}/"
 
@@ -71,7 +69,7 @@ def test_an_installation_may_allow_less_and_be_changed(manager: Manager, guest: 
     assert manager.patch(path, {"scopes": []}).json()["scopes"] == []
 
 
-def test_a_command_is_installed_once(manager: Manager, guest: ApiClient) -> None:
+def test_a_command_can_be_installed_only_once(manager: Manager, guest: ApiClient) -> None:
     body = {"command_uuid": str(guest.caller.command.uuid)}
     manager.post(PATH, body)
 
@@ -109,7 +107,7 @@ def test_only_another_organizations_active_public_command_can_be_installed(manag
         {"events": None},
     ],
 )
-def test_a_body_that_is_wrong_is_refused(manager: Manager, guest: ApiClient, body: dict[str, Any]) -> None:
+def test_an_invalid_body_is_refused(manager: Manager, guest: ApiClient, body: dict[str, Any]) -> None:
     command = {} if not body else {"command_uuid": str(guest.caller.command.uuid)}
 
     response = manager.post(PATH, {**command, **body})
@@ -118,7 +116,7 @@ def test_a_body_that_is_wrong_is_refused(manager: Manager, guest: ApiClient, bod
     assert response.json()["code"] == "params_validation_error"
 
 
-def test_a_removed_installation_is_gone(manager: Manager, guest: ApiClient) -> None:
+def test_a_removed_installation_is_not_found(manager: Manager, guest: ApiClient) -> None:
     path = f"{PATH}{manager.post(PATH, {'command_uuid': str(guest.caller.command.uuid)}).json()['uuid']}/"
 
     assert manager.delete(path).status_code == 204
@@ -127,7 +125,7 @@ def test_a_removed_installation_is_gone(manager: Manager, guest: ApiClient) -> N
     assert manager.get(PATH).json()["results"] == []
 
 
-def test_the_hooks_of_the_command_are_shown(manager: Manager, guest: ApiClient) -> None:
+def test_the_hooks_of_an_installed_command_are_listed(manager: Manager, guest: ApiClient) -> None:
     installation = make_installation(guest.caller.command, manager.caller.organization)
     token = make_token(guest.caller.command, manager.caller.user)
     hook = guest.post("/v1/platform/event-subscription/", {"subscriptions": ["forms.*"]}, token=token).json()
@@ -153,7 +151,7 @@ def test_a_strangers_installation_is_not_found(manager: Manager, guest: ApiClien
     assert manager.get(PATH).json()["results"] == []
 
 
-def test_a_key_and_its_scope_are_needed(alice: ApiClient) -> None:
+def test_a_key_with_the_scope_is_needed(alice: ApiClient) -> None:
     for method, path in [("GET", PATH), ("POST", PATH), *_calls(uuid4())]:
         assert alice.request(method, path, {}, key=None).status_code == 401
         assert alice.request(method, path, {}).json()["code"] == "insufficient_scope"
@@ -192,11 +190,13 @@ def test_a_foreign_command_may_do_what_the_installation_allows(alice: ApiClient,
     token = make_token(guest.caller.command, alice.caller.user)
 
     assert _calls_by_scope(guest, token) == {each: 200 if each == scope else 403 for each in ALL_SCOPES}
-    # At home it may do what its key may.
+    # In its own organization it may do whatever its key may.
     assert set(_calls_by_scope(guest, guest.caller.token).values()) == {200}
 
 
-def test_a_foreign_command_subscribes_to_what_it_may_hear_of_only(alice: ApiClient, guest: ApiClient) -> None:
+def test_a_foreign_command_may_subscribe_only_to_the_events_of_its_installation(
+    alice: ApiClient, guest: ApiClient
+) -> None:
     make_installation(guest.caller.command, alice.caller.organization, events=["forms.*", "kudos.posted"])
     token = make_token(guest.caller.command, alice.caller.user)
 
@@ -208,7 +208,7 @@ def test_a_foreign_command_subscribes_to_what_it_may_hear_of_only(alice: ApiClie
         assert response.status_code == status, pattern
 
 
-def test_a_command_that_is_not_public_any_more_acts_nowhere_else(alice: ApiClient, guest: ApiClient) -> None:
+def test_a_command_that_is_no_longer_public_cannot_act_elsewhere(alice: ApiClient, guest: ApiClient) -> None:
     make_installation(guest.caller.command, alice.caller.organization)
     token = make_token(guest.caller.command, alice.caller.user)
     Command.objects.filter(pk=guest.caller.command.pk).update(is_public=False)

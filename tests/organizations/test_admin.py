@@ -26,7 +26,7 @@ def _user_data(user: User, **changes: Any) -> dict[str, Any]:
     return {name: getattr(user, name) for name in names} | {"is_active": "on", **changes}
 
 
-def test_an_organization_is_made(operator: Client) -> None:
+def test_an_organization_is_created(operator: Client) -> None:
     data = {"name": "Acme", "timezone": "Europe/Berlin", "is_active": "on"}
 
     operator.post(page(Organization, "add"), data)
@@ -35,14 +35,14 @@ def test_an_organization_is_made(operator: Client) -> None:
 
 
 @pytest.mark.parametrize("zone", ["", "Europe/Atlantis", "localtime", "UTC\0", "../etc/passwd", "a" * 300])
-def test_an_organization_needs_a_time_zone_that_there_is(operator: Client, zone: str) -> None:
+def test_an_organization_needs_an_existing_time_zone(operator: Client, zone: str) -> None:
     response = operator.post(page(Organization, "add"), {"name": "Acme", "timezone": zone, "is_active": "on"})
 
     assert response.status_code == 200
     assert not Organization.objects.exists()
 
 
-def test_a_user_is_made(operator: Client) -> None:
+def test_a_user_is_created(operator: Client) -> None:
     organization = make_organization()
     data = {"organization": organization.pk, "full_name": "Grace Hopper", "role": "manager", "is_active": "on"}
 
@@ -57,7 +57,7 @@ def test_a_user_is_made(operator: Client) -> None:
     )
 
 
-def test_an_address_that_another_user_has_is_refused_by_name(operator: Client) -> None:
+def test_an_email_address_that_is_taken_is_refused(operator: Client) -> None:
     organization = make_organization()
     make_user(organization, email="ada@example.com")
     user = make_user(organization)
@@ -67,7 +67,7 @@ def test_an_address_that_another_user_has_is_refused_by_name(operator: Client) -
     assert "Another user of the organization has this address." in response.content.decode()
 
 
-def test_a_user_stays_in_the_organization_they_were_made_in(operator: Client) -> None:
+def test_a_user_cannot_be_moved_to_another_organization(operator: Client) -> None:
     user, elsewhere = make_user(), make_organization()
 
     operator.post(page_of(user), _user_data(user, organization=elsewhere.pk, full_name="Ada King"))
@@ -75,7 +75,7 @@ def test_a_user_stays_in_the_organization_they_were_made_in(operator: Client) ->
     assert User.objects.get(full_name="Ada King").organization == user.organization
 
 
-def test_saving_a_user_neither_revokes_tokens_nor_makes_them_good_again(operator: Client) -> None:
+def test_saving_a_user_neither_revokes_nor_revives_tokens(operator: Client) -> None:
     user = make_user()
     token = make_token(make_command(user.organization), user)
 
@@ -87,7 +87,7 @@ def test_saving_a_user_neither_revokes_tokens_nor_makes_them_good_again(operator
     assert read_token(token) is None
 
 
-def test_saving_a_command_writes_what_was_changed_alone(operator: Client) -> None:
+def test_saving_a_command_writes_only_the_changed_fields(operator: Client) -> None:
     command = make_command()
 
     with CaptureQueriesContext(connection) as queries:
@@ -109,7 +109,7 @@ def test_the_tokens_of_several_users_are_revoked_at_once(operator: Client) -> No
     assert [read_token(token) is not None for token in given] == [False, False, True]
 
 
-def test_a_command_is_made_with_secrets_of_its_own(operator: Client) -> None:
+def test_a_new_command_has_its_own_secrets(operator: Client) -> None:
     organization = make_organization()
     data = {"organization": organization.pk, "name": "hello", "callback_url": "https://example.com/", "is_active": "on"}
 
@@ -146,7 +146,7 @@ def test_a_callback_url_that_must_not_be_called_is_refused(operator: Client, url
     assert command.callback_url == "https://example.com/old"
 
 
-def test_a_callback_url_is_kept_in_its_one_spelling(operator: Client) -> None:
+def test_a_callback_url_is_stored_in_its_normal_form(operator: Client) -> None:
     command = make_command()
 
     operator.post(page_of(command), command_data(command, callback_url=" HTTPS://Example.COM:443/Hook "))
@@ -155,7 +155,7 @@ def test_a_callback_url_is_kept_in_its_one_spelling(operator: Client) -> None:
     assert command.callback_url == "https://example.com/Hook"
 
 
-def test_a_callback_url_can_be_taken_away(operator: Client) -> None:
+def test_a_callback_url_can_be_removed(operator: Client) -> None:
     command = make_command(callback_url="https://example.com/old")
 
     operator.post(page_of(command), command_data(command, callback_url=""))
@@ -164,7 +164,7 @@ def test_a_callback_url_can_be_taken_away(operator: Client) -> None:
     assert command.callback_url == ""
 
 
-def test_a_name_that_another_command_of_the_organization_has_is_refused(operator: Client) -> None:
+def test_the_name_of_another_command_of_the_organization_is_refused(operator: Client) -> None:
     organization = make_organization()
     make_command(organization, name="hello")
     command = make_command(organization)
@@ -175,7 +175,7 @@ def test_a_name_that_another_command_of_the_organization_has_is_refused(operator
     assert response.context["adminform"].errors
 
 
-def test_the_secrets_of_a_command_are_shown_once_and_noted(operator: Client) -> None:
+def test_the_secrets_of_a_command_are_shown_once_and_the_history_says_so(operator: Client) -> None:
     command = make_command()
 
     location = confirm(operator, command, "show_secrets")["Location"]
@@ -189,7 +189,7 @@ def test_the_secrets_of_a_command_are_shown_once_and_noted(operator: Client) -> 
     assert entry.get_change_message() == "Looked at the secrets. The page showed the secrets once."
 
 
-def test_the_dialog_itself_holds_no_secret(operator: Client) -> None:
+def test_the_dialog_itself_contains_no_secret(operator: Client) -> None:
     command = make_command()
 
     question = operator.get(page_of(command, "show_secrets"))
@@ -199,7 +199,7 @@ def test_the_dialog_itself_holds_no_secret(operator: Client) -> None:
     assert answer["HX-Redirect"] == page_of(command)
 
 
-def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: Client) -> None:
+def test_rotating_the_secret_makes_a_new_one_and_keeps_the_old_one_valid(operator: Client) -> None:
     command = make_command()
 
     response = operator.get(confirm(operator, command, "rotate_secret")["Location"])
@@ -213,7 +213,7 @@ def test_a_rotated_secret_is_new_and_the_one_before_it_is_still_good(operator: C
     assert command.signing_secret not in response.content.decode()
 
 
-def test_a_rotated_static_signature_is_new_and_the_one_before_it_is_still_sent(operator: Client) -> None:
+def test_rotating_the_static_signature_makes_a_new_one_and_keeps_the_old_one(operator: Client) -> None:
     command = make_command()
 
     response = operator.get(confirm(operator, command, "rotate_signature")["Location"])
@@ -226,7 +226,7 @@ def test_a_rotated_static_signature_is_new_and_the_one_before_it_is_still_sent(o
     assert command.signature not in response.content.decode()
 
 
-def test_several_commands_get_new_secrets_at_once_and_none_is_shown(operator: Client) -> None:
+def test_rotating_the_secrets_of_several_commands_shows_none(operator: Client) -> None:
     commands = [make_command(), make_command()]
 
     html = act(operator, "rotate_secret", *commands).content.decode()

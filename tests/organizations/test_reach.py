@@ -1,4 +1,4 @@
-"""Where a command may act: the same rule in Python and in SQL."""
+"""Where a command may act: Python and SQL agree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _by_sql(command: Command, organization: Organization) -> bool:
 @pytest.mark.parametrize("mode", ["installed", "everywhere"])
 @pytest.mark.parametrize("is_public", [True, False])
 @pytest.mark.parametrize("where", ["own", "installed", "removed", "never installed", "installed elsewhere"])
-def test_the_rule_is_the_same_in_python_and_in_sql(settings: Any, mode: str, is_public: bool, where: str) -> None:
+def test_python_and_sql_agree_where_a_command_may_act(settings: Any, mode: str, is_public: bool, where: str) -> None:
     settings.PUBLIC_COMMANDS = mode
     command = make_command(is_public=is_public)
     organization = command.organization if where == "own" else make_organization()

@@ -1,4 +1,4 @@
-"""Items in the admin: looked at, and deleted."""
+"""Items in the admin can be viewed and deleted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_item_is_deleted(operator: Client) -> None:
     assert not Item.objects.exists()
 
 
-def test_a_list_tells_the_size_of_the_values_without_reading_them(operator: Client) -> None:
+def test_the_list_shows_the_sizes_of_values_without_reading_them(operator: Client) -> None:
     _make_item(value="a" * 2046)
 
     with CaptureQueriesContext(connection) as queries:
@@ -45,16 +45,18 @@ def test_a_list_tells_the_size_of_the_values_without_reading_them(operator: Clie
     assert not [query["sql"] for query in queries if ', "storage_item"."value"' in query["sql"]]
 
 
-def test_a_value_is_shown_as_text_and_never_as_html(operator: Client) -> None:
+def test_keys_and_values_are_shown_as_text_and_never_as_html(operator: Client) -> None:
     item = _make_item(key="<b>key</b>", value={"text": "<script>alert(1)</script>"})
 
     html = operator.get(page_of(item)).content.decode()
 
+    assert "&lt;script&gt;alert(1)" in html
+    assert "&lt;b&gt;key&lt;/b&gt;" in html
     assert "<script>alert(1)" not in html
     assert "<b>key</b>" not in html
 
 
-def test_an_item_is_found_by_its_key_exactly(operator: Client) -> None:
+def test_an_item_is_found_by_its_exact_key(operator: Client) -> None:
     item = _make_item(key="theme")
     _make_item(key="themes")
 

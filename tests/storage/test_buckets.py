@@ -1,4 +1,4 @@
-"""Where items live, and who sees them."""
+"""The buckets of items, and who can reach them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.factories import make_api_key, make_command, make_installation, make_
 from tests.storage.calls import PATH, call, put, read
 
 
-def test_a_strangers_items_are_not_seen(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_stranger_cannot_read_items(alice: ApiClient, mallory: ApiClient) -> None:
     put(alice, "k", "alice's")
     put(alice, "k", "alice's", namespace="shared")
 
@@ -27,7 +27,7 @@ def test_a_strangers_items_are_not_seen(alice: ApiClient, mallory: ApiClient) ->
     assert read(mallory, "k", namespace="shared", token=None) is None
 
 
-def test_a_stranger_changes_nothing(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_stranger_cannot_change_items(alice: ApiClient, mallory: ApiClient) -> None:
     put(alice, "k", "alice's", namespace="shared", token=None)
 
     put(mallory, "k", "mallory's", namespace="shared", token=None)
@@ -37,7 +37,7 @@ def test_a_stranger_changes_nothing(alice: ApiClient, mallory: ApiClient) -> Non
     assert read(alice, "k", namespace="shared", token=None) == "alice's"
 
 
-def test_a_strangers_token_counts_as_absent(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_strangers_token_counts_as_missing(alice: ApiClient, mallory: ApiClient) -> None:
     put(alice, "k", "alice's")
 
     response = call(mallory, "get", {"key": "k"}, token=alice.caller.token)
@@ -46,7 +46,7 @@ def test_a_strangers_token_counts_as_absent(alice: ApiClient, mallory: ApiClient
     assert response.json()["code"] == "missing_context"
 
 
-def test_a_strangers_token_opens_no_namespace(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_strangers_token_gives_no_access_to_a_namespace(alice: ApiClient, mallory: ApiClient) -> None:
     put(alice, "k", "alice's", namespace="n")
     put(mallory, "k", "mallory's", namespace="n", token=None)
 
@@ -56,7 +56,7 @@ def test_a_strangers_token_opens_no_namespace(alice: ApiClient, mallory: ApiClie
     assert response.json()["code"] == "missing_token"
 
 
-def test_a_token_alone_means_the_items_of_its_command_and_its_user(alice: ApiClient) -> None:
+def test_a_token_alone_selects_the_items_of_its_command_and_user(alice: ApiClient) -> None:
     command, user = alice.caller.command, alice.caller.user
     colleague = make_user(alice.caller.organization)
     other_command = make_command(alice.caller.organization)
@@ -69,7 +69,7 @@ def test_a_token_alone_means_the_items_of_its_command_and_its_user(alice: ApiCli
     assert read(alice, "k", key=organizations_key, token=make_token(other_command, user)) is None
 
 
-def test_a_namespace_alone_is_a_bucket_of_the_keys_organization(alice: ApiClient) -> None:
+def test_a_namespace_alone_selects_a_bucket_of_the_keys_organization(alice: ApiClient) -> None:
     _row, another_key = make_api_key(alice.caller.organization)
     put(alice, "k", "the organization's", namespace="n", token=None)
 
@@ -77,7 +77,7 @@ def test_a_namespace_alone_is_a_bucket_of_the_keys_organization(alice: ApiClient
     assert read(alice, "k", namespace="m", token=None) is None
 
 
-def test_a_namespace_with_a_token_is_a_bucket_inside_its_command_and_user(alice: ApiClient) -> None:
+def test_a_namespace_with_a_token_selects_a_bucket_of_its_command_and_user(alice: ApiClient) -> None:
     colleague = make_token(alice.caller.command, make_user(alice.caller.organization))
     put(alice, "k", "mine", namespace="n")
 
@@ -88,7 +88,7 @@ def test_a_namespace_with_a_token_is_a_bucket_inside_its_command_and_user(alice:
     assert read(alice, "k") is None
 
 
-def test_a_token_without_a_user_means_the_commands_own_items(alice: ApiClient) -> None:
+def test_a_token_without_a_user_selects_the_commands_own_items(alice: ApiClient) -> None:
     commands_own = make_token(alice.caller.command)
     put(alice, "k", "the command's", token=commands_own)
 
@@ -96,8 +96,8 @@ def test_a_token_without_a_user_means_the_commands_own_items(alice: ApiClient) -
     assert read(alice, "k") is None
 
 
-def test_a_bucket_of_each_kind_keeps_a_value_of_its_own(alice: ApiClient) -> None:
-    """Equal keys in all five kinds of bucket; each operation acts on its own alone."""
+def test_buckets_of_different_kinds_do_not_share_values(alice: ApiClient) -> None:
+    """Uses the same key in all five kinds of buckets. Each operation must act on its own bucket only."""
     commands_own = make_token(alice.caller.command)
     buckets: list[tuple[str | None, str | None]] = [
         (alice.caller.token, None), (alice.caller.token, "n"), (commands_own, None), (commands_own, "n"), (None, "n"),
@@ -121,7 +121,7 @@ def test_a_bucket_of_each_kind_keeps_a_value_of_its_own(alice: ApiClient) -> Non
 
 @pytest.fixture
 def public(db: None) -> tuple[ApiClient, str, str]:
-    """A client of a public command, with tokens of a user of its own organization and of one of another."""
+    """Returns a client of a public command, a token for a user of its own organization, and one for a foreign user."""
     client = ApiClient(make_caller(is_public=True))
     stranger = make_user()
     make_installation(client.caller.command, stranger.organization)
@@ -175,7 +175,7 @@ def _inactive_user(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("end", [_revoked, _inactive_user])
-def test_a_token_that_is_no_longer_valid_opens_nothing(alice: ApiClient, end: Callable[[Caller], None]) -> None:
+def test_a_token_that_is_no_longer_valid_gives_no_access(alice: ApiClient, end: Callable[[Caller], None]) -> None:
     put(alice, "k", 1)
     put(alice, "k", 1, namespace="n")
 
@@ -185,7 +185,7 @@ def test_a_token_that_is_no_longer_valid_opens_nothing(alice: ApiClient, end: Ca
     assert call(alice, "get", {"key": "k"}, namespace="n").json()["code"] == "missing_token"
 
 
-def test_a_revoked_key_opens_nothing(alice: ApiClient) -> None:
+def test_a_revoked_key_is_refused(alice: ApiClient) -> None:
     auth_services.revoke_api_key(api_key=alice.caller.api_key)
 
     assert alice.post(PATH, {"op": "list", "params": {}}).status_code == 401
@@ -193,7 +193,7 @@ def test_a_revoked_key_opens_nothing(alice: ApiClient) -> None:
 
 @pytest.mark.parametrize("kind", ["user", "command", "organization"])
 @pytest.mark.parametrize("op", ["get", "set", "list", "increment", "get_many", "delete", "delete_many"])
-def test_an_item_is_found_by_index_among_many_in_a_bucket_of_any_kind(alice: ApiClient, op: str, kind: str) -> None:
+def test_items_are_found_by_index_in_buckets_of_every_kind(alice: ApiClient, op: str, kind: str) -> None:
     caller = alice.caller
     command_id = None if kind == "organization" else caller.command.pk
     user_id = caller.user.pk if kind == "user" else None

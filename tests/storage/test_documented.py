@@ -1,4 +1,4 @@
-"""The documented part of the storage endpoint, sentence by sentence."""
+"""The storage endpoint does what the documentation says, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MISSING_CONTEXT = {
 }
 
 
-def test_set_answers_the_stored_value(alice: ApiClient) -> None:
+def test_set_returns_the_stored_value(alice: ApiClient) -> None:
     response = call(alice, "set", {"key": "greeting", "value": {"key": "value"}})
 
     assert response.status_code == 200
@@ -24,7 +24,7 @@ def test_set_answers_the_stored_value(alice: ApiClient) -> None:
     assert response.content == b'{"key":"value"}'
 
 
-def test_get_answers_the_bare_value(alice: ApiClient) -> None:
+def test_get_returns_the_bare_value(alice: ApiClient) -> None:
     put(alice, "greeting", {"key": "value"})
 
     response = call(alice, "get", {"key": "greeting"})
@@ -34,7 +34,7 @@ def test_get_answers_the_bare_value(alice: ApiClient) -> None:
     assert "X-Storage-Found" not in response.headers
 
 
-def test_get_of_a_missing_key_answers_an_empty_object_and_says_so(alice: ApiClient) -> None:
+def test_get_of_a_missing_key_returns_an_empty_object_and_a_header(alice: ApiClient) -> None:
     response = call(alice, "get", {"key": "greeting"})
 
     assert response.status_code == 200
@@ -50,7 +50,7 @@ def test_set_overwrites(alice: ApiClient) -> None:
     assert call(alice, "get", {"key": "greeting"}).json() == ["good", "evening"]
 
 
-def test_delete_answers_an_empty_object_and_removes_the_item(alice: ApiClient) -> None:
+def test_delete_removes_the_item_and_returns_an_empty_object(alice: ApiClient) -> None:
     put(alice, "greeting", "hello")
 
     response = call(alice, "delete", {"key": "greeting"})
@@ -59,7 +59,7 @@ def test_delete_answers_an_empty_object_and_removes_the_item(alice: ApiClient) -
     assert call(alice, "get", {"key": "greeting"}).headers["X-Storage-Found"] == "false"
 
 
-def test_delete_of_nothing_answers_the_same(alice: ApiClient) -> None:
+def test_deleting_a_missing_item_returns_the_same(alice: ApiClient) -> None:
     response = call(alice, "delete", {"key": "greeting"})
 
     assert (response.status_code, response.content) == (200, b"{}")
@@ -94,7 +94,7 @@ def test_delete_of_nothing_answers_the_same(alice: ApiClient) -> None:
         "[" * 60 + "]" * 60,
     ],
 )
-def test_a_value_comes_back_as_it_was_sent(alice: ApiClient, text: str) -> None:
+def test_a_value_is_returned_as_it_was_sent(alice: ApiClient, text: str) -> None:
     body = b'{"op":"set","params":{"key":"k","value":' + text.encode() + b"}}"
 
     answer_to_set = alice.post(PATH, raw=body)
@@ -120,7 +120,7 @@ def test_a_value_is_stored_in_compact_form(alice: ApiClient, sent: str, stored: 
     assert response.content == stored.encode()
 
 
-def test_the_path_works_without_its_slash(alice: ApiClient) -> None:
+def test_the_path_works_without_its_last_slash(alice: ApiClient) -> None:
     body = {"op": "set", "params": {"key": "k", "value": 1}}
 
     assert alice.post(PATH.rstrip("/"), body).content == b"1"
@@ -133,7 +133,7 @@ def test_unknown_fields_and_parameters_are_ignored(alice: ApiClient) -> None:
     assert alice.post(PATH, body).content == b"1"
 
 
-def test_no_key_is_refused(alice: ApiClient) -> None:
+def test_a_request_without_a_key_is_refused(alice: ApiClient) -> None:
     response = call(alice, "get", {"key": "k"}, key=None)
 
     assert response.status_code == 401
@@ -166,21 +166,23 @@ def test_the_storage_scope_is_enough(alice: ApiClient) -> None:
 
 @pytest.mark.parametrize("token", [None, "junk", "x" * 600])
 @pytest.mark.parametrize("namespace", [None, ""])
-def test_neither_token_nor_namespace_is_refused(alice: ApiClient, token: str | None, namespace: str | None) -> None:
+def test_a_request_with_neither_token_nor_namespace_is_refused(
+    alice: ApiClient, token: str | None, namespace: str | None
+) -> None:
     response = call(alice, "get", {"key": "k"}, namespace=namespace, token=token)
 
     assert response.status_code == 400
     assert response.json() == MISSING_CONTEXT
 
 
-def test_a_null_namespace_counts_as_none(alice: ApiClient) -> None:
+def test_a_null_namespace_counts_as_missing(alice: ApiClient) -> None:
     response = alice.post(PATH, {"op": "get", "params": {"key": "k"}, "namespace": None}, token=None)
 
     assert response.json() == MISSING_CONTEXT
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_there_is_only_post(alice: ApiClient, method: str) -> None:
+def test_only_post_is_allowed(alice: ApiClient, method: str) -> None:
     response = alice.request(method, PATH)
 
     assert response.status_code == 405
@@ -188,7 +190,7 @@ def test_there_is_only_post(alice: ApiClient, method: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["get", "set", "delete", "exists", "get_many", "set_many", "delete_many", "list"])
-def test_an_operation_is_one_statement(alice: ApiClient, op: str) -> None:
+def test_an_operation_needs_one_statement(alice: ApiClient, op: str) -> None:
     params = {"key": "k", "value": 1, "keys": ["k", "l"], "items": {"k": 1, "l": 2}}
 
     with CaptureQueriesContext(connection) as queries:

@@ -1,4 +1,4 @@
-"""Time to live."""
+"""Items expire after their time to live."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_item_lives_for_its_ttl(alice: ApiClient, seconds: int) -> None:
         ("delete_many", {"keys": ["k"]}, {}),
     ],
 )
-def test_an_expired_item_is_as_if_absent(alice: ApiClient, op: str, params: dict[str, Any], answer: Any) -> None:
+def test_an_expired_item_counts_as_missing(alice: ApiClient, op: str, params: dict[str, Any], answer: Any) -> None:
     call(alice, "set", {"key": "k", "value": 7, "ttl": 60})
     expire("k")
 
@@ -50,7 +50,7 @@ def test_an_expired_item_is_as_if_absent(alice: ApiClient, op: str, params: dict
     assert (response.status_code, response.json()) == (200, answer)
 
 
-def test_get_says_that_an_expired_item_was_not_found(alice: ApiClient) -> None:
+def test_get_reports_an_expired_item_as_not_found(alice: ApiClient) -> None:
     call(alice, "set", {"key": "k", "value": 7, "ttl": 60})
     expire("k")
 
@@ -74,7 +74,7 @@ def test_an_expired_item_has_no_version(alice: ApiClient, op: str) -> None:
         ("increment", {"key": "k"}),
     ],
 )
-def test_a_write_over_an_expired_item_makes_a_new_one(alice: ApiClient, op: str, params: dict[str, Any]) -> None:
+def test_writing_over_an_expired_item_creates_a_new_one(alice: ApiClient, op: str, params: dict[str, Any]) -> None:
     for _ in range(3):
         call(alice, "set", {"key": "k", "value": 7, "ttl": 60})
     expire("k")
@@ -87,7 +87,7 @@ def test_a_write_over_an_expired_item_makes_a_new_one(alice: ApiClient, op: str,
     assert clock.now() - item.created_at < timedelta(hours=1)
 
 
-def test_a_set_without_ttl_clears_an_earlier_one(alice: ApiClient) -> None:
+def test_a_set_without_a_ttl_removes_an_earlier_one(alice: ApiClient) -> None:
     call(alice, "set", {"key": "k", "value": 1, "ttl": 60})
     put(alice, "k", 2)
     call(alice, "set", {"key": "l", "value": 1, "ttl": 60})
@@ -98,7 +98,7 @@ def test_a_set_without_ttl_clears_an_earlier_one(alice: ApiClient) -> None:
     assert [item.expires_at for item in Item.objects.all()] == [None, None, None]
 
 
-def test_a_conditional_set_takes_a_ttl(alice: ApiClient) -> None:
+def test_a_conditional_set_accepts_a_ttl(alice: ApiClient) -> None:
     put(alice, "k", 1)
 
     call(alice, "set", {"key": "k", "value": 2, "if_version": 1, "ttl": 60})
@@ -112,7 +112,7 @@ def test_set_many_gives_all_its_items_the_ttl(alice: ApiClient) -> None:
     assert Item.objects.filter(expires_at__isnull=False).count() == 2
 
 
-def test_only_the_first_increment_sets_the_time_to_live(alice: ApiClient) -> None:
+def test_only_the_first_increment_sets_the_ttl(alice: ApiClient) -> None:
     call(alice, "increment", {"key": "k", "ttl": 60})
     first = Item.objects.get().expires_at
 
@@ -124,7 +124,7 @@ def test_only_the_first_increment_sets_the_time_to_live(alice: ApiClient) -> Non
     assert read(alice, "k") == 3
 
 
-def test_an_increment_gives_no_ttl_to_an_item_that_lives_for_ever(alice: ApiClient) -> None:
+def test_an_increment_gives_no_ttl_to_an_item_without_one(alice: ApiClient) -> None:
     put(alice, "k", 1)
 
     call(alice, "increment", {"key": "k", "ttl": 60})
@@ -132,7 +132,7 @@ def test_an_increment_gives_no_ttl_to_an_item_that_lives_for_ever(alice: ApiClie
     assert Item.objects.get().expires_at is None
 
 
-def test_the_sweep_removes_what_has_expired_and_nothing_else(alice: ApiClient) -> None:
+def test_the_sweep_removes_only_expired_items(alice: ApiClient) -> None:
     call(alice, "set_many", {"items": {"old": 1, "older": 2, "young": 3}, "ttl": 60})
     put(alice, "eternal", 4)
     expire("old", "older")
@@ -143,7 +143,9 @@ def test_the_sweep_removes_what_has_expired_and_nothing_else(alice: ApiClient) -
 
 
 @pytest.mark.parametrize(("limit", "removed"), [(0, 0), (1, 1), (4, 4), (5, 5), (100, 5)])
-def test_the_sweep_is_bounded(alice: ApiClient, limit: int, removed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_removes_no_more_than_its_limit(
+    alice: ApiClient, limit: int, removed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(expiry, "BATCH", 2)
     keys = [str(number) for number in range(5)]
     call(alice, "set_many", {"items": dict.fromkeys(keys, 1), "ttl": 60})
@@ -153,7 +155,7 @@ def test_the_sweep_is_bounded(alice: ApiClient, limit: int, removed: int, monkey
     assert Item.objects.count() == 5 - removed
 
 
-def test_the_sweep_begins_with_the_longest_expired(alice: ApiClient) -> None:
+def test_the_sweep_begins_with_the_items_that_expired_first(alice: ApiClient) -> None:
     call(alice, "set_many", {"items": {"a": 1, "b": 2, "c": 3}, "ttl": 60})
     for days, key in enumerate("bca"):
         Item.objects.filter(key=key).update(expires_at=timezone.now() - timedelta(days=9 - days))

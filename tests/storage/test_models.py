@@ -1,4 +1,4 @@
-"""The items that the database accepts."""
+"""Which items the database accepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values_of(client: ApiClient, **values: Any) -> dict[str, Any]:
         {"user": None, "command": None, "namespace": "n"},
     ],
 )
-def test_there_is_one_item_of_a_key_in_a_bucket(alice: ApiClient, values: dict[str, Any]) -> None:
+def test_a_bucket_has_at_most_one_item_per_key(alice: ApiClient, values: dict[str, Any]) -> None:
     Item.objects.create(**values_of(alice, **values))
 
     with pytest.raises(IntegrityError, match="storage_item_place"), transaction.atomic():
@@ -46,12 +46,12 @@ def test_there_is_one_item_of_a_key_in_a_bucket(alice: ApiClient, values: dict[s
         ({"version": 0}, "storage_item_version"),
     ],
 )
-def test_what_makes_no_sense_cannot_be_stored(alice: ApiClient, values: dict[str, Any], constraint: str) -> None:
+def test_an_inconsistent_item_cannot_be_stored(alice: ApiClient, values: dict[str, Any], constraint: str) -> None:
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         Item.objects.create(**values_of(alice, **values))
 
 
-def test_who_has_items_cannot_be_deleted(alice: ApiClient) -> None:
+def test_a_user_who_has_items_cannot_be_deleted(alice: ApiClient) -> None:
     user = make_user(alice.caller.organization)
     Item.objects.create(**values_of(alice, user=user))
 
@@ -59,5 +59,5 @@ def test_who_has_items_cannot_be_deleted(alice: ApiClient) -> None:
         user.delete()
 
 
-def test_an_item_is_shown_by_its_key(alice: ApiClient) -> None:
+def test_an_item_is_displayed_as_its_key(alice: ApiClient) -> None:
     assert str(Item.objects.create(**values_of(alice, key="color"))) == "color"

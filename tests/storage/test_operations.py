@@ -1,4 +1,4 @@
-"""The operations beyond get, set and delete, and versions."""
+"""Versions, and the operations other than get, set and delete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.api import ApiClient
 from tests.storage.calls import PATH, call, put, read
 
 
-def test_exists_tells_an_item_from_none(alice: ApiClient) -> None:
+def test_exists_says_whether_there_is_an_item(alice: ApiClient) -> None:
     put(alice, "k", None)
 
     assert call(alice, "exists", {"key": "k"}).content == b'{"exists":true}'
@@ -29,7 +29,7 @@ def test_each_write_adds_one_to_the_version(alice: ApiClient) -> None:
     assert versions == ["1", "2", "3", "4", "5"]
 
 
-def test_an_item_that_is_made_again_starts_at_version_one(alice: ApiClient) -> None:
+def test_an_item_that_is_created_again_starts_at_version_one(alice: ApiClient) -> None:
     put(alice, "k", 1)
     put(alice, "k", 2)
     call(alice, "delete", {"key": "k"})
@@ -62,18 +62,18 @@ def test_a_write_over_another_version_is_refused_and_changes_nothing(alice: ApiC
     assert call(alice, "get", {"key": "k"}).headers["X-Storage-Version"] == "2"
 
 
-def test_version_zero_asks_for_an_item_that_does_not_exist(alice: ApiClient) -> None:
+def test_version_zero_requires_that_the_item_does_not_exist(alice: ApiClient) -> None:
     response = call(alice, "set", {"key": "k", "value": 1, "if_version": 0})
 
     assert (response.status_code, response.headers["X-Storage-Version"]) == (200, "1")
 
 
-def test_a_write_over_a_version_of_an_item_that_is_gone_is_refused(alice: ApiClient) -> None:
+def test_a_conditional_write_to_a_missing_item_is_refused(alice: ApiClient) -> None:
     assert call(alice, "set", {"key": "k", "value": 1, "if_version": 1}).status_code == 409
     assert read(alice, "k") is None
 
 
-def test_a_null_version_is_none(alice: ApiClient) -> None:
+def test_a_null_version_sets_no_condition(alice: ApiClient) -> None:
     put(alice, "k", 1)
 
     assert call(alice, "set", {"key": "k", "value": 2, "if_version": None, "ttl": None}).status_code == 200
@@ -121,7 +121,7 @@ def test_increment_adds(alice: ApiClient, stored: str, amount: str, total: str) 
     assert call(alice, "get", {"key": "k"}).content.decode() == total
 
 
-def test_increment_of_nothing_starts_at_zero(alice: ApiClient) -> None:
+def test_increment_of_a_missing_item_starts_at_zero(alice: ApiClient) -> None:
     response = call(alice, "increment", {"key": "k", "amount": 5})
 
     assert (response.status_code, response.content, response.headers["X-Storage-Version"]) == (200, b"5", "1")
@@ -134,7 +134,7 @@ def test_increment_adds_one_unless_told_otherwise(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, "1", [], {}, [1]])
-def test_what_is_no_number_cannot_be_incremented(alice: ApiClient, value: Any) -> None:
+def test_only_numbers_can_be_incremented(alice: ApiClient, value: Any) -> None:
     put(alice, "k", value)
 
     response = call(alice, "increment", {"key": "k"})
@@ -158,14 +158,14 @@ def test_a_sum_beyond_64_bits_is_refused(alice: ApiClient, stored: float, amount
 # Many at once
 
 
-def test_set_many_stores_all_and_answers_them_in_their_order(alice: ApiClient) -> None:
+def test_set_many_stores_all_items_and_returns_them_in_order(alice: ApiClient) -> None:
     response = call(alice, "set_many", {"items": {"z": 1, "a": {"y": None, "b": 1.0}, "m": "%s"}})
 
     assert (response.status_code, response.content) == (200, b'{"z":1,"a":{"y":null,"b":1.0},"m":"%s"}')
     assert [read(alice, key) for key in ("z", "a", "m")] == [1, {"y": None, "b": 1.0}, "%s"]
 
 
-def test_set_many_overwrites_what_is_there(alice: ApiClient) -> None:
+def test_set_many_overwrites_existing_items(alice: ApiClient) -> None:
     put(alice, "a", 1)
 
     call(alice, "set_many", {"items": {"a": 2, "b": 2}})
@@ -183,7 +183,7 @@ def test_a_hundred_items_fit_into_one_request(alice: ApiClient) -> None:
     assert call(alice, "get_many", {"keys": list(items)}).json() == {}
 
 
-def test_get_many_answers_what_exists_in_the_order_that_was_asked_for(alice: ApiClient) -> None:
+def test_get_many_returns_existing_items_in_the_requested_order(alice: ApiClient) -> None:
     call(alice, "set_many", {"items": {"a": None, "b": 0, "c": ""}})
 
     response = call(alice, "get_many", {"keys": ["c", "missing", "a", "b", "c"]})
@@ -191,7 +191,7 @@ def test_get_many_answers_what_exists_in_the_order_that_was_asked_for(alice: Api
     assert (response.status_code, response.content) == (200, b'{"c":"","a":null,"b":0}')
 
 
-def test_delete_many_removes_what_exists_and_nothing_else(alice: ApiClient) -> None:
+def test_delete_many_removes_only_the_named_items(alice: ApiClient) -> None:
     call(alice, "set_many", {"items": {"a": 1, "b": 2, "c": 3}})
 
     response = call(alice, "delete_many", {"keys": ["a", "missing", "c", "a"]})
@@ -207,7 +207,7 @@ def test_list_of_an_empty_bucket(alice: ApiClient) -> None:
     assert call(alice, "list").json() == {"results": [], "next_cursor": None}
 
 
-def test_list_tells_all_of_an_item_but_its_value(alice: ApiClient) -> None:
+def test_list_returns_everything_about_an_item_but_its_value(alice: ApiClient) -> None:
     put(alice, "k", 1)
 
     (item,) = call(alice, "list").json()["results"]
@@ -260,7 +260,7 @@ def test_pages_hold_each_item_once(alice: ApiClient, limit: int) -> None:
     assert keys == [f"k{number}\u00e9/+" for number in range(7)]
 
 
-def test_a_cursor_outlives_the_item_that_it_stands_at(alice: ApiClient) -> None:
+def test_a_cursor_outlives_the_item_at_its_position(alice: ApiClient) -> None:
     call(alice, "set_many", {"items": {"a": 1, "b": 2, "c": 3, "d": 4}})
     cursor = call(alice, "list", {"limit": 2}).json()["next_cursor"]
 
@@ -280,7 +280,7 @@ def test_a_page_has_250_items_at_most(alice: ApiClient) -> None:
     assert keys_of(call(alice, "list", {"cursor": page.json()["next_cursor"]})) == [f"k{n:03}" for n in range(250, 300)]
 
 
-def test_a_cursor_leads_only_through_the_callers_own_bucket(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_cursor_gives_access_only_to_the_callers_own_bucket(alice: ApiClient, mallory: ApiClient) -> None:
     call(alice, "set_many", {"items": {"a": 1, "b": 2}})
     cursor = call(alice, "list", {"limit": 1}).json()["next_cursor"]
 
@@ -291,7 +291,7 @@ def keys_of(response: Any) -> list[str]:
     return [item["key"] for item in response.json()["results"]]
 
 
-def test_many_items_come_back_under_the_spelling_that_was_asked_for(alice: ApiClient) -> None:
+def test_many_items_are_returned_under_the_requested_spelling(alice: ApiClient) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
 
     assert call(alice, "set_many", {"items": {decomposed: 1, "b": 2}}).json() == {decomposed: 1, "b": 2}
@@ -305,7 +305,7 @@ def test_many_items_come_back_under_the_spelling_that_was_asked_for(alice: ApiCl
 @pytest.mark.parametrize(
     "key", ["\U0001f469\u200d\U0001f4bb", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u05d0\u200f!"]
 )
-def test_keys_take_ordinary_writing(alice: ApiClient, key: str) -> None:
+def test_keys_accept_ordinary_writing(alice: ApiClient, key: str) -> None:
     put(alice, key, 1)
 
     assert read(alice, key) == 1

@@ -1,4 +1,4 @@
-"""Writers that meet: each test holds a lock, waits until the others stand before it, and lets go."""
+"""Concurrent writers. Each test holds a lock, waits until the others wait for it, and releases it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def threads() -> Iterator[Threads]:
 
 
 class Threads:
-    """Runs calls in threads with database connections of their own."""
+    """Runs calls in threads. Each has its own database connection."""
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._executor = executor
@@ -73,7 +73,7 @@ def test_no_increment_of_a_new_item_is_lost(alice: ApiClient, threads: Threads) 
     assert read(alice, "k") == 3
 
 
-def test_an_increment_adds_to_what_a_set_has_just_made(alice: ApiClient, threads: Threads) -> None:
+def test_an_increment_adds_to_a_value_that_was_set_meanwhile(alice: ApiClient, threads: Threads) -> None:
     with transaction.atomic():
         put(alice, "k", 100)
         answer = threads.start(lambda: call(alice, "increment", {"key": "k"}))
@@ -94,7 +94,7 @@ def test_only_one_of_two_writers_over_a_version_succeeds(alice: ApiClient, threa
     assert call(alice, "get", {"key": "k"}).headers["X-Storage-Version"] == "2"
 
 
-def test_only_one_of_two_writers_makes_a_new_item(alice: ApiClient, threads: Threads) -> None:
+def test_only_one_of_two_writers_creates_a_new_item(alice: ApiClient, threads: Threads) -> None:
     put(alice, "k", "expired")
     expire("k")
     params = {"key": "k", "value": "new", "if_version": 0}
@@ -118,7 +118,7 @@ def test_a_conditional_delete_does_not_remove_a_version_it_has_not_seen(alice: A
     assert read(alice, "k") == "second"
 
 
-def test_a_delete_removes_what_was_written_while_it_waited(alice: ApiClient, threads: Threads) -> None:
+def test_a_delete_removes_a_value_written_while_it_waited(alice: ApiClient, threads: Threads) -> None:
     put(alice, "k", "first")
 
     with transaction.atomic():
@@ -131,7 +131,7 @@ def test_a_delete_removes_what_was_written_while_it_waited(alice: ApiClient, thr
 
 
 def call_without_index(client: ApiClient, op: str, params: dict[str, Any]) -> ApiResponse:
-    """The call on a connection that reads rows as they lie in the table, which the planner may choose to do."""
+    """Sends the call on a connection that reads rows in the order of the table, as the planner may choose to do."""
     with connection.cursor() as cursor:
         cursor.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
     return call(client, op, params)
@@ -139,11 +139,11 @@ def call_without_index(client: ApiClient, op: str, params: dict[str, Any]) -> Ap
 
 @pytest.mark.parametrize("op", ["set_many", "delete_many"])
 @pytest.mark.parametrize("exists", [True, False])
-def test_writers_of_many_items_in_opposite_orders_do_not_block_each_other(
+def test_writers_of_many_items_in_opposite_orders_do_not_deadlock(
     alice: ApiClient, threads: Threads, op: str, exists: bool
 ) -> None:
-    """In the order of the request, or of the table, the first would hold `a` and the second `z`, and both would wait
-    for `m`; then for each other.
+    """If they locked rows in the order of the request or of the table, the first would hold `a`, the second `z`, and
+    both would wait for `m`. Then they would wait for each other.
     """
     forth, back = ["a", "m", "z"], ["z", "m", "a"]
     for key in back if exists else ["m"]:
@@ -160,7 +160,7 @@ def test_writers_of_many_items_in_opposite_orders_do_not_block_each_other(
     assert found == (dict.fromkeys(forth, 2) if op == "set_many" else {} if exists else {"a": 1, "z": 1})
 
 
-def test_the_sweep_passes_by_what_somebody_holds(alice: ApiClient, threads: Threads) -> None:
+def test_the_sweep_skips_locked_items(alice: ApiClient, threads: Threads) -> None:
     call(alice, "set_many", {"items": {"a": 1, "b": 2}, "ttl": 60})
     expire("a", "b")
 
@@ -171,7 +171,7 @@ def test_the_sweep_passes_by_what_somebody_holds(alice: ApiClient, threads: Thre
     assert Item.objects.get().key == "a"
 
 
-def test_the_sweep_spares_an_item_that_is_written_anew(alice: ApiClient, threads: Threads) -> None:
+def test_the_sweep_spares_an_item_that_is_rewritten_meanwhile(alice: ApiClient, threads: Threads) -> None:
     put(alice, "k", "old")
     expire("k")
 
