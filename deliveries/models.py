@@ -91,6 +91,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Those that a sender may claim: their time has come, and nobody has them under a lease."""
         return self.pending().filter(Q(lease=None) | Q(leased_until__lte=now), next_attempt_at__lte=now)
 
+    def lock_all(self) -> bool:
+        """Locks all these rows without waiting. Returns False if somebody else holds one of them."""
+        locked = self.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
+        return len(locked) == self.count()
+
     def of_source(self, uuid: UUID) -> DeliveryQuerySet:
         """What one schedule or one event led to."""
         return self.filter(source_uuid=uuid)

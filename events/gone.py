@@ -16,9 +16,9 @@ from events.models import Hook
 
 logger = structlog.get_logger(__name__)
 
-_HOOKS_AT_ONCE = 100
+_GONE_HOOKS_AT_ONCE = 100
 
-# A hook that was subscribed anew since, or whose command has another URL now, is left.
+# A hook stays if its subscription was renewed since, or if its command has another URL now.
 _GONE_HOOKS = """
 SELECT DISTINCT h.id, h.updated_at
 FROM deliveries_delivery d
@@ -37,8 +37,8 @@ class _GoneHook(NamedTuple):
 
 
 def remove_gone_hooks(*, since: datetime) -> int:
-    """Removes the hooks whose receiver has answered 410 since then, and announces it. Returns how many."""
-    found = rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "limit": _HOOKS_AT_ONCE})
+    """Removes the hooks whose receiver has answered 410 since then, and announces each. Returns their number."""
+    found = rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "limit": _GONE_HOOKS_AT_ONCE})
     return sum(_remove(hook) for hook in found)
 
 
@@ -49,8 +49,8 @@ def _remove(gone: _GoneHook) -> bool:
     if hook is None:
         return False
     unsent = Delivery.objects.pending().filter(destination=hook.destination, organization_id=hook.organization_id)
-    # Where somebody holds one of them, a cancellation would wait: the next look finds the hook again.
-    if len(unsent.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)) < unsent.count():
+    # If somebody holds one of them, its cancellation would wait. The next look finds the hook again.
+    if not unsent.lock_all():
         return False
     destination, number = hook.destination, hook.pk
     hook.delete()

@@ -9,7 +9,7 @@ from functools import cache
 
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
 # Further schedules are tried at each look, so that a fault of everything costs no memory.
-_MAX_SCHEDULES = 10_000
+_MAX_POSTPONED = 10_000
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class PlanningBackoff:
     def postpone(self, schedule_id: int) -> None:
         """Leaves a schedule alone for a while."""
         failure = self._failures.get(schedule_id)
-        if failure is None and len(self._failures) >= _MAX_SCHEDULES:
+        if failure is None and len(self._failures) >= _MAX_POSTPONED:
             return
         wait = min(failure.wait * 2, _MAX_WAIT_SECONDS) if failure else _FIRST_WAIT_SECONDS
         self._failures[schedule_id] = _Failure(wait, self.clock() + wait)

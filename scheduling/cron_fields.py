@@ -44,7 +44,7 @@ SIX_FIELDS = (SECOND, *FIVE_FIELDS)
 _HASHED_DAY_OF_MONTH = DAY_OF_MONTH._replace(high=28, size=28)
 _SECONDS_IN = {"s": 1, "m": 60, "h": 3600}
 
-_NUMBER = re.compile(r"[0-9]+")
+_DIGITS = re.compile(r"[0-9]+")
 _HASH = re.compile(r"H(?:\((.*)\))?", re.IGNORECASE)
 _FROM_MONTH_END = re.compile(r"L(?:-([0-9]+))?(W?)", re.IGNORECASE)
 _NEAREST_WEEKDAY = re.compile(r"([0-9]+)W", re.IGNORECASE)
@@ -170,7 +170,7 @@ def _read_range(kind: FieldKind, body: str, step_text: str | None, offset: int) 
 
 
 def _read_step(kind: FieldKind, text: str, offset: int, *, size: int) -> int:
-    if not _NUMBER.fullmatch(text):
+    if not _DIGITS.fullmatch(text):
         reason = f"a step is a number, not {_shortened(text)!r}." if text else "the step after / is missing."
         raise wrong(kind, offset, reason)
     step = int(text)
@@ -184,7 +184,7 @@ def _read_step(kind: FieldKind, text: str, offset: int, *, size: int) -> int:
 
 
 def _read_value(kind: FieldKind, text: str, offset: int) -> int:
-    if _NUMBER.fullmatch(text):
+    if _DIGITS.fullmatch(text):
         value = int(text)
         if not kind.low <= value <= kind.high:
             reason = f"{_shortened(text)} is not between {kind.low} and {kind.high}"

@@ -159,9 +159,9 @@ def _write_and_wake_sender(*, limit: int, ids: Sequence[int] | None = None) -> t
             raise
         refused = _due_in_turns()[:limit] if ids is None else ids
         if not refused:
-            # The fault is not that of a schedule.
+            # No schedule is to blame.
             raise
-        more, rows = True, _write_what_can_be(refused)
+        more, rows = True, _write_in_smaller_parts(refused)
     if rows:
         broker.send_hint(deliver_pending)
     return more, rows
@@ -173,7 +173,7 @@ def _due_in_turns() -> list[int]:
     )
 
 
-def _write_what_can_be(ids: Sequence[int]) -> int:
+def _write_in_smaller_parts(ids: Sequence[int]) -> int:
     """Writes a batch that the database refused, in ever smaller parts. Returns the number of ledger rows.
 
     A schedule that it refuses by itself is postponed.
@@ -189,7 +189,7 @@ def _write_what_can_be(ids: Sequence[int]) -> int:
             process_backoff().postpone(ids[0])
             return 0
     middle = len(ids) // 2
-    return _write_what_can_be(ids[:middle]) + _write_what_can_be(ids[middle:])
+    return _write_in_smaller_parts(ids[:middle]) + _write_in_smaller_parts(ids[middle:])
 
 
 def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:

@@ -23,20 +23,22 @@ from scheduling.planning import DueSchedule, SkippedSlots, Slot
 # No slot is written longer than this before its time.
 AHEAD = timedelta(seconds=1)
 
-_PARTIES = sendable.joins_sql(organization_id="s.organization_id", command_id="s.command_id", user_id="s.owner_id")
-_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
+_SENDABLE_JOINS = sendable.joins_sql(
+    organization_id="s.organization_id", command_id="s.command_id", user_id="s.owner_id"
+)
+_CALLED_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
 ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
-_COLUMNS = f"""
+_DUE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
-octet_length(s.payload) AS payload_bytes, {_URL} AS callback_url, {ZONE} AS zone,
+octet_length(s.payload) AS payload_bytes, {_CALLED_URL} AS callback_url, {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
-s.organization_id, s.command_id, s.owner_id, {sendable.reason_sql(user_id="s.owner_id", url=_URL)} AS reason
+s.organization_id, s.command_id, s.owner_id, {sendable.reason_sql(user_id="s.owner_id", url=_CALLED_URL)} AS reason
 """
 
 # The locked row itself is read: a join to the table would see it as it was before a change that the lock waited for.
-_LOCK = f"""
+_LOCK_DUE = f"""
 WITH due AS (
     SELECT * FROM scheduling_scheduledexecution
     WHERE is_active AND next_run_at <= %(now)s AND {{which}}
@@ -46,17 +48,17 @@ WITH due AS (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY next_run_at, id) - octet_length(payload) AS bytes_before
     FROM due
 )
-SELECT {_COLUMNS}
-FROM s {_PARTIES}
+SELECT {_DUE_COLUMNS}
+FROM s {_SENDABLE_JOINS}
 WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
-_LOCK_OLDEST = _LOCK.format(which="true")
-_LOCK_OLDEST_OTHERS = _LOCK.format(which="id <> ALL(%(postponed)b::bigint[])")
-_LOCK_THESE = _LOCK.format(which="id = ANY(%(ids)b::bigint[])")
+_LOCK_OLDEST = _LOCK_DUE.format(which="true")
+_LOCK_OLDEST_OTHERS = _LOCK_DUE.format(which="id <> ALL(%(postponed)b::bigint[])")
+_LOCK_THESE = _LOCK_DUE.format(which="id = ANY(%(ids)b::bigint[])")
 # Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
-_LOCK_AHEAD = _LOCK.format(
+_LOCK_AHEAD = _LOCK_DUE.format(
     which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow' AND (cron, execution_frequency) <> ('', 0)"
     " AND id <> ALL(%(left)b::bigint[])"
 )
@@ -85,7 +87,7 @@ _WITHDRAW_FREE = _WITHDRAW.format(if_locked="SKIP LOCKED")
 
 # Receivers are told apart by the authority of their URL.
 _HERD = f"""
-SELECT s.id, split_part({_URL}, '/', 3)
+SELECT s.id, split_part({_CALLED_URL}, '/', 3)
 FROM (
     (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
      AND id <> ALL(%(postponed)b::bigint[]) ORDER BY next_run_at LIMIT %(oldest)s)
@@ -98,12 +100,12 @@ JOIN organizations_command c ON c.id = s.command_id
 """
 
 _VIEW = f"""
-SELECT {_COLUMNS} FROM scheduling_scheduledexecution s {_PARTIES} WHERE s.id = %(id)s
+SELECT {_DUE_COLUMNS} FROM scheduling_scheduledexecution s {_SENDABLE_JOINS} WHERE s.id = %(id)s
 """
 
 # The body lacks the token and the attempt's number, which each attempt fills in. A slot that is already there stays as
 # it is: it is written once, however often it is found due.
-_INSERT = f"""
+_INSERT_SLOTS = f"""
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
     origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at
@@ -127,7 +129,7 @@ FROM unnest(
     %(origins)b::text[]
 ) AS v(id, schedule_id, due_at, due, url, origin)
 JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
-{_PARTIES}
+{_SENDABLE_JOINS}
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
@@ -218,7 +220,7 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
         return
     schedules, due_at, urls, origins = zip(*slots, strict=True)
     execute(
-        _INSERT,
+        _INSERT_SLOTS,
         {
             "ids": [new_ledger_id() for _ in slots],
             "schedules": list(schedules),

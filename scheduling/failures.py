@@ -30,8 +30,8 @@ from scheduling.due import withdraw_ahead
 from scheduling.models import MAX_SCHEDULE_ATTEMPTS, DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed
 
-_ROWS_AT_ONCE = 500
-_SECONDS_AT_ONCE = 0.2
+_FAILURES_AT_ONCE = 500
+_MAX_SECONDS_AT_ONCE = 0.2
 
 # A schedule is found if it already failed a day before its last failure, and nothing was delivered since. The steps are
 # in order of their cost, and each is a walk along the index of slots. Most schedules end at the first step: the slot of
@@ -67,8 +67,8 @@ class _Walk:
         """The schedules of the next portion, when each failed last, and whether the walk is through and begins anew."""
         after = self.last_id or first_ledger_id_at(clock.now() - _longest_life())
         failed = Delivery.objects.failed().filter(pk__gt=after).order_by("pk")
-        rows = list(failed.values_list("pk", "source_uuid", "kind", "finished_at")[:_ROWS_AT_ONCE])
-        is_through = len(rows) < _ROWS_AT_ONCE
+        rows = list(failed.values_list("pk", "source_uuid", "kind", "finished_at")[:_FAILURES_AT_ONCE])
+        is_through = len(rows) < _FAILURES_AT_ONCE
         self.last_id = None if is_through else rows[-1][0]
         found: dict[UUID, datetime] = {}
         for _, source, kind, failed_at in rows:
@@ -95,7 +95,7 @@ def deactivate_failing() -> int:
     if not settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
         return 0
     count = 0
-    ends_at = time.monotonic() + _SECONDS_AT_ONCE
+    ends_at = time.monotonic() + _MAX_SECONDS_AT_ONCE
     while True:
         failures, is_through = _process_walk().next_failures()
         count += _deactivate_failing_of(failures) if failures else 0
@@ -142,7 +142,8 @@ def deactivate_locked(
 
     Returns False, and changes nothing, if somebody else holds one of these, so that nobody waits here.
     """
-    if not _is_everything_unlocked(schedule):
+    # A cancellation would wait for a row that somebody holds.
+    if not Delivery.objects.pending().of_source(schedule.uuid).lock_all():
         return False
     # A slot that is still to come is not lost if the schedule is resumed before it.
     withdrawn = withdraw_ahead([schedule.uuid], now=now, waits=False)
@@ -153,13 +154,6 @@ def deactivate_locked(
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
     announce_deactivated([schedule], reason, now, failures=failures)
     return True
-
-
-def _is_everything_unlocked(schedule: ScheduledExecution) -> bool:
-    """Locks its unsent deliveries. Returns False if somebody else holds one, because a cancellation would wait."""
-    unsent = Delivery.objects.pending().of_source(schedule.uuid)
-    locked = unsent.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
-    return len(locked) == unsent.count()
 
 
 def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:

@@ -1,7 +1,7 @@
 """Deactivates schedules whose receiver answered 410 Gone.
 
-A schedule that was changed, resumed or sent elsewhere since is left. So is one whose row somebody holds: it is found
-again by the next look.
+A schedule stays active if it was changed or resumed since, or has another URL now. A schedule whose row somebody holds
+is left to the next look.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from events.gone import remove_gone_hooks
 from scheduling.failures import deactivate_locked
 from scheduling.models import DeactivationReason, ScheduledExecution
 
-_SCHEDULES_AT_ONCE = 100
+_GONE_SCHEDULES_AT_ONCE = 100
 
 _GONE_SCHEDULES = """
 SELECT DISTINCT s.id, s.effective_from
@@ -38,15 +38,15 @@ class _GoneSchedule(NamedTuple):
 
 
 def follow_gone() -> None:
-    """Deactivates schedules and removes hooks whose receiver has lately answered 410."""
+    """Deactivates the schedules and removes the hooks whose receiver has recently answered 410."""
     since = _lookback().since()
     deactivate_gone(since=since)
     remove_gone_hooks(since=since)
 
 
 def deactivate_gone(*, since: datetime) -> int:
-    """Deactivates the schedules whose receiver has answered 410 since then. Returns how many."""
-    found = rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "limit": _SCHEDULES_AT_ONCE})
+    """Deactivates the schedules whose receiver has answered 410 since then. Returns their number."""
+    found = rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "limit": _GONE_SCHEDULES_AT_ONCE})
     return sum(_deactivate(schedule) for schedule in found)
 
 

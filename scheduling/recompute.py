@@ -27,23 +27,23 @@ from scheduling.walks import Walk
 
 logger = structlog.get_logger(__name__)
 
-ROWS_AT_ONCE = 500
-SECONDS_AT_ONCE = 0.2
+PORTION_SIZE = 500
+MAX_SECONDS_AT_ONCE = 0.2
 
-PARTIES = """
+ZONE_JOINS = """
 JOIN organizations_organization o ON o.id = s.organization_id
 LEFT JOIN organizations_user u ON u.id = s.owner_id
 """
-COLUMNS = f"""
+SCHEDULE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.organization_id, s.command_id, s.owner_id, s.is_active, s.cron, s.cron_seconds, s.dst_gap,
 s.dst_overlap, s.execution_frequency, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at, s.effective_from,
 s.next_run_at
 """
 
-_LOCK = f"""
-SELECT {COLUMNS}, true AS is_concerned
+_LOCK_STALE = f"""
+SELECT {SCHEDULE_COLUMNS}, true AS is_concerned
 FROM scheduling_scheduledexecution s
-{PARTIES}
+{ZONE_JOINS}
 WHERE s.id = ANY(%(ids)b::bigint[]) AND s.cron <> '' AND s.next_run_at IS NOT NULL
 FOR UPDATE OF s SKIP LOCKED
 """
@@ -141,7 +141,7 @@ def _is_due(schedule: Schedule, now: datetime) -> bool:
 
 def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
     """Recomputes the next runs of these schedules as they are once they are locked. Returns how many are others now."""
-    locked = rows_as(Schedule, _LOCK, {"ids": ids})
+    locked = rows_as(Schedule, _LOCK_STALE, {"ids": ids})
     # A row that somebody holds may still be as it was before the change when they let go.
     walk.held += len(ids) - len(locked)
     # Read once they are locked: a slot that was fired since they were looked at lies before it.

@@ -10,9 +10,9 @@ from django.conf import settings
 from deliveries.retention import Sweep, remove_surplus
 from scheduling.models import ScheduledExecution
 
-_ROWS_AT_ONCE = 2_000
+_REMOVED_AT_ONCE = 2_000
 _SCHEDULES_AT_ONCE = 50
-_SECONDS_AT_ONCE = 0.2
+_MAX_SECONDS_AT_ONCE = 0.2
 
 
 class _Round:
@@ -38,13 +38,13 @@ def remove_finished() -> int:
     sweep, round_ = _process_state()
     removed = 0
     # If many rows are old it goes on, but not into the next tick.
-    ends_at = time.monotonic() + _SECONDS_AT_ONCE
-    while portion := sweep.remove_aged(limit=_ROWS_AT_ONCE):
+    ends_at = time.monotonic() + _MAX_SECONDS_AT_ONCE
+    while portion := sweep.remove_aged(limit=_REMOVED_AT_ONCE):
         removed += portion
         if time.monotonic() > ends_at:
             break
     for schedule in round_.next_schedules():
         removed += remove_surplus(
-            source_uuid=schedule.uuid, keep=settings.LEDGER_KEEP_PER_SCHEDULE, limit=_ROWS_AT_ONCE // 2
+            source_uuid=schedule.uuid, keep=settings.LEDGER_KEEP_PER_SCHEDULE, limit=_REMOVED_AT_ONCE // 2
         )
     return removed

@@ -41,9 +41,9 @@ from scheduling.models import (
     prefetch_last_deliveries,
 )
 
-_LARGEST_INTEGER = 2**31 - 1
-_URL_LENGTH = 2048
-MOST_REDELIVERIES = 1000
+_MAX_COLUMN_INTEGER = 2**31 - 1
+_MAX_URL_LENGTH = 2048
+MAX_REDELIVERIES = 1000
 # The fields that keep a schedule from running at once.
 _TIMING_FIELDS = ("cron", "execution_frequency", "starts_at")
 
@@ -59,13 +59,13 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     }
 
     name = StrictCharField(max_length=255, required=False)
-    execution_frequency = StrictIntegerField(min_value=0, max_value=_LARGEST_INTEGER, required=False)
+    execution_frequency = StrictIntegerField(min_value=0, max_value=_MAX_COLUMN_INTEGER, required=False)
     cron = CronField()
-    repeats = StrictIntegerField(min_value=FOREVER, max_value=_LARGEST_INTEGER, required=False)
+    repeats = StrictIntegerField(min_value=FOREVER, max_value=_MAX_COLUMN_INTEGER, required=False)
     payload = JsonObjectField(required=False)
     timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
     timezone = StrictCharField(max_length=64, null_is_empty=True)
-    callback_url = StrictCharField(max_length=_URL_LENGTH, null_is_empty=True)
+    callback_url = StrictCharField(max_length=_MAX_URL_LENGTH, null_is_empty=True)
     is_active = StrictBooleanField(required=False)
     description = StrictCharField(max_length=2000, null_is_empty=True, allowed_controls=LINES)
     cron_seconds = StrictBooleanField(required=False)
@@ -245,7 +245,7 @@ class RedeliveryInput(serializers.Serializer[Delivery]):
                 default=lambda: [State.FAILED.value],
             ),
             "dry_run": StrictBooleanField(default=False),
-            "limit": StrictIntegerField(min_value=1, max_value=MOST_REDELIVERIES, default=MOST_REDELIVERIES),
+            "limit": StrictIntegerField(min_value=1, max_value=MAX_REDELIVERIES, default=MAX_REDELIVERIES),
         }
 
 

@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
+_ONE_SECOND = timedelta(seconds=1)
 # An offset is a day at most. Instants keep that far from the ends of the calendar, so that no conversion overflows.
 DAY_AND_MORE = 2 * SECONDS_PER_DAY
-FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _SECOND + DAY_AND_MORE
-LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _SECOND - DAY_AND_MORE
+FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE_SECOND + DAY_AND_MORE
+LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE_SECOND - DAY_AND_MORE
 _PROBE = 3 * SECONDS_PER_DAY
 
 
 def seconds_of(instant: datetime) -> int:
     """Returns the whole seconds from 1970 to the instant, rounded down."""
-    return (instant - _EPOCH) // _SECOND
+    return (instant - _EPOCH) // _ONE_SECOND
 
 
 def instant_of(seconds: int) -> datetime:
@@ -70,7 +70,7 @@ def _stretches(zone: ZoneInfo, year: int) -> tuple[Stretch, ...]:
 
 def _offset(zone: ZoneInfo, seconds: int) -> int:
     offset = instant_of(seconds).astimezone(zone).utcoffset()
-    return offset // _SECOND if offset is not None else 0
+    return offset // _ONE_SECOND if offset is not None else 0
 
 
 def _change_between(zone: ZoneInfo, before: int, after: int) -> int:

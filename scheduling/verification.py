@@ -15,7 +15,7 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.recurrence import Recurrence, missed, next_slot
 
 _MOMENT = timedelta(microseconds=1)
-_ROWS_AT_ONCE = 2000
+_ROWS_READ_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Verification:
 
     def _rows(self, start: datetime, end: datetime) -> Iterator[_LedgerSpan]:
         rows = self._scheduled().filter(due_at__gte=start, due_at__lt=end)
-        for first, last, count in rows.values_list("due_at", "last_due_at", "slot_count").iterator(_ROWS_AT_ONCE):
+        for first, last, count in rows.values_list("due_at", "last_due_at", "slot_count").iterator(_ROWS_READ_AT_ONCE):
             yield _LedgerSpan(first, last or first, count)
 
     def _covered_before(self, start: datetime) -> datetime:

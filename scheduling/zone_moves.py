@@ -20,22 +20,29 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
 from organizations.models import Organization, User
 from scheduling import zone_rules
-from scheduling.recompute import COLUMNS, PARTIES, ROWS_AT_ONCE, SECONDS_AT_ONCE, Schedule, recompute_portion
+from scheduling.recompute import (
+    MAX_SECONDS_AT_ONCE,
+    PORTION_SIZE,
+    SCHEDULE_COLUMNS,
+    ZONE_JOINS,
+    Schedule,
+    recompute_portion,
+)
 from scheduling.walks import ZoneMove
 
 logger = structlog.get_logger(__name__)
 
 # A row that somebody held, or that was due, is looked at again after this time.
-_RETRY_AFTER = timedelta(seconds=2)
+_LOOK_AGAIN_AFTER = timedelta(seconds=2)
 
 # By the index of an organization's list, or by that of the schedules in a user's zone: a portion reads at most as many
 # rows as this, whichever zone they are in.
 _FOLLOWERS = f"""
-SELECT {COLUMNS}, s.cron <> '' AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
+SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
 FROM (
     SELECT * FROM scheduling_scheduledexecution WHERE {{whose}} AND id > %(id)s ORDER BY id LIMIT %(limit)s
 ) s
-{PARTIES}
+{ZONE_JOINS}
 ORDER BY s.id
 """
 _OF_ORGANIZATION = _FOLLOWERS.format(
@@ -56,7 +63,7 @@ def note_move(mover: Organization | User) -> None:
 def follow() -> int:
     """Walks on for a fraction of a second if there is a walk to make. Returns the number of schedules moved."""
     changed = 0
-    ends_at = time.monotonic() + SECONDS_AT_ONCE
+    ends_at = time.monotonic() + MAX_SECONDS_AT_ONCE
     while (portion := _walk_on()) is not None:
         changed += portion
         if time.monotonic() >= ends_at:
@@ -90,9 +97,9 @@ def _walk_on() -> int | None:
 
 def _walk_over_portion(move: ZoneMove) -> int:
     statement, mover = (_OF_ORGANIZATION, move.organization_id) if move.user_id is None else (_OF_USER, move.user_id)
-    portion = rows_as(Schedule, statement, {"mover": mover, "id": move.reached_id, "limit": ROWS_AT_ONCE})
+    portion = rows_as(Schedule, statement, {"mover": mover, "id": move.reached_id, "limit": PORTION_SIZE})
     changed = recompute_portion(portion, move, changed_at=move.moved_at)
-    if len(portion) < ROWS_AT_ONCE:
+    if len(portion) < PORTION_SIZE:
         move.finished_at = clock.now()
     else:
         move.reached_id = portion[-1].id
@@ -106,5 +113,5 @@ def _end_walk(move: ZoneMove) -> None:
     if move.is_done:
         move.delete()
         return
-    move.look_at = clock.now() + _RETRY_AFTER if move.held else move.moved_at + ZoneMove.OVERLAP
+    move.look_at = clock.now() + _LOOK_AGAIN_AFTER if move.held else move.moved_at + ZoneMove.OVERLAP
     move.save(update_fields=[*move.PROGRESS, "look_at"])

@@ -17,7 +17,14 @@ from django.db import transaction
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
 from scheduling.models import ScheduledExecution
-from scheduling.recompute import COLUMNS, PARTIES, ROWS_AT_ONCE, SECONDS_AT_ONCE, Schedule, recompute_portion
+from scheduling.recompute import (
+    MAX_SECONDS_AT_ONCE,
+    PORTION_SIZE,
+    SCHEDULE_COLUMNS,
+    ZONE_JOINS,
+    Schedule,
+    recompute_portion,
+)
 from scheduling.walks import ZoneRules
 
 logger = structlog.get_logger(__name__)
@@ -29,13 +36,13 @@ _next_look_at = 0.0
 
 # In the order of the index of due schedules, with and without cron: a portion reads as many rows as this and no more.
 _PORTION = f"""
-SELECT {COLUMNS}, s.cron <> '' AS is_concerned
+SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AS is_concerned
 FROM (
     SELECT * FROM scheduling_scheduledexecution
     WHERE is_active AND next_run_at >= %(at)s AND (next_run_at > %(at)s OR id > %(id)s)
     ORDER BY next_run_at, id LIMIT %(limit)s
 ) s
-{PARTIES}
+{ZONE_JOINS}
 ORDER BY s.next_run_at, s.id
 """
 
@@ -69,7 +76,7 @@ def follow() -> int:
         # Committed by itself: another dispatcher with the same rules must not wait for the first portion.
         ZoneRules.objects.bulk_create([ZoneRules(version=own, first_used_at=clock.now())], ignore_conflicts=True)
     changed = 0
-    ends_at = time.monotonic() + SECONDS_AT_ONCE
+    ends_at = time.monotonic() + MAX_SECONDS_AT_ONCE
     while (portion := _walk_on(own)) is not None:
         changed += portion
         if time.monotonic() >= ends_at:
@@ -109,10 +116,10 @@ def _walk_on(own: str) -> int | None:
 
 
 def _walk_over_portion(rules: ZoneRules) -> int:
-    parameters = {"at": rules.reached_at, "id": rules.reached_id, "limit": ROWS_AT_ONCE}
+    parameters = {"at": rules.reached_at, "id": rules.reached_id, "limit": PORTION_SIZE}
     portion = rows_as(Schedule, _PORTION, parameters)
     changed = recompute_portion(portion, rules)
-    if len(portion) < ROWS_AT_ONCE:
+    if len(portion) < PORTION_SIZE:
         rules.finished_at = clock.now()
     else:
         rules.reached_at, rules.reached_id = portion[-1].next_run_at, portion[-1].id

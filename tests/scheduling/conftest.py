@@ -16,13 +16,13 @@ from tests.scheduling.schedules import NOON, URL
 
 @pytest.fixture
 def alice(db: None) -> ApiClient:
-    """The owner, whose command has a callback URL."""
+    """Returns the client of the owner, whose command has a callback URL."""
     return ApiClient(make_caller(callback_url=URL))
 
 
 @pytest.fixture
 def time() -> Iterator[list[datetime]]:
-    """The server's clock: its one element, noon at first."""
+    """Replaces the server's clock by the one element of a list, which is noon at first."""
     now = [NOON]
     with clock.replaced_by(lambda: now[0]):
         yield now
@@ -30,7 +30,7 @@ def time() -> Iterator[list[datetime]]:
 
 @pytest.fixture
 def rules_2026f(time: list[datetime], settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process has the rules of 2026f, and looks for other versions each time."""
+    """Gives this process the rules of 2026f, and lets it look for other versions each time."""
     settings.TZDATA_VERSION = "2026f"
     monkeypatch.setattr(zone_rules, "_SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(zone_rules, "_next_look_at", 0.0)

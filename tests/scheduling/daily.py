@@ -1,4 +1,4 @@
-"""Schedules whose next run is as other zone rules gave it."""
+"""Schedules whose next run was computed by other zone rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = "http://127.0.0.1:9/callback"
 
 
 def make_daily(**values: Any) -> ScheduledExecution:
-    """Each morning at nine in Berlin; unless told otherwise, its next run is an hour off, as by other rules."""
+    """Makes a schedule for nine each morning in Berlin. Its next run is an hour off, as if by other rules."""
     command = values.pop("command", None) or make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     began = NOON - timedelta(days=9)
     return make_schedule(
@@ -43,7 +43,7 @@ def next_run_of(schedule: ScheduledExecution) -> datetime | None:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """What the walk logged, without what every line has."""
+    """Returns what the walk logged, without the keys that every line has."""
     lines: list[Any] = [record.msg for record in caplog.records if record.name == zone_rules.__name__]
     return [
         {key: value for key, value in line.items() if key not in {"logger", "level", "timestamp"}} for line in lines

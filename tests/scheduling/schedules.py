@@ -1,4 +1,4 @@
-"""What the tests of schedules share: making and changing them over HTTP, and reading what became of their slots."""
+"""Helpers for the tests of schedules: they make and change schedules over HTTP, and read what became of the slots."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def rows_of(schedule: ScheduledExecution) -> list[Delivery]:
 
 
 def fired(schedule: ScheduledExecution) -> list[float]:
-    """The minutes after noon of the slots that are sent."""
+    """Returns the slots that are sent, as minutes after noon."""
     return [(row.due_at - NOON) / MINUTE for row in schedule.slots() if row.state == State.PENDING]
 
 
 def skipped(schedule: ScheduledExecution) -> list[tuple[float, float, int, str]]:
-    """First and last minute after noon, count and reason of what is skipped."""
+    """Returns the first and last minute after noon, the count and the reason of each row of skipped slots."""
     return [
         ((row.due_at - NOON) / MINUTE, ((row.last_due_at or row.due_at) - NOON) / MINUTE, row.slot_count, row.reason)
         for row in schedule.slots()

@@ -1,46 +1,25 @@
-"""The dispatcher: what is due becomes ledger rows, once, and the schedule moves on."""
+"""The dispatcher writes each due slot into the ledger once, and moves its schedule on."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import orjson
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from commands_platform.lib import clock
-from deliveries.models import Delivery, Kind, Reason, State
+from deliveries.models import Kind, Reason, State
 from scheduling import dispatch
 from scheduling.models import DeactivationReason, ScheduledExecution
-from tests.factories import make_command, make_organization, make_schedule, make_user
+from tests.factories import make_command, make_organization, make_user
+from tests.scheduling.dispatching import URL, dispatch_at, make_due
+from tests.scheduling.schedules import NOON, rows_of
 
-NOON = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
-URL = "http://127.0.0.1:9/callback"
-
-
-def dispatch_at(instant: datetime) -> int:
-    with clock.replaced_by(lambda: instant):
-        return dispatch.dispatch_due()
+pytestmark = pytest.mark.django_db
 
 
-def make_due(**values: Any) -> ScheduledExecution:
-    """Due at noon, one minute after its anchor, every minute."""
-    command = values.pop("command", None) or make_command(callback_url=URL)
-    return make_schedule(
-        command,
-        **{"execution_frequency": 60, "anchor_at": NOON - timedelta(minutes=1), "next_run_at": NOON, **values},
-    )
-
-
-def rows_of(schedule: ScheduledExecution) -> list[Delivery]:
-    return list(Delivery.objects.of_source(schedule.uuid).order_by("due_at"))
-
-
-@pytest.mark.django_db
-def test_a_due_slot_becomes_a_pending_row_with_the_contracts_body() -> None:
+def test_a_due_slot_becomes_a_pending_row_with_the_documented_body() -> None:
     organization = make_organization()
     user = make_user(organization)
     command = make_command(organization, callback_url=URL)
@@ -69,7 +48,6 @@ def test_a_due_slot_becomes_a_pending_row_with_the_contracts_body() -> None:
     assert '{"b":1,"a":[1.0,"é"]}' in row.body
 
 
-@pytest.mark.django_db
 def test_what_is_not_due_or_not_active_is_left_alone() -> None:
     later = make_due(next_run_at=NOON + timedelta(seconds=1))
     paused = make_due(is_active=False)
@@ -79,7 +57,6 @@ def test_what_is_not_due_or_not_active_is_left_alone() -> None:
     assert rows_of(later) == rows_of(paused) == []
 
 
-@pytest.mark.django_db
 def test_a_period_keeps_its_phase_however_late_the_tick_is() -> None:
     schedule = make_due()
 
@@ -89,7 +66,6 @@ def test_a_period_keeps_its_phase_however_late_the_tick_is() -> None:
     assert schedule.next_run_at == NOON + timedelta(minutes=1)
 
 
-@pytest.mark.django_db
 def test_slots_that_are_a_little_late_all_fire() -> None:
     schedule = make_due(execution_frequency=1, anchor_at=NOON - timedelta(seconds=1))
 
@@ -100,7 +76,6 @@ def test_slots_that_are_a_little_late_all_fire() -> None:
     assert {row.state for row in rows} == {State.PENDING}
 
 
-@pytest.mark.django_db
 def test_after_an_outage_the_latest_slot_fires_once_and_the_others_are_one_range_row() -> None:
     schedule = make_due(repeats=5)
 
@@ -115,7 +90,6 @@ def test_after_an_outage_the_latest_slot_fires_once_and_the_others_are_one_range
     assert schedule.repeats == 4
 
 
-@pytest.mark.django_db
 def test_a_single_missed_slot_is_a_plain_row() -> None:
     schedule = make_due()
 
@@ -126,7 +100,6 @@ def test_a_single_missed_slot_is_a_plain_row() -> None:
     assert latest.due_at == NOON + timedelta(minutes=1)
 
 
-@pytest.mark.django_db
 def test_repeats_are_taken_one_by_one_and_the_last_ends_it() -> None:
     schedule = make_due(repeats=2)
 
@@ -142,7 +115,6 @@ def test_repeats_are_taken_one_by_one_and_the_last_ends_it() -> None:
     assert len(rows_of(schedule)) == 2
 
 
-@pytest.mark.django_db
 def test_without_cron_and_frequency_it_runs_once() -> None:
     schedule = make_due(execution_frequency=0, anchor_at=NOON)
 
@@ -153,7 +125,6 @@ def test_without_cron_and_frequency_it_runs_once() -> None:
     assert [row.due_at for row in rows_of(schedule)] == [NOON]
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("timezone_type", "expected_hour"),
     [("organization_timezone", 14), ("user_timezone", 8), ("custom_timezone", 0)],
@@ -176,7 +147,6 @@ def test_the_zone_is_resolved_when_the_next_run_is_computed(timezone_type: str, 
     assert schedule.next_run_at.hour == expected_hour
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     "reason",
     [Reason.NO_CALLBACK_URL, Reason.COMMAND_INACTIVE, Reason.ORGANIZATION_INACTIVE, Reason.USER_INACTIVE],
@@ -199,7 +169,6 @@ def test_a_slot_that_cannot_be_sent_is_recorded_as_skipped_and_takes_no_repeat(r
     assert (schedule.repeats, schedule.is_active) == (3, True)
 
 
-@pytest.mark.django_db
 def test_a_schedule_that_cannot_be_computed_is_deactivated_and_the_batch_goes_on() -> None:
     poison = make_due(cron="61 * * * *")
     healthy = make_due()
@@ -213,7 +182,6 @@ def test_a_schedule_that_cannot_be_computed_is_deactivated_and_the_batch_goes_on
     assert len(rows_of(healthy)) == 1
 
 
-@pytest.mark.django_db
 def test_a_clock_that_steps_back_fires_no_slot_twice() -> None:
     schedule = make_due()
     dispatch_at(NOON)
@@ -222,80 +190,6 @@ def test_a_clock_that_steps_back_fires_no_slot_twice() -> None:
     dispatch_at(NOON)
 
     assert len(rows_of(schedule)) == 1
-
-
-@pytest.mark.django_db
-def test_more_than_a_batch_is_dispatched_in_one_go(settings: Any) -> None:
-    settings.DISPATCH_BATCH = 10
-    command = make_command(callback_url=URL)
-    for _ in range(25):
-        make_due(command=command)
-
-    assert dispatch_at(NOON) == 25
-
-    assert Delivery.objects.count() == 25
-
-
-@pytest.mark.django_db
-def test_a_batch_costs_the_same_statements_for_one_schedule_and_for_many(django_assert_max_num_queries: Any) -> None:
-    command = make_command(callback_url=URL)
-    for _ in range(50):
-        make_due(command=command)
-
-    dispatch_at(NOON - timedelta(milliseconds=100))
-    with django_assert_max_num_queries(7):
-        dispatch_at(NOON)
-
-    assert Delivery.objects.count() == 50
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_dispatchers_at_once_write_each_slot_once() -> None:
-    command = make_command(callback_url=URL)
-    for _ in range(60):
-        make_due(command=command)
-    barrier = threading.Barrier(3)
-
-    def run() -> None:
-        barrier.wait()
-        try:
-            with transaction.atomic():
-                dispatch.write_due_batch(NOON, limit=1000)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert Delivery.objects.count() == 60
-    assert not ScheduledExecution.objects.filter(next_run_at=NOON).exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_somebody_has_locked_is_passed_by_and_found_the_next_time() -> None:
-    schedule = make_due()
-    locked, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        try:
-            with transaction.atomic():
-                ScheduledExecution.objects.select_for_update().get(pk=schedule.pk)
-                locked.set()
-                release.wait(10)
-        finally:
-            connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    locked.wait(10)
-    assert dispatch_at(NOON) == 0
-    release.set()
-    holder.join()
-
-    assert dispatch_at(NOON) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -315,7 +209,6 @@ def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
     assert rows_of(schedule) == []
 
 
-@pytest.mark.django_db
 def test_a_schedule_whose_url_is_none_does_not_stop_the_others() -> None:
     """The API refuses such a URL; a shell or an import may have written it."""
     broken = make_due(command=make_command(callback_url="example.com/hook"))
@@ -327,38 +220,6 @@ def test_a_schedule_whose_url_is_none_does_not_stop_the_others() -> None:
     assert [row.state for row in rows_of(healthy)] == [State.PENDING]
 
 
-@pytest.mark.django_db
-def test_a_herd_with_large_payloads_is_taken_in_portions() -> None:
-    command = make_command(callback_url=URL)
-    for _ in range(40):
-        make_due(command=command, payload={"text": "x" * 250_000})
-
-    with clock.replaced_by(lambda: NOON):
-        first = dispatch.write_due_batch(NOON, limit=1000)
-    written = dispatch_at(NOON)
-
-    assert first == (True, 17)
-    assert written == 23
-
-
-@pytest.mark.django_db
-def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
-    late = make_due(
-        execution_frequency=1,
-        anchor_at=NOON - timedelta(minutes=10, seconds=1),
-        next_run_at=NOON - timedelta(minutes=10),
-        misfire_grace=3600,
-    )
-
-    with clock.replaced_by(lambda: NOON):
-        more, rows = dispatch.write_due_batch(NOON, limit=1000)
-    assert (more, rows) == (True, 21)
-    dispatch_at(NOON)
-
-    assert Counter(row.state for row in rows_of(late)) == {State.SKIPPED: 1, State.PENDING: 100}
-
-
-@pytest.mark.django_db
 def test_a_command_that_is_no_longer_public_is_not_called_for_other_organizations() -> None:
     command = make_command(callback_url=URL, is_public=False)
     schedule = make_due(command=command, organization=make_organization())
@@ -368,7 +229,6 @@ def test_a_command_that_is_no_longer_public_is_not_called_for_other_organization
     assert [row.reason for row in rows_of(schedule)] == [Reason.COMMAND_INACTIVE]
 
 
-@pytest.mark.django_db
 def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
     """Beat ticks by its own machine's clock; the database's decides."""
     schedule = make_due()
@@ -380,38 +240,6 @@ def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
     assert [row.due_at for row in rows_of(schedule)] == [NOON]
 
 
-@pytest.mark.django_db
-def test_of_a_herd_each_receiver_has_its_turn() -> None:
-    """Very many for one receiver are due at the instant at which a few are due for another."""
-    crowded, quiet = make_command(callback_url=URL), make_command(callback_url="https://quiet.example.com/hook")
-    for _ in range(800):
-        make_due(command=crowded)
-    others = [make_due(command=quiet) for _ in range(5)]
-
-    dispatch_at(NOON)
-
-    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
-    assert len(written) == 805
-    assert max(written.index(other.uuid) for other in others) < 510
-
-
-@pytest.mark.django_db
-def test_behind_a_long_queue_what_is_due_now_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_HERD_OLDEST", 150)
-    monkeypatch.setattr(dispatch, "_HERD_NEWEST", 10)
-    late = make_command(callback_url=URL)
-    for _ in range(600):
-        make_due(command=late, anchor_at=NOON - timedelta(seconds=64), next_run_at=NOON - timedelta(seconds=4))
-    fresh = make_due(command=make_command(callback_url="https://quiet.example.com/hook"))
-
-    dispatch_at(NOON)
-
-    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
-    assert len(written) == 601
-    assert written.index(fresh.uuid) < 500
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize(("max_attempts", "hours"), [(None, 24), (3, 24), (8, 24), (9, 36), (20, 168)])
 def test_a_slot_with_more_attempts_is_given_up_later(max_attempts: int | None, hours: int) -> None:
     """Every wait of ten hours, with its jitter, prolongs what a row may wait for an origin that does not answer."""

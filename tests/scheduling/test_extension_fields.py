@@ -63,7 +63,7 @@ def test_what_is_wrong_is_refused_on_creation_and_on_change(
     assert not ScheduledExecution.objects.exists()
     schedule = create(alice, execution_frequency=60)
     before = ScheduledExecution.objects.values().get()
-    # What makes it a period on creation makes it what it is not on a change.
+    # The change also sets the frequency to 0, so that it describes the same schedule as the creation.
     changed = change(alice, schedule, **({"execution_frequency": 0} | body))
 
     for response in (created, changed):

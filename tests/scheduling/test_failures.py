@@ -182,8 +182,8 @@ def test_many_failures_cost_two_statements(django_assert_num_queries: Any) -> No
 
 
 def test_the_walk_takes_portions_and_begins_anew_when_it_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "_ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(failures, "_SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(failures, "_FAILURES_AT_ONCE", 10)
+    monkeypatch.setattr(failures, "_MAX_SECONDS_AT_ONCE", 0.0)
     for _ in range(2):
         make_failing()
 

@@ -1,4 +1,4 @@
-"""What happens to slots that were missed while the server was down."""
+"""Slots that were missed while the server was down: which ones run, and which are skipped."""
 
 from __future__ import annotations
 

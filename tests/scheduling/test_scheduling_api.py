@@ -1,4 +1,4 @@
-"""Creating, reading and listing schedules over HTTP, as the contract's section 2 has it."""
+"""Creating, reading and listing schedules over HTTP."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def look_every(seconds: float, time: list[datetime], *, until: datetime) -> None
 
 
 def another_process() -> None:
-    """What one process remembers is unknown to the next one."""
+    """Makes this process forget its looks, as a new process would not know them."""
     uptime._process_looks.cache_clear()
 
 

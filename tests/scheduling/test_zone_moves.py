@@ -35,8 +35,8 @@ def berlin(db: None) -> Organization:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_moves, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(zone_moves, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_moves, "PORTION_SIZE", 2)
+    monkeypatch.setattr(zone_moves, "MAX_SECONDS_AT_ONCE", 0.0)
 
 
 def make_dailies(organization: Organization, count: int, **values: Any) -> list[ScheduledExecution]:

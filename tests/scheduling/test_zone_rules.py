@@ -103,8 +103,8 @@ def test_where_there_are_no_schedules_the_walk_is_over_at_once_and_later_looks_c
 
 
 def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 4)
-    monkeypatch.setattr(zone_rules, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 4)
+    monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     schedules = [make_daily(next_run_at=NINE + number * HOUR) for number in range(10, 0, -1)]
 
     assert [follow() for _ in range(4)] == [4, 4, 2, 0]
@@ -114,8 +114,8 @@ def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(zone_rules, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 1)
+    monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     late, soon = make_daily(next_run_at=NINE + 2 * HOUR), make_daily(next_run_at=NINE - HOUR)
 
     follow()
@@ -124,7 +124,8 @@ def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_herd_at_one_instant_is_taken_in_portions_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 3)
+    monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 60.0)
     command = make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     for _ in range(10):
         make_daily(command=command)

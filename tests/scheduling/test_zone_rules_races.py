@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rules_2026f")]
 
 @pytest.mark.django_db(transaction=True)
 def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 2)
     schedules = [make_daily(next_run_at=NINE + number * HOUR) for number in range(1, 8)]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -47,7 +47,7 @@ def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(monkeypatch: 
 
 @pytest.mark.django_db(transaction=True)
 def test_dispatchers_that_notice_at_once_share_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 5)
     command = make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     for _ in range(60):
         make_daily(command=command)

@@ -51,8 +51,8 @@ def test_older_rules_change_nothing_that_newer_ones_gave(settings: Any, time: li
 
 
 def test_a_walk_by_rules_that_are_not_the_newest_any_more_stops(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zone_rules, "ROWS_AT_ONCE", 1)
-    monkeypatch.setattr(zone_rules, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(zone_rules, "PORTION_SIZE", 1)
+    monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     for _ in range(3):
         make_daily()
     follow()

@@ -19,9 +19,9 @@ from scheduling.cron_grammar import join_expressions, parse_cron
 from scheduling.cron_input import read_cron
 from scheduling.recurrence import Recurrence, load_zone, slots
 
-MAX_COUNT = 10_000
+MAX_SLOTS = 10_000
 MAX_LINE_BYTES = 64 * 1024
-DEFAULT_COUNT = 5
+DEFAULT_SLOTS = 5
 GAP_RULES = ("run_after", "skip")
 OVERLAP_RULES = ("first", "both")
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         parser.add_argument("--hash", metavar="TEXT", help="what H takes its values from: the UUID of a schedule")
         parser.add_argument("--from", dest="start", help="slots strictly after this instant, ISO 8601 (default: now)")
         parser.add_argument(
-            "--count", type=int, default=DEFAULT_COUNT, help=f"1 to {MAX_COUNT} (default: {DEFAULT_COUNT})"
+            "--count", type=int, default=DEFAULT_SLOTS, help=f"1 to {MAX_SLOTS} (default: {DEFAULT_SLOTS})"
         )
         parser.add_argument("--seconds", action="store_true", help="expressions have six fields, the seconds first")
         parser.add_argument("--dst-gap", choices=GAP_RULES, default="run_after", help="what a skipped wall time does")
@@ -206,9 +206,9 @@ def _read_instant(value: object) -> datetime:
 
 def _read_count(value: object) -> int:
     if value is None:
-        return DEFAULT_COUNT
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
-        raise InvalidInputError(f"count must be a whole number from 1 to {MAX_COUNT}.")
+        return DEFAULT_SLOTS
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SLOTS:
+        raise InvalidInputError(f"count must be a whole number from 1 to {MAX_SLOTS}.")
     return value
 
 

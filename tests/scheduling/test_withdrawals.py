@@ -1,0 +1,248 @@
+"""Slots that were written ahead are withdrawn when their schedule changes before their time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from deliveries.models import Reason, State
+from deliveries.services import cancel_pending
+from scheduling import dispatch, services, zone_moves, zone_rules
+from scheduling.models import DeactivationReason, ScheduledExecution
+from tests.factories import make_command, make_delivery, make_user
+from tests.locks import wait_for_waiters
+from tests.scheduling.minutely import BEFORE, URL, claim, make_minutely, payloads_of, rows_of, written_ahead
+from tests.scheduling.schedules import MINUTE, NOON
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _half_a_second_before_noon(time: list[datetime]) -> None:
+    time[0] = BEFORE
+
+
+def test_a_change_before_its_time_is_in_the_callback(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+    assert payloads_of(schedule) == [{"version": 2}]
+
+
+def test_a_timing_that_ends_before_a_slots_time_has_no_such_slot(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"execution_frequency": 7})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == []
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == NOON + timedelta(seconds=7)
+
+
+def test_what_is_paused_before_its_time_is_accounted_for_when_it_is_resumed(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.pause(schedule=schedule)
+    assert rows_of(schedule) == []
+    time[0] = NOON + timedelta(seconds=30)
+    schedule.refresh_from_db()
+    services.resume(schedule=schedule)
+
+    assert rows_of(schedule) == [(NOON, State.SKIPPED, Reason.PAUSED)]
+
+
+def test_a_schedule_that_is_deleted_before_a_slots_time_leaves_no_row() -> None:
+    schedule = written_ahead()
+
+    services.delete_scheduled_execution(schedule=schedule)
+
+    assert rows_of(schedule) == []
+
+
+def test_an_extra_run_before_its_time_changes_nothing(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    services.run_now(schedule=schedule)
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(BEFORE, State.PENDING, ""), (NOON, State.PENDING, "")]
+
+
+def test_what_a_sender_has_in_hand_is_not_withdrawn(time: list[datetime]) -> None:
+    schedule = written_ahead()
+    time[0] = NOON
+    assert len(claim()) == 1
+    # The clock steps back.
+    time[0] = BEFORE
+
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    time[0] = NOON
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, Reason.SCHEDULE_CHANGED)]
+
+
+def test_retries_and_later_slots_of_others_are_not_withdrawn() -> None:
+    schedule = written_ahead()
+    retried = make_delivery(
+        schedule.command,
+        source_uuid=schedule.uuid,
+        due_at=NOON - MINUTE,
+        next_attempt_at=NOON + MINUTE,
+        attempt_count=1,
+    )
+    other = written_ahead()
+
+    services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    retried.refresh_from_db()
+    assert (retried.state, retried.reason) == (State.PENDING, "")
+    assert rows_of(schedule) == [(NOON - MINUTE, State.PENDING, "")]
+    assert rows_of(other) == [(NOON, State.PENDING, "")]
+
+
+def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
+    user = make_user(timezone="UTC")
+    command = make_command(user.organization, callback_url=URL)
+    schedule = make_minutely(
+        command=command, owner=user, execution_frequency=0, cron="0 12 * * *", timezone_type="user_timezone"
+    )
+    assert dispatch.dispatch_ahead() == 1
+
+    user.timezone = "Asia/Tokyo"
+    user.save()
+    zone_moves.follow()
+
+    schedule.refresh_from_db()
+    assert schedule.next_run_at == datetime(2026, 2, 26, 3, 0, tzinfo=UTC)
+    assert rows_of(schedule) == []
+
+
+def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(settings: Any) -> None:
+    schedule = written_ahead(execution_frequency=0, cron="* * * * *")
+    # As older rules would have had it.
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON + timedelta(hours=1))
+
+    settings.TZDATA_VERSION = "2099a"
+    assert zone_rules.follow() == 1
+
+    schedule.refresh_from_db()
+    assert (schedule.next_run_at, rows_of(schedule)) == (NOON, [])
+
+
+def test_newer_zone_rules_that_change_nothing_leave_it_where_it_is(settings: Any) -> None:
+    schedule = written_ahead(execution_frequency=0, cron="* * * * *")
+
+    settings.TZDATA_VERSION = "2099a"
+    assert zone_rules.follow() == 0
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_a_schedule_that_is_deactivated_before_a_slots_time_has_it_cancelled(time: list[datetime]) -> None:
+    schedule = written_ahead()
+    ScheduledExecution.objects.filter(pk=schedule.pk).update(
+        is_active=False, deactivation_reason=DeactivationReason.FAILING
+    )
+    cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
+
+    schedule.refresh_from_db()
+    services.resume(schedule=schedule)
+    time[0] = NOON + timedelta(seconds=1)
+    dispatch.dispatch_due()
+
+    assert rows_of(schedule) == [(NOON, State.CANCELLED, Reason.SCHEDULE_DEACTIVATED)]
+
+
+def test_after_a_clock_has_stepped_back_every_slot_is_withdrawn_and_comes_again(time: list[datetime]) -> None:
+    schedule = make_minutely(execution_frequency=1)
+    for second in range(3):
+        time[0] = BEFORE + timedelta(seconds=second)
+        assert dispatch.dispatch_ahead() == 1
+    time[0] = BEFORE
+
+    schedule.refresh_from_db()
+    services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+    assert rows_of(schedule) == []
+    time[0] = NOON + timedelta(seconds=2)
+    dispatch.dispatch_due()
+
+    assert [due_at for due_at, _, _ in rows_of(schedule)] == [NOON + timedelta(seconds=second) for second in range(3)]
+    assert payloads_of(schedule) == [{"version": 2}] * 3
+
+
+@pytest.mark.parametrize("repeats", [5, 1])
+def test_what_was_written_in_its_time_stays_when_the_clock_steps_back(time: list[datetime], repeats: int) -> None:
+    schedule = make_minutely(repeats=repeats)
+    time[0] = NOON
+    dispatch.dispatch_due()
+    time[0] = BEFORE
+
+    schedule.refresh_from_db()
+    services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+    assert schedule.repeats == repeats - 1
+
+
+@contextmanager
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """A thread for `work`, not started yet, with a connection of its own; over when the context is."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    yield thread
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_waits_for_the_dispatcher_that_writes_ahead_and_withdraws_what_it_wrote() -> None:
+    schedule = make_minutely()
+
+    def change() -> None:
+        services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
+
+    with in_thread(change) as changing, transaction.atomic():
+        dispatch.write_ahead_batch(BEFORE, due_at=NOON, limit=10)
+        changing.start()
+        wait_for_waiters(1)
+    schedule.refresh_from_db()
+
+    assert (rows_of(schedule), schedule.next_run_at, schedule.payload) == ([], NOON, {"version": 2})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_withdrawal_waits_for_a_claim_and_leaves_its_row(time: list[datetime]) -> None:
+    schedule = written_ahead()
+
+    def change() -> None:
+        services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
+
+    with in_thread(change) as changing, transaction.atomic():
+        time[0] = NOON
+        assert len(claim()) == 1
+        time[0] = BEFORE
+        changing.start()
+        wait_for_waiters(1)
+    schedule.refresh_from_db()
+
+    assert (rows_of(schedule), schedule.next_run_at) == ([(NOON, State.PENDING, "")], NOON + MINUTE)
