@@ -64,9 +64,10 @@ class _Looks:
         elif now < self.last_at:
             # The clock has stepped back.
             self.since, self.noted_at = min(self.since, now), None
-        self.last_at = now
         if self.up_since is None or self.noted_at is None or now - self.noted_at >= _LOOK_NOTED_EVERY:
             self.up_since, self.noted_at = _note(self.since, now), now
+        # Not before: while the database is away nothing is found, so these are no looks.
+        self.last_at = now
         return self.up_since
 
 

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from deliveries.models import Reason
 from scheduling import uptime
-from scheduling.dispatch import dispatch_due
+from scheduling.dispatch import dispatch_due, tick
 from scheduling.models import MAX_MISFIRE_GRACE, DispatcherUptime, ScheduledExecution
 from scheduling.planning import MAX_MISFIRES
 from tests.api import ApiClient
@@ -99,6 +99,24 @@ def test_no_look_for_a_while_is_an_outage_although_the_process_lives(time: list[
     dispatch_due()
 
     assert fired(schedule) == []
+
+
+@pytest.mark.django_db
+def test_looks_that_fail_while_the_database_is_away_are_no_looks(time: list[datetime]) -> None:
+    def refuse(*_: Any) -> None:
+        raise OperationalError("The database is away.")
+
+    look_every(1, time, until=NOON + MINUTE)
+    with connection.execute_wrapper(refuse):
+        while time[0] < NOON + 3 * MINUTE:
+            time[0] += SECOND
+            with pytest.raises(OperationalError):
+                tick()
+    schedule = make_unseen(NOON + 2 * MINUTE)
+
+    dispatch_due()
+
+    assert [reason for *_, reason in skipped(schedule)] == [Reason.MISSED]
 
 
 @pytest.mark.django_db
