@@ -82,14 +82,13 @@ def _restart(schedule: ScheduledExecution, now: datetime) -> None:
 
 def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
     """Goes on after a pause, in the old phase. A one-off whose only run fell into the pause runs now."""
-    if not schedule.is_recurring:
-        if schedule.next_run_at is not None and schedule.next_run_at <= now:
-            start(schedule, now)
-        return
     if schedule.deactivation_reason in (DeactivationReason.FAILING, DeactivationReason.GONE):
         # Answers from before it was resumed no longer count.
         schedule.effective_from = now
-    schedule.next_run_at = _slot_after(schedule, now)
+    if schedule.is_recurring:
+        schedule.next_run_at = _slot_after(schedule, now)
+    elif schedule.next_run_at is not None and schedule.next_run_at <= now:
+        start(schedule, now)
 
 
 def passed_slots(schedule: ScheduledExecution, now: datetime) -> Passed | None:

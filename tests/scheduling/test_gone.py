@@ -143,8 +143,9 @@ def test_a_410_removes_its_hook_and_says_so(since: datetime) -> None:
     assert remove_gone_hooks(since=since) == 0
 
 
-def test_a_schedule_that_was_resumed_since_is_left(since: datetime) -> None:
-    schedule = make_schedule(make_command(callback_url=GONE_URL))
+@pytest.mark.parametrize("values", [{}, {"execution_frequency": 0}], ids=["recurring", "with one run to come"])
+def test_a_schedule_that_was_resumed_since_is_left(since: datetime, values: dict[str, Any]) -> None:
+    schedule = make_schedule(make_command(callback_url=GONE_URL), **values)
     make_gone(schedule, finished_at=clock.now())
     deactivate_gone(since=since)
     services.update_scheduled_execution(schedule=ScheduledExecution.objects.get(), changes={"is_active": True})
