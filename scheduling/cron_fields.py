@@ -205,8 +205,9 @@ def _read_value(kind: FieldKind, text: str, offset: int) -> int:
 
 def _is_used(sign: str, text: str) -> bool:
     """Whether the text uses the sign rather than a word with that letter: `15W` does, `WEDNESDAY` does not."""
-    sign = re.escape(sign)
-    return re.search(rf"(?<![A-Z]{{2}}){sign}(?![A-Z]{{2}})", text.upper()) is not None
+    if not sign.isalpha():
+        return sign in text
+    return any(sign in letters and len(letters) <= 2 for letters in re.findall(r"[A-Z]+", text.upper()))
 
 
 def wrong(kind: FieldKind, offset: int, reason: str) -> InvalidCronError:

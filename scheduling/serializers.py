@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from rest_framework import serializers
@@ -23,7 +24,7 @@ from commands_platform.lib.http.fields import (
 from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
 from commands_platform.lib.http.pagination import LimitQuery, PageQuery
 from commands_platform.lib.http.renderers import RawJson
-from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFields, folded, suggestion, unknown_message
+from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFields, unknown_message
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
@@ -54,9 +55,12 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     never_null = frozenset({"name"})
     meant = {
         **dict.fromkeys(("expression", "schedule", "crontab"), "cron"),
-        **dict.fromkeys(("interval", "frequency", "every"), "execution_frequency"),
-        **dict.fromkeys(("runat", "when", "delay"), "starts_at"),
+        **dict.fromkeys(("interval", "frequency", "every", "period"), "execution_frequency"),
+        **dict.fromkeys(("runat", "when", "delay", "at", "start", "dueat", "scheduledat", "scheduledfor"), "starts_at"),
+        "runafter": "starts_at",
+        "cron": "cron",
     }
+    telling_words = frozenset(("cron", "crontab", "interval", "frequency", "delay"))
 
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_MAX_COLUMN_INTEGER, required=False)
@@ -88,12 +92,8 @@ class ScheduledExecutionInput(ScheduledExecutionChanges):
         """Refuses what looks like a timing where there is none: a typo must not run the schedule at once."""
         if data.get("cron") or data.get("execution_frequency"):
             return {}
-        looks_like = {
-            # A comparison with all names takes a while, so a body of very many fields is not read as a typo.
-            name: self.meant.get(folded(name))
-            or (suggestion(name, _TIMING_FIELDS) if index < MAX_NAMED_FIELDS else None)
-            for index, name in enumerate(unknown)
-        }
+        # A comparison with all names takes a while, so a body of very many fields is not read as a typo.
+        looks_like = {name: self.meant_by(name, _TIMING_FIELDS) for name in islice(unknown, MAX_NAMED_FIELDS)}
         return {name: unknown_message(field) for name, field in looks_like.items() if field is not None}
 
     name = StrictCharField(max_length=255)

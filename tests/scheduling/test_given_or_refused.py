@@ -62,6 +62,21 @@ def test_a_zone_beside_another_type_is_refused_with_the_way_out(alice: ApiClient
         ("executionFrequency", "execution_frequency"),
         ("execution_frequncy", "execution_frequency"),
         ("start_at", "starts_at"),
+        ("expresion", "cron"),
+        ("cron_expression", "cron"),
+        ("cronExpression", "cron"),
+        ("cron-schedule", "cron"),
+        ("shedule", "cron"),
+        ("intervall", "execution_frequency"),
+        ("interval_seconds", "execution_frequency"),
+        ("period", "execution_frequency"),
+        ("delaySeconds", "starts_at"),
+        ("start", "starts_at"),
+        ("at", "starts_at"),
+        ("due_at", "starts_at"),
+        ("scheduled_at", "starts_at"),
+        ("schedule_at", "starts_at"),
+        ("run_after", "starts_at"),
     ],
 )
 def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant: str) -> None:
@@ -70,6 +85,14 @@ def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant
     assert response.status_code == 400
     assert response.json()["errors"] == {name: [f"Unknown field. Is `{meant}` meant?"]}
     assert not ScheduledExecution.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["internal", "schedule_id", "colour", "status", "never_null", "type"])
+def test_an_unknown_field_that_is_no_timing_is_only_named(alice: ApiClient, name: str) -> None:
+    response = alice.post(LIST, {"name": "report", name: 1})
+
+    assert response.status_code == 200
+    assert response.headers["X-Ignored-Fields"] == name
 
 
 @pytest.mark.parametrize("timing", [{"cron": "0 9 * * *"}, {"execution_frequency": 60}])
@@ -110,7 +133,7 @@ def test_a_strict_caller_gets_a_400_and_nothing_is_made(alice: ApiClient) -> Non
 
     assert response.status_code == 400
     assert response.json()["errors"] == {
-        "expresion": ["Unknown field."],
+        "expresion": ["Unknown field. Is `cron` meant?"],
         "interval": ["Unknown field. Is `execution_frequency` meant?"],
         "foo": ["Unknown field."],
     }
@@ -163,7 +186,7 @@ def test_a_body_of_very_many_fields_is_compared_with_few_names(
     def count(name: str, known: Iterable[str]) -> None:
         compared.append(name)
 
-    monkeypatch.setattr("scheduling.serializers.suggestion", count)
+    monkeypatch.setattr("commands_platform.lib.http.unknown_fields.suggestion", count)
 
     alice.post(LIST, {"name": "report"} | {f"field{number}": 1 for number in range(10_000)})
 

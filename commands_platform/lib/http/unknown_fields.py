@@ -7,6 +7,7 @@ some names always: see `MeantFields`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
@@ -23,9 +24,13 @@ IGNORED_HEADER = "X-Ignored-Fields"
 # Each name costs a comparison with all known ones, and room in a header.
 MAX_NAMED_FIELDS = 50
 MAX_NAME_SHOWN = 64
+# High enough that `internal` is not taken for `interval`, and `schedule_id` not for `schedule`.
+_CLOSE_TO_MEANT = 0.9
 
 _NOTED = "_ignored_fields"
 _STRICT = "handling=strict"
+# The words of `delay_seconds`, `delay-seconds` and `delaySeconds`.
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 class MeantFields:
@@ -33,6 +38,17 @@ class MeantFields:
 
     meant: ClassVar[Mapping[str, str]] = {}
     """The known field for each name that `folded` gives."""
+    telling_words: ClassVar[frozenset[str]] = frozenset()
+    """Those of these names that stand for the same field when they are one word of a longer name."""
+
+    def meant_by(self, name: str, known: Iterable[str]) -> str | None:
+        """Returns the field that an unknown name stands for, also if it is misspelt or longer, or None."""
+        meant = self.meant.get(folded(name)) or suggestion(name, known)
+        if meant is None and len(name) <= MAX_NAME_SHOWN:
+            closest = get_close_matches(folded(name), self.meant, n=1, cutoff=_CLOSE_TO_MEANT)
+            telling = closest or [word for word in _words(name) if word in self.telling_words]
+            meant = self.meant[telling[0]] if telling else None
+        return meant
 
     def refuses(self, data: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, str]:
         """Returns those of the unknown names that must not be ignored, each with its message."""
@@ -100,6 +116,10 @@ def folded(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(name)]
+
+
 @lru_cache(maxsize=256)
 def _names_without_parts(serializer: serializers.Serializer[Any]) -> frozenset[str]:
     """Returns the names of fields whose value has no fields of its own: most bodies hold no others."""
@@ -128,10 +148,10 @@ def _unknown(
 
 
 def _message(path: str, serializer: serializers.Serializer[Any]) -> str:
-    name = path.rpartition(".")[2]
-    meant = serializer.meant.get(folded(name)) if isinstance(serializer, MeantFields) else None
-    meant = meant or suggestion(name, serializer.fields)
-    return unknown_message(meant)
+    name, known = path.rpartition(".")[2], serializer.fields
+    if isinstance(serializer, MeantFields):
+        return unknown_message(serializer.meant_by(name, known))
+    return unknown_message(suggestion(name, known))
 
 
 def unknown_message(meant: str | None) -> str:
