@@ -74,6 +74,12 @@ def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MAX_KEPT_ATTEMPTS).exclude(url="")
 
 
+def is_redeliverable(delivery: Delivery) -> bool:
+    """Returns whether a row that has been read can be sent once more, by the same rule as `redeliverable`."""
+    has_room = delivery.attempt_count < MAX_KEPT_ATTEMPTS
+    return delivery.state in REDELIVERABLE_STATES and has_room and bool(delivery.url)
+
+
 @transaction.atomic
 def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
     """Sends finished deliveries once more, with a full set of attempts and the same webhook-id. Returns how many."""

@@ -35,14 +35,18 @@ def operator_action(
     note: str,
     done: str,
     applies_to: Callable[[Any], bool] = lambda _row: True,
+    is_offered_for: Callable[[Any], bool] | None = None,
     is_dangerous: bool = False,
 ) -> Callable[[Work], Work]:
     """Makes an action of a method that takes one object.
 
     Name the method in `actions_detail`, in `actions`, or in both. The action needs the permission to change the
     object. `note` goes into the object's history; `done` is what the operator reads ("Paused."). An object that
-    `applies_to` rejects is left alone, and its page does not offer the action. The method may return a ShownOnce,
-    which the object's page shows and the list drops. It may raise a PlatformError, whose message the operator reads.
+    `applies_to` rejects is left alone, and its page does not offer the action. If the method itself explains why it
+    refuses an object, pass `is_offered_for` instead: it only decides whether the page offers the action.
+
+    The method may return a ShownOnce, which the object's page shows and the list drops. It may raise a PlatformError,
+    whose message the operator reads.
     """
 
     def decorate(work: Work) -> Work:
@@ -113,7 +117,7 @@ def operator_action(
             act_on_rows(pages, request, rows)
             return None
 
-        act.applies_to = applies_to  # type: ignore[attr-defined]
+        act.is_offered_for = is_offered_for or applies_to  # type: ignore[attr-defined]
         return cast("Work", act)
 
     return decorate

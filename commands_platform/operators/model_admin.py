@@ -69,10 +69,10 @@ class PlatformAdmin(_ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Returns the actions that apply to the object: one that is paused cannot be paused."""
+        """Returns the actions to offer for the object. A paused schedule, for example, cannot be paused."""
         allowed: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         obj = self.get_object(request, unquote(object_id)) if allowed else None
-        return [] if obj is None else [action for action in allowed if action.method.applies_to(obj)]
+        return [] if obj is None else [action for action in allowed if action.method.is_offered_for(obj)]
 
     def details_of(self, obj: Any) -> dict[str, Any]:
         """Returns what an object's page shows below its fields."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from commands_platform.lib.errors import PlatformError
@@ -53,12 +54,17 @@ class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
     def details_of(self, delivery: Delivery) -> dict[str, Any]:
         return {"attempts": attempt_rows(delivery), "body": body_block(delivery)}
 
+    def action_checkbox(self, delivery: Delivery) -> SafeString:
+        """Returns the row's checkbox, or nothing if the row cannot be sent again."""
+        return super().action_checkbox(delivery) if services.is_redeliverable(delivery) else SafeString()
+
     @operator_action(
         label="Redeliver",
         question="The same body is sent to the same URL with the same webhook-id. All attempts start over.",
         icon="replay",
         note="Sent again.",
         done="Sent again.",
+        is_offered_for=services.is_redeliverable,
     )
     def redeliver(self, delivery: Delivery) -> None:
         if not services.redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):

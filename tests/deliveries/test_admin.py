@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -37,6 +38,17 @@ def test_a_failed_delivery_is_sent_again_from_its_page(operator: Client) -> None
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.PENDING, "")
     assert LogEntry.objects.get().get_change_message() == "Sent again."
+
+
+def test_redelivery_is_offered_only_for_deliveries_that_can_be_sent_again(operator: Client) -> None:
+    failed, pending = _failed(), make_delivery()
+
+    pages = {row.pk: operator.get(page_of(row)).content.decode() for row in (failed, pending)}
+    listed = operator.get(page(Delivery, "changelist")).content.decode()
+
+    assert page_of(failed, "redeliver") in pages[failed.pk]
+    assert page_of(pending, "redeliver") not in pages[pending.pk]
+    assert re.findall('name="_selected_action"[^>]* value="([^"]*)"', listed) == [str(failed.pk)]
 
 
 def test_what_cannot_be_sent_again_says_so(operator: Client) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Reason, State
 from deliveries.sender import Sender
-from deliveries.services import redeliver
+from deliveries.services import MAX_KEPT_ATTEMPTS, is_redeliverable, redeliver, redeliverable
 from tests.deliveries.senders import due_again
 from tests.factories import make_delivery
 from tests.receiver import Answer, Receiver
@@ -61,6 +62,28 @@ def test_a_redelivery_is_given_up_as_late_as_the_first_delivery(max_attempts: in
 
         delivery.refresh_from_db()
         assert timedelta(0) <= delivery.expires_at - before - timedelta(hours=hours) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"state": State.DELIVERED}, True),
+        ({"state": State.FAILED, "reason": Reason.REJECTED}, True),
+        ({"state": State.CANCELLED, "reason": Reason.SCHEDULE_PAUSED}, True),
+        ({"state": State.SKIPPED, "reason": Reason.MISSED}, False),
+        ({"state": State.PENDING}, False),
+        ({"state": State.DELIVERED, "url": ""}, False),
+        ({"state": State.DELIVERED, "attempt_count": MAX_KEPT_ATTEMPTS}, False),
+    ],
+)
+def test_the_rule_for_one_row_is_the_rule_for_a_query(values: dict[str, Any], expected: bool) -> None:
+    finished: dict[str, Any] = (
+        {} if values["state"] == State.PENDING else {"next_attempt_at": None, "finished_at": clock.now()}
+    )
+    delivery = make_delivery(**finished, **values)
+
+    assert is_redeliverable(delivery) == expected
+    assert redeliverable(Delivery.objects.all()).exists() == expected
 
 
 def test_a_redelivery_has_the_same_id_and_a_full_set_of_attempts(sender: Sender, receiver: Receiver) -> None:

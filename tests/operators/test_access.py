@@ -11,13 +11,15 @@ from django.urls import reverse
 
 from activity.models import ActivityRecord
 from auth_tokens.models import ApiKey
-from deliveries.models import Delivery
+from commands_platform.lib import clock
+from deliveries.models import Delivery, State
 from events.models import Hook
 from organizations.models import Command, Organization
 from organizations.models import User as PlatformUser
 from scheduling.models import ScheduledExecution
 from storage.models import Item
 from tests.admin import PAGES, Estate, act, every_page, html_of, make_estate, make_operator, page, page_of
+from tests.factories import make_delivery
 
 
 @pytest.fixture
@@ -93,8 +95,9 @@ def test_an_operator_without_permissions_sees_no_list(estate: Estate) -> None:
 def test_an_operator_who_may_only_look_is_offered_no_action(estate: Estate) -> None:
     watcher = make_operator("deliveries.view_delivery", "organizations.view_command")
     command = next(row for row in estate.rows if isinstance(row, Command))
-    delivery = next(row for row in estate.rows if isinstance(row, Delivery))
+    delivery = make_delivery(state=State.FAILED, reason="rejected", next_attempt_at=None, finished_at=clock.now())
 
+    assert "Redeliver" in html_of(make_operator(is_superuser=True), page_of(delivery))
     assert "Redeliver" not in html_of(watcher, page_of(delivery))
     assert "Show secrets" not in html_of(watcher, page_of(command))
     for path in (page_of(delivery, "redeliver"), page_of(command, "show_secrets"), page_of(command, "rotate_secret")):
