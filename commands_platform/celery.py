@@ -50,6 +50,11 @@ app.conf.beat_schedule = {
         "schedule": WholeSeconds(every=10, offset=0.12),
         "options": {"expires": 5},
     },
+    "expired-sessions": {
+        "task": "commands_platform.remove_expired_sessions",
+        "schedule": WholeSeconds(every=60, offset=3.13),
+        "options": {"expires": 30},
+    },
     "retention": {
         "task": "scheduling.remove_finished",
         "schedule": WholeSeconds(every=5, offset=0.16),

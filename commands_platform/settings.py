@@ -311,6 +311,7 @@ CELERY_TASK_ROUTES = {
     "scheduling.*": {"queue": "dispatch"},
     "storage.*": {"queue": "dispatch"},
     "installations.*": {"queue": "dispatch"},
+    "commands_platform.*": {"queue": "dispatch"},
     "deliveries.*": {"queue": "deliver"},
 }
 CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"
