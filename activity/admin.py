@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from activity.models import ActivityRecord
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns, DateColumns
+from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 
@@ -19,7 +19,7 @@ _FIELDS = ("category", "action", "label", "created_in_full", "organization_link"
 
 
 @admin.register(ActivityRecord)
-class ActivityRecordAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
+class ActivityRecordAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     list_display = ("created", "what", "about", "user_of", "command_of")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_help_text = "An exact category or action, or the UUID of a user"
@@ -47,11 +47,11 @@ class ActivityRecordAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTab
 
     @admin.display(description="Label")
     def about(self, record: ActivityRecord) -> SafeString | str:
-        return record.label or html.NOTHING
+        return record.label or html.DASH
 
     @admin.display(description="User")
     def user_of(self, record: ActivityRecord) -> SafeString | str:
-        return record.user.full_name if record.user else html.NOTHING
+        return record.user.full_name if record.user else html.DASH
 
     @admin.display(description="Command")
     def command_of(self, record: ActivityRecord) -> SafeString:

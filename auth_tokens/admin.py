@@ -20,7 +20,7 @@ from auth_tokens.scopes import Scope
 from commands_platform.lib import clock
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
-from commands_platform.operators.columns import BelongingColumns
+from commands_platform.operators.columns import OwnerColumns
 from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
 
@@ -88,7 +88,7 @@ _WHOSE = ("organization_link", "command_link", "owner_link")
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(BelongingColumns, ShowsOnceAdmin):
+class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     form = ApiKeyForm
     list_display = ("label", "belongs_to", "scope_badges", "state", "expires", "last_used", "created")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter), StateFilter)

@@ -359,6 +359,6 @@ logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL, timestamps=LOG_TIMESTAMPS
 
 # Admin
 
-UNFOLD = admin_site.UNFOLD
+UNFOLD = admin_site.THEME
 # Its login page does not say where to go next.
 LOGIN_REDIRECT_URL = "admin:index"

@@ -12,16 +12,16 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from auth_tokens.models import TokenSubject
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns, DateColumns
+from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from events import services
 from events.models import Hook
 
-_LARGEST_NUMBER = 2**63 - 1
+_MAX_HOOK_NUMBER = 2**63 - 1
 
 
 @admin.register(Hook)
-class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
+class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     may_be_deleted = True
     list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
@@ -43,7 +43,7 @@ class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         number = search_term.strip()
-        if number.isascii() and number.isdigit() and len(number) < 20 and int(number) <= _LARGEST_NUMBER:
+        if number.isascii() and number.isdigit() and len(number) < 20 and int(number) <= _MAX_HOOK_NUMBER:
             return queryset.filter(pk=int(number)), False
         return super().get_search_results(request, queryset, search_term)
 
@@ -72,7 +72,7 @@ class HookAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin):
 
     @admin.display(description="User")
     def user_of(self, hook: Hook) -> SafeString | str:
-        return hook.user.full_name if hook.user else html.NOTHING
+        return hook.user.full_name if hook.user else html.DASH
 
     @admin.display(description="Subscribed (UTC)", ordering="updated_at")
     def updated(self, hook: Hook) -> SafeString:

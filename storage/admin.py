@@ -11,14 +11,14 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns, DateColumns
+from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from storage.models import Item
 
 
 @admin.register(Item)
-class ItemAdmin(BelongingColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
+class ItemAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     may_be_deleted = True
     list_display = ("key_of", "bucket", "bytes", "version_of", "expiry", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))

@@ -38,9 +38,9 @@ from tests.factories import (
 
 _numbers = count(1)
 
-OURS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage")
+OWN_APPS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage")
 MODELS: list[type[Model]] = [
-    model for app in OURS for model in apps.get_app_config(app).get_models() if model in admin.site._registry
+    model for app in OWN_APPS for model in apps.get_app_config(app).get_models() if model in admin.site._registry
 ]
 PAGES: list[type[Model]] = [*MODELS, User, Group, LogEntry]
 
@@ -48,7 +48,7 @@ HEADER_SECRET = "Bearer receivers-own-secret-3141592653"
 
 
 @dataclass(frozen=True)
-class Estate:
+class Samples:
     """One row of each model, and every secret that is in them or could have come into them."""
 
     rows: list[Model]
@@ -66,7 +66,7 @@ def make_operator(*permissions: str, is_superuser: bool = False) -> Client:
     return client
 
 
-def make_estate() -> Estate:
+def make_samples() -> Samples:
     organization = make_organization()
     command = organization_services.rotate_signing_secret(command=make_command(organization))
     user = make_user(organization)
@@ -99,7 +99,7 @@ def make_estate() -> Estate:
         action_flag=CHANGE,
         change_message="Deactivated.",
     )
-    return Estate(
+    return Samples(
         rows=[
             *(organization, user, command, installation, api_key, schedule, delivery, hook, item, record),
             *(login, group, entry),
@@ -173,10 +173,10 @@ def number_of_queries(client: Client, path: str) -> int:
     return len(queries)
 
 
-def every_page(estate: Estate) -> Iterator[str]:
+def every_page(samples: Samples) -> Iterator[str]:
     yield reverse("admin:index")
     for model in PAGES:
         yield page(model, "changelist")
-    for row in estate.rows:
+    for row in samples.rows:
         yield page_of(row)
         yield page_of(row, "history")

@@ -32,7 +32,7 @@ else:
     _DjangoUserAdmin = DjangoUserAdmin
     _UserCreationForm = UserCreationForm
 
-_TONES: dict[int, tuple[str, html.Tone]] = {
+_ACTION_BADGES: dict[int, tuple[str, html.Tone]] = {
     ADDITION: ("added", "success"),
     CHANGE: ("changed", "info"),
     DELETION: ("deleted", "danger"),
@@ -96,7 +96,7 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     form = UserChangeForm
     add_form = LoginCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "may", "state", "last_login_at")
+    list_display = ("username", "email", "access", "state", "last_login_at")
     list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
     search_fields = ("username", "email", "first_name", "last_name")
     search_help_text = "Username, name or email"
@@ -129,7 +129,7 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
             obj.save()
 
     @admin.display(description="Access", ordering="is_superuser")
-    def may(self, user: User) -> SafeString:
+    def access(self, user: User) -> SafeString:
         if user.is_superuser:
             return html.badge("superuser", "info")
         return html.badge("by permission") if user.is_staff else html.badge("no access", "warning")
@@ -164,30 +164,30 @@ class GroupAdmin(_SuperusersOnlyAdmin):
 class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
     """What operators did in the admin, without any secrets."""
 
-    list_display = ("when", "who", "did", "what", "words")
+    list_display = ("time", "login_name", "action_badge", "changed_object", "details")
     search_help_text = "The exact username of a login"
     uuid_fields = ()
     related = ("user", "content_type")
-    fields = ("when", "who", "did", "what", "words")
+    fields = ("time", "login_name", "action_badge", "changed_object", "details")
     readonly_fields = fields
 
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         return rows.filter(user__username=text)
 
     @admin.display(description="Time (UTC)")
-    def when(self, entry: LogEntry) -> SafeString:
+    def time(self, entry: LogEntry) -> SafeString:
         return html.instant_and_distance(entry.action_time)
 
     @admin.display(description="Login")
-    def who(self, entry: LogEntry) -> str:
+    def login_name(self, entry: LogEntry) -> str:
         return entry.user.get_username()
 
     @admin.display(description="Action")
-    def did(self, entry: LogEntry) -> SafeString:
-        return html.badge(*_TONES.get(entry.action_flag, ("?", "neutral")))
+    def action_badge(self, entry: LogEntry) -> SafeString:
+        return html.badge(*_ACTION_BADGES.get(entry.action_flag, ("?", "neutral")))
 
     @admin.display(description="Object")
-    def what(self, entry: LogEntry) -> SafeString:
+    def changed_object(self, entry: LogEntry) -> SafeString:
         kind = entry.content_type.name if entry.content_type else ""
         type_ = entry.content_type
         may_open = type_ is not None and not entry.is_deletion() and may_view(f"{type_.app_label}_{type_.model}")
@@ -195,7 +195,7 @@ class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
         return html.two_lines(html.link(url, entry.object_repr) if url else entry.object_repr, kind)
 
     @admin.display(description="Details")
-    def words(self, entry: LogEntry) -> str:
+    def details(self, entry: LogEntry) -> str:
         return entry.get_change_message()
 
 

@@ -10,13 +10,13 @@ from django.utils.safestring import SafeString
 from commands_platform.operators import html
 
 
-class BelongingColumns:
+class OwnerColumns:
     """Whose a row is, for rows with an organization, a command and a user. What may not be opened is plain text."""
 
     @admin.display(description="Command")
     def command_link(self, row: Any) -> SafeString:
         if row.command is None:
-            return html.NOTHING
+            return html.DASH
         return html.link_to("organizations_command_change", row.command_id, text=row.command)
 
     @admin.display(description="Organization")
@@ -26,13 +26,13 @@ class BelongingColumns:
     @admin.display(description="User")
     def user_link(self, row: Any) -> SafeString:
         if row.user is None:
-            return html.NOTHING
+            return html.DASH
         return html.link_to("organizations_user_change", row.user_id, text=row.user)
 
     @admin.display(description="Owner")
     def owner_link(self, row: Any) -> SafeString:
         if row.owner is None:
-            return html.NOTHING
+            return html.DASH
         return html.link_to("organizations_user_change", row.owner_id, text=row.owner)
 
 

@@ -24,12 +24,12 @@ from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 
 # Beyond this number of rows a figure says "10,000+".
-_MOST_COUNTED = 10_000
-_FAILURES_SHOWN = 8
-FAILURES = "?state__exact=failed&period=day"
+_MAX_COUNTED = 10_000
+_MAX_FAILURES_SHOWN = 8
+FAILED_QUERY = "?state__exact=failed&period=day"
 # A delivery that waits longer than this for a sender is overdue.
-_TOO_LATE = timedelta(seconds=10)
-_BEAT_IS_LATE = 3
+_MAX_DELAY = timedelta(seconds=10)
+_MAX_BEAT_AGE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             _beat(),
         ],
         "failures": _failure_rows(recent),
-        "failures_url": _deliveries_url(FAILURES),
+        "failures_url": _deliveries_url(FAILED_QUERY),
     }
 
 
@@ -86,12 +86,12 @@ def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
 def _of_the_last_hour() -> DeliveryQuerySet:
     """Returns the newest rows of the last hour, by the time in their key, up to the number that is counted."""
     rows = Delivery.objects.filter(pk__gte=first_ledger_id_at(timezone.now() - timedelta(hours=1)))
-    first = rows.order_by("-pk").values_list("pk", flat=True)[_MOST_COUNTED - 1 : _MOST_COUNTED].first()
+    first = rows.order_by("-pk").values_list("pk", flat=True)[_MAX_COUNTED - 1 : _MAX_COUNTED].first()
     return rows if first is None else rows.filter(pk__gte=first)
 
 
 def _waiting() -> Figure:
-    pending = Delivery.objects.pending().order_by()[: _MOST_COUNTED + 1].count()
+    pending = Delivery.objects.pending().order_by()[: _MAX_COUNTED + 1].count()
     return Figure(
         "Pending",
         _number(pending),
@@ -106,7 +106,7 @@ def _overdue() -> Figure:
     if oldest is None:
         return Figure("Delay", "none", "no delivery is overdue")
     age = now - oldest
-    return Figure("Delay", html.rough_span(age), "of the oldest overdue delivery", is_bad=age > _TOO_LATE)
+    return Figure("Delay", html.rough_span(age), "of the oldest overdue delivery", is_bad=age > _MAX_DELAY)
 
 
 def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
@@ -115,13 +115,13 @@ def _outcomes(recent: DeliveryQuerySet) -> list[Figure]:
         **{state.value: Count("pk", filter=Q(state=state.value)) for state in State},
     )
     scope = "in the last hour"
-    if counts["rows"] >= _MOST_COUNTED:
-        scope = f"of the latest {_MOST_COUNTED:,} deliveries"
+    if counts["rows"] >= _MAX_COUNTED:
+        scope = f"of the latest {_MAX_COUNTED:,} deliveries"
     delivered, failed = counts["delivered"], counts["failed"]
     share = f"{failed / (delivered + failed):.1%} of the finished ones" if failed else scope
     return [
         Figure("Delivered", f"{delivered:,}", scope),
-        Figure("Failed", f"{failed:,}", share, is_bad=failed > delivered, url=_deliveries_url(FAILURES)),
+        Figure("Failed", f"{failed:,}", share, is_bad=failed > delivered, url=_deliveries_url(FAILED_QUERY)),
     ]
 
 
@@ -140,7 +140,7 @@ def _beat() -> Figure:
     if ticked is None:
         return Figure("Beat", "stopped", "no tick in the last five seconds", is_bad=True)
     age = max(0, int(time.time()) - int(ticked))
-    return Figure("Beat", "ticking", f"the last tick was {age} s ago", is_bad=age > _BEAT_IS_LATE)
+    return Figure("Beat", "ticking", f"the last tick was {age} s ago", is_bad=age > _MAX_BEAT_AGE)
 
 
 def _failure_rows(recent: DeliveryQuerySet) -> list[dict[str, SafeString | str]]:
@@ -154,12 +154,12 @@ def _failure_rows(recent: DeliveryQuerySet) -> list[dict[str, SafeString | str]]
             "command": f"{row.command} · {row.organization}",
             "receiver": html.clipped(html.origin(row.url)),
         }
-        for row in failed.defer("body", "attempts")[:_FAILURES_SHOWN]
+        for row in failed.defer("body", "attempts")[:_MAX_FAILURES_SHOWN]
     ]
 
 
 def _number(count: int) -> str:
-    return f"{_MOST_COUNTED:,}+" if count > _MOST_COUNTED else f"{count:,}"
+    return f"{_MAX_COUNTED:,}+" if count > _MAX_COUNTED else f"{count:,}"
 
 
 def _deliveries_url(query: str) -> str:

@@ -7,7 +7,7 @@ from django.db import connection
 MAX_SESSIONS_AT_ONCE = 1_000
 
 # The dispatcher runs this without Django's app of sessions, so there is no model to use.
-_REMOVE = """
+_REMOVE_SESSIONS = """
 WITH expired AS (
     SELECT session_key FROM django_session
     WHERE expire_date <= now()
@@ -24,6 +24,6 @@ def remove_expired_sessions(*, limit: int = MAX_SESSIONS_AT_ONCE) -> int:
     Sessions that another process has locked are left for the next call.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_REMOVE, {"limit": limit})
+        cursor.execute(_REMOVE_SESSIONS, {"limit": limit})
         removed: int = cursor.rowcount
     return removed

@@ -16,7 +16,7 @@ else:
     _ModelForm = forms.ModelForm
 
 
-class WholeConstraintsForm(_ModelForm):
+class AllConstraintsForm(_ModelForm):
     """Also checks the constraints that involve a field which the page shows but does not let anyone change."""
 
     shown_fields: ClassVar[frozenset[str]] = frozenset()

@@ -16,10 +16,10 @@ from commands_platform.operators.permissions import url_if_allowed
 
 Tone = Literal["neutral", "info", "success", "warning", "danger"]
 
-NOTHING = SafeString('<span class="text-subtle">–</span>')
-_LONGEST_BLOCK = 64 * 1024
+DASH = SafeString('<span class="text-subtle">–</span>')
+_MAX_BLOCK_LENGTH = 64 * 1024
 
-_TONES: dict[Tone, str] = {
+_TONE_CLASSES: dict[Tone, str] = {
     "neutral": "bg-base-500/8 text-base-700 dark:bg-base-500/20 dark:text-base-200",
     "info": "bg-blue-100 text-blue-700 dark:bg-blue-500/20 dark:text-blue-400",
     "success": "bg-green-100 text-green-700 dark:bg-green-500/20 dark:text-green-400",
@@ -34,7 +34,7 @@ def badge(text: object, tone: Tone = "neutral") -> SafeString:
     return format_html(
         '<span class="inline-block font-semibold h-6 leading-6 px-2 rounded-default text-[11px] uppercase'
         ' whitespace-nowrap {}">{}</span>',
-        _TONES[tone],
+        _TONE_CLASSES[tone],
         text,
     )
 
@@ -55,12 +55,12 @@ def plain_badge(text: object) -> SafeString:
 
 def mono(text: object) -> SafeString:
     """Returns text in a fixed-width font."""
-    return format_html('<span class="cp-mono">{}</span>', text) if text else NOTHING
+    return format_html('<span class="cp-mono">{}</span>', text) if text else DASH
 
 
 def clipped(text: object) -> SafeString:
     """Returns text in a fixed-width font on one line, for a list. Its title has the whole text."""
-    return format_html('<span class="cp-mono cp-clipped" title="{}">{}</span>', text, text) if text else NOTHING
+    return format_html('<span class="cp-mono cp-clipped" title="{}">{}</span>', text, text) if text else DASH
 
 
 def subtle(text: object) -> SafeString:
@@ -97,7 +97,7 @@ def link_to(name: str, *arguments: object, text: object, query: str = "") -> Saf
 def instant(value: datetime | None) -> SafeString:
     """Returns `2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title."""
     if value is None:
-        return NOTHING
+        return DASH
     exact = value.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}" class="whitespace-nowrap cp-figures">{}</time>',
@@ -109,7 +109,7 @@ def instant(value: datetime | None) -> SafeString:
 
 def instant_and_distance(value: datetime | None) -> SafeString:
     """Returns the instant above its distance from now."""
-    return NOTHING if value is None else two_lines(instant(value), distance(value))
+    return DASH if value is None else two_lines(instant(value), distance(value))
 
 
 def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> SafeString:
@@ -127,7 +127,7 @@ def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> S
 
 def instant_in_full(value: datetime | None) -> SafeString:
     """Returns the instant and its distance from now in one line, for an object's page."""
-    return NOTHING if value is None else format_html("{} UTC {}", instant(value), subtle(f"· {distance(value)}"))
+    return DASH if value is None else format_html("{} UTC {}", instant(value), subtle(f"· {distance(value)}"))
 
 
 def distance(value: datetime, *, now: datetime | None = None) -> str:
@@ -183,6 +183,6 @@ def pretty_json(value: Any) -> SafeString:
 
 def block(text: str) -> SafeString:
     """Returns text in a box that scrolls. A very long one is cut."""
-    rest = len(text) - _LONGEST_BLOCK
+    rest = len(text) - _MAX_BLOCK_LENGTH
     note = format_html('<p class="text-subtle mt-2">{} more characters are not shown.</p>', rest) if rest > 0 else ""
-    return format_html('<pre class="cp-block">{}</pre>{}', text[:_LONGEST_BLOCK], note)
+    return format_html('<pre class="cp-block">{}</pre>{}', text[:_MAX_BLOCK_LENGTH], note)

@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from psycopg.errors import QueryCanceled
 
 from commands_platform.lib.http.routes import parse_uuid
-from commands_platform.operators.model_admin import LONGEST_SEARCH, PlatformAdmin, PlatformChangeList
+from commands_platform.operators.model_admin import MAX_SEARCH_LENGTH, PlatformAdmin, PlatformChangeList
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -28,12 +28,12 @@ class BoundedPaginator(_Paginator):
     """Pages of a table that is too large to count, or to page through to its end."""
 
     template_name = "admin/bounded_pagination.html"
-    most_pages = 100
+    max_pages = 100
 
     @cached_property
     def count(self) -> int:
         """Returns the number of rows that can be paged through. The number of all rows is unknown."""
-        return self.per_page * self.most_pages
+        return self.per_page * self.max_pages
 
 
 class NewestFirstChangeList(PlatformChangeList):
@@ -60,7 +60,7 @@ class LargeTableAdmin(PlatformAdmin):
     sortable_by = ()
     # Searches use `search_exactly`, but without an entry here there would be no search box.
     search_fields = ("pk",)
-    longest_list_query_ms: ClassVar[int] = 5_000
+    max_list_query_ms: ClassVar[int] = 5_000
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NewestFirstChangeList
@@ -72,7 +72,7 @@ class LargeTableAdmin(PlatformAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()[:LONGEST_SEARCH]
+        term = search_term.strip()[:MAX_SEARCH_LENGTH]
         if not term:
             return queryset, False
         if self.uuid_fields and parse_uuid(term) is not None:
@@ -86,9 +86,7 @@ class LargeTableAdmin(PlatformAdmin):
             with transaction.atomic():
                 with connection.cursor() as cursor:
                     # The rows are read before the response is rendered, so the limit is for them.
-                    cursor.execute(
-                        "SELECT set_config('statement_timeout', %s, true)", [str(self.longest_list_query_ms)]
-                    )
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.max_list_query_ms)])
                 return super().changelist_view(request, extra_context)
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled) or not request.GET:

@@ -22,12 +22,12 @@ from limits.strategies import MovingWindowRateLimiter
 
 logger = structlog.get_logger(__name__)
 
-WINDOW = timedelta(minutes=15)
+ATTEMPTS_WINDOW = timedelta(minutes=15)
 MAX_ATTEMPTS_PER_ACCOUNT = 10
 # An office has one address for all its operators.
 MAX_ATTEMPTS_PER_ADDRESS = 50
 
-_seconds = int(WINDOW.total_seconds())
+_seconds = int(ATTEMPTS_WINDOW.total_seconds())
 _PER_ACCOUNT = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ACCOUNT, _seconds, namespace="account")
 _PER_ADDRESS = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ADDRESS, _seconds, namespace="address")
 # Who has one IPv6 address usually has all those of a /64.

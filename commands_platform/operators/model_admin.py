@@ -34,7 +34,7 @@ else:
 
     _ChangeList = UnfoldChangeList
 
-LONGEST_SEARCH = 100
+MAX_SEARCH_LENGTH = 100
 _LOOKUPS_OF_FILTERS = ("__exact", "__id__exact", "__isnull")
 
 
@@ -100,7 +100,7 @@ class PlatformAdmin(_ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()[:LONGEST_SEARCH]
+        term = search_term.strip()[:MAX_SEARCH_LENGTH]
         uuid = parse_uuid(term)
         if uuid is not None and self.uuid_fields:
             return queryset.filter(

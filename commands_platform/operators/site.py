@@ -33,7 +33,7 @@ def _icon(_request: HttpRequest) -> str:
     return static("operators/favicon.svg")
 
 
-UNFOLD: dict[str, Any] = {
+THEME: dict[str, Any] = {
     "SITE_TITLE": "Commands Platform",
     "SITE_HEADER": "Commands Platform",
     "SITE_SYMBOL": "schedule_send",

@@ -10,11 +10,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns
+from commands_platform.operators.columns import OwnerColumns
 from commands_platform.operators.html import Tone
 from deliveries.models import Delivery, Kind, State
 
-_TONES: dict[str, Tone] = {
+_STATE_TONES: dict[str, Tone] = {
     State.PENDING: "info",
     State.DELIVERED: "success",
     State.FAILED: "danger",
@@ -23,7 +23,7 @@ _TONES: dict[str, Tone] = {
 }
 
 
-class DeliveryColumns(BelongingColumns):
+class DeliveryColumns(OwnerColumns):
     """Shows a delivery. Values of headers may be a receiver's secrets, so only their names are shown."""
 
     @admin.display(description="Due (UTC)")
@@ -53,9 +53,9 @@ class DeliveryColumns(BelongingColumns):
         return html.two_lines(html.clipped(html.origin(delivery.url)), delivery.get_kind_display().lower())
 
     @admin.display(description="Attempts")
-    def tries(self, delivery: Delivery) -> SafeString:
+    def attempts_made(self, delivery: Delivery) -> SafeString:
         if not delivery.max_attempts or delivery.state == State.SKIPPED:
-            return html.NOTHING
+            return html.DASH
         status = f"status {delivery.last_status}" if delivery.last_status else ""
         return html.two_lines(f"{delivery.attempt_count} of {delivery.max_attempts}", status)
 
@@ -68,7 +68,7 @@ class DeliveryColumns(BelongingColumns):
         return html.when(delivery.next_attempt_at, prefix="next ")
 
     @admin.display(description="Reason")
-    def why_in_full(self, delivery: Delivery) -> str:
+    def reason_in_full(self, delivery: Delivery) -> str:
         return f"{delivery.get_reason_display()} ({delivery.reason})" if delivery.reason else "–"
 
     @admin.display(description="Due")
@@ -92,8 +92,8 @@ class DeliveryColumns(BelongingColumns):
         return html.instant_in_full(delivery.next_attempt_at)
 
     @admin.display(description="Retried until")
-    def given_up(self, delivery: Delivery) -> SafeString:
-        return html.instant_in_full(delivery.expires_at) if delivery.state == State.PENDING else html.NOTHING
+    def retried_until(self, delivery: Delivery) -> SafeString:
+        return html.instant_in_full(delivery.expires_at) if delivery.state == State.PENDING else html.DASH
 
     @admin.display(description="Finished")
     def finished_in_full(self, delivery: Delivery) -> SafeString:
@@ -125,7 +125,7 @@ class DeliveryColumns(BelongingColumns):
         return html.mono(delivery.url)
 
     @admin.display(description="Options")
-    def extras(self, delivery: Delivery) -> SafeString | str:
+    def options(self, delivery: Delivery) -> SafeString | str:
         """Shows the names of the headers, without their values, which may be secrets."""
         names = header_names(delivery.headers)
         limit = f"timeout {delivery.timeout} s" if delivery.timeout else ""
@@ -135,7 +135,7 @@ class DeliveryColumns(BelongingColumns):
 
 
 def state_badge(state: str) -> SafeString:
-    return html.badge(State(state).label if state in State.values else state, _TONES.get(state, "neutral"))
+    return html.badge(State(state).label if state in State.values else state, _STATE_TONES.get(state, "neutral"))
 
 
 def header_names(headers: str | Mapping[str, str]) -> list[str]:

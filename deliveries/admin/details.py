@@ -13,7 +13,7 @@ from commands_platform.operators import html
 from deliveries.masking import shown_attempts, without_secrets
 from deliveries.models import Delivery
 
-_RESPONSE_AT_A_GLANCE = 100
+_GLANCE_LENGTH = 100
 
 
 def attempt_rows(delivery: Delivery) -> list[dict[str, Any]]:
@@ -44,8 +44,8 @@ def _attempt_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "total": _milliseconds(record.get("total_ms")),
         "phases": _phases(record),
         "address": html.mono(record.get("address") or ""),
-        "glance": response[:_RESPONSE_AT_A_GLANCE],
-        "response": html.block(response) if len(response) > _RESPONSE_AT_A_GLANCE else None,
+        "glance": response[:_GLANCE_LENGTH],
+        "response": html.block(response) if len(response) > _GLANCE_LENGTH else None,
     }
 
 

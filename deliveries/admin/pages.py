@@ -19,10 +19,18 @@ from deliveries.admin.details import attempt_rows, body_block
 from deliveries.admin.filters import PeriodFilter
 from deliveries.models import Delivery
 
-_OUTCOME = ("state_badge", "why_in_full", "due_in_full", "next_attempt", "given_up", "finished_in_full", "tries")
-_IDENTITY = (
+_OUTCOME_FIELDS = (
+    "state_badge",
+    "reason_in_full",
+    "due_in_full",
+    "next_attempt",
+    "retried_until",
+    "finished_in_full",
+    "attempts_made",
+)
+_DELIVERY_FIELDS = (
     *("identifier", "kind_badge", "source", "command_link", "organization_link", "user_link"),
-    *("url_in_full", "extras"),
+    *("url_in_full", "options"),
 )
 
 
@@ -30,7 +38,7 @@ _IDENTITY = (
 class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
     """The ledger, read-only; what is finished can be sent once more."""
 
-    list_display = ("due", "outcome", "command_of", "receiver", "tries", "finished")
+    list_display = ("due", "outcome", "command_of", "receiver", "attempts_made", "finished")
     list_filter = (
         PeriodFilter,
         ("state", ChoicesDropdownFilter),
@@ -44,8 +52,8 @@ class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
     related = ("organization", "command", "user")
     actions = ("redeliver",)
     actions_detail = ("redeliver",)
-    fieldsets = (("Outcome", {"fields": _OUTCOME}), ("Delivery", {"fields": _IDENTITY}))
-    readonly_fields = (*_OUTCOME, *_IDENTITY)
+    fieldsets = (("Outcome", {"fields": _OUTCOME_FIELDS}), ("Delivery", {"fields": _DELIVERY_FIELDS}))
+    readonly_fields = (*_OUTCOME_FIELDS, *_DELIVERY_FIELDS)
     change_form_after_template = "admin/deliveries/delivery/details.html"
 
     def for_list(self, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:

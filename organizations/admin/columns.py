@@ -13,13 +13,13 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns, DateColumns
+from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.model_admin import UndeletableAdmin
 from commands_platform.operators.permissions import url_if_allowed
 from organizations.models import validate_zone
 
 
-class DirectoryAdmin(BelongingColumns, DateColumns, UndeletableAdmin):
+class DirectoryAdmin(OwnerColumns, DateColumns, UndeletableAdmin):
     """Pages of organizations, of users and of commands."""
 
     @admin.display(description="State", ordering="is_active")
@@ -41,7 +41,7 @@ def links_to_lists(query: str, lists: tuple[tuple[str, str], ...]) -> SafeString
     """Returns links to the lists of what belongs to an object, without those that the operator may not open."""
     urls = ((url_if_allowed(f"{model}_changelist", query=query), text) for text, model in lists)
     links = [(html.link(url, text),) for url, text in urls if url]
-    return format_html_join(" · ", "{}", links) if links else html.NOTHING
+    return format_html_join(" · ", "{}", links) if links else html.DASH
 
 
 @cache

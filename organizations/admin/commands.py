@@ -14,7 +14,7 @@ from commands_platform.lib.encryption import EncryptedText, SecretUnreadableErro
 from commands_platform.lib.errors import PlatformError
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
-from commands_platform.operators.forms import WholeConstraintsForm
+from commands_platform.operators.forms import AllConstraintsForm
 from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
 from organizations import services
@@ -23,7 +23,7 @@ from organizations.models import Command
 from outbound.guard import address_guard
 
 
-class CommandForm(WholeConstraintsForm):
+class CommandForm(AllConstraintsForm):
     """Writes the callback URL as the address guard spells it."""
 
     shown_fields = frozenset({"organization"})
@@ -47,7 +47,7 @@ class CommandForm(WholeConstraintsForm):
 @admin.register(Command)
 class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     form = CommandForm
-    list_display = ("name", "organization", "callback_origin", "reach", "state", "created")
+    list_display = ("name", "organization", "callback_origin", "visibility", "state", "created")
     list_filter = (
         ("organization", AutocompleteSelectFilter),
         ("is_public", BooleanRadioFilter),
@@ -67,11 +67,11 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     )
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
     # It stays in the organization that its schedules, hooks, items and keys were made in.
-    readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "belongings")
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "related_lists")
     add_fieldsets = ((None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("organization_link", "name", "callback_url", "is_public", "is_active")}),
-        ("About", {"fields": ("identifier", "secrets", "created_in_full", "belongings")}),
+        ("About", {"fields": ("identifier", "secrets", "created_in_full", "related_lists")}),
     )
 
     @admin.display(description="Receiver")
@@ -79,7 +79,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         return html.clipped(html.origin(command.callback_url))
 
     @admin.display(description="Visibility", ordering="is_public")
-    def reach(self, command: Command) -> SafeString:
+    def visibility(self, command: Command) -> SafeString:
         return html.badge("public", "info") if command.is_public else html.badge("private")
 
     @admin.display(description="Signing secret")
@@ -90,7 +90,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         return format_html("Set. The previous secret also signs until {} UTC.", html.instant(until))
 
     @admin.display(description="Related")
-    def belongings(self, command: Command) -> SafeString:
+    def related_lists(self, command: Command) -> SafeString:
         lists = (
             ("API keys", "auth_tokens_apikey"),
             ("installations", "organizations_installation"),

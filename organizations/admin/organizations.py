@@ -22,11 +22,11 @@ class OrganizationAdmin(DirectoryAdmin):
     search_help_text = "Name or UUID"
     labels = {"timezone": "Time zone", "is_active": "Active"}
     actions = ("activate", "deactivate")
-    readonly_fields = ("identifier", "created_in_full", "belongings")
+    readonly_fields = ("identifier", "created_in_full", "related_lists")
     add_fieldsets = ((None, {"fields": ("name", "timezone", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("name", "timezone", "is_active")}),
-        ("About", {"fields": ("identifier", "created_in_full", "belongings")}),
+        ("About", {"fields": ("identifier", "created_in_full", "related_lists")}),
     )
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
@@ -39,7 +39,7 @@ class OrganizationAdmin(DirectoryAdmin):
         return organization.timezone
 
     @admin.display(description="Related")
-    def belongings(self, organization: Organization) -> SafeString:
+    def related_lists(self, organization: Organization) -> SafeString:
         lists = (
             ("users", "organizations_user"),
             ("commands", "organizations_command"),

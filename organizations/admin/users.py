@@ -12,13 +12,13 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioF
 
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
-from commands_platform.operators.forms import WholeConstraintsForm
+from commands_platform.operators.forms import AllConstraintsForm
 from organizations import services
 from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
 from organizations.models import User
 
 
-class UserForm(WholeConstraintsForm):
+class UserForm(AllConstraintsForm):
     """Reports a taken address at its field, which the constraint alone could not."""
 
     shown_fields = frozenset({"organization"})
@@ -53,11 +53,11 @@ class UserAdmin(DirectoryAdmin):
     actions = ("activate", "deactivate", "revoke_tokens")
     actions_detail = ("revoke_tokens",)
     # It stays in the organization that its schedules, hooks, items and keys were made in.
-    readonly_fields = ("organization_link", "identifier", "created_in_full", "belongings")
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "related_lists")
     add_fieldsets = ((None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("organization_link", "full_name", "email", "role", "timezone", "is_active")}),
-        ("About", {"fields": ("identifier", "created_in_full", "belongings")}),
+        ("About", {"fields": ("identifier", "created_in_full", "related_lists")}),
     )
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ class UserAdmin(DirectoryAdmin):
         return user.timezone or html.subtle(user.organization.timezone)
 
     @admin.display(description="Related")
-    def belongings(self, user: User) -> SafeString:
+    def related_lists(self, user: User) -> SafeString:
         lists = (
             ("scheduled executions", "scheduling_scheduledexecution"),
             ("hooks", "events_hook"),

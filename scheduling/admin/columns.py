@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
-from commands_platform.operators.columns import BelongingColumns, DateColumns
+from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.html import Tone
 from deliveries.admin.columns import header_names, state_badge
 from scheduling.cron_grammar import split_expressions
@@ -23,7 +23,7 @@ from scheduling.models import (
     TimezoneType,
 )
 
-_TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
+_REASON_TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
 _MISFIRES = {
     MisfirePolicy.FIRE_LATEST: "Only the latest missed run is sent.",
     MisfirePolicy.SKIP: "Missed runs are not sent.",
@@ -31,7 +31,7 @@ _MISFIRES = {
 }
 
 
-class ScheduleColumns(BelongingColumns, DateColumns):
+class ScheduleColumns(OwnerColumns, DateColumns):
     """Shows a schedule. Values of headers may be a receiver's secrets, so only their names are shown."""
 
     @admin.display(description="Name")
@@ -43,7 +43,7 @@ class ScheduleColumns(BelongingColumns, DateColumns):
         if schedule.is_active:
             return html.badge("active", "success")
         reason = schedule.deactivation_reason or DeactivationReason.PAUSED
-        return html.badge(reason, _TONES.get(reason, "danger"))
+        return html.badge(reason, _REASON_TONES.get(reason, "danger"))
 
     @admin.display(description="State")
     def state_in_words(self, schedule: ScheduledExecution) -> SafeString:
@@ -66,10 +66,10 @@ class ScheduleColumns(BelongingColumns, DateColumns):
 
     @admin.display(description="Next run (UTC)")
     def next_run(self, schedule: ScheduledExecution) -> SafeString:
-        return html.instant_and_distance(schedule.next_run_at) if schedule.is_active else html.NOTHING
+        return html.instant_and_distance(schedule.next_run_at) if schedule.is_active else html.DASH
 
     @admin.display(description="Runs left")
-    def left(self, schedule: ScheduledExecution) -> SafeString | str:
+    def runs_left(self, schedule: ScheduledExecution) -> SafeString | str:
         if not schedule.is_recurring:
             return html.subtle("–")
         return html.subtle("unlimited") if schedule.repeats == FOREVER else str(schedule.repeats)
@@ -81,7 +81,7 @@ class ScheduleColumns(BelongingColumns, DateColumns):
 
     @admin.display(description="Last run")
     def last_result(self, schedule: Any) -> SafeString:
-        return state_badge(schedule.last_state) if schedule.last_state else html.NOTHING
+        return state_badge(schedule.last_state) if schedule.last_state else html.DASH
 
     @admin.display(description="Runs as")
     def owner_link(self, schedule: ScheduledExecution) -> SafeString:
@@ -103,7 +103,7 @@ class ScheduleColumns(BelongingColumns, DateColumns):
         )
 
     @admin.display(description="Late runs")
-    def late_slots(self, schedule: ScheduledExecution) -> str:
+    def late_runs(self, schedule: ScheduledExecution) -> str:
         missed = _MISFIRES[MisfirePolicy(schedule.misfire_policy)]
         overlap = ""
         if schedule.overlap != OverlapPolicy.ALLOW:
@@ -114,7 +114,7 @@ class ScheduleColumns(BelongingColumns, DateColumns):
 
     @admin.display(description="Next run")
     def next_run_in_full(self, schedule: ScheduledExecution) -> SafeString:
-        return html.instant_in_full(schedule.next_run_at) if schedule.is_active else html.NOTHING
+        return html.instant_in_full(schedule.next_run_at) if schedule.is_active else html.DASH
 
     @admin.display(description="URL")
     def url(self, schedule: ScheduledExecution) -> SafeString:
@@ -125,7 +125,7 @@ class ScheduleColumns(BelongingColumns, DateColumns):
         return format_html("{} {}", html.mono(url), html.subtle(f"({whose})"))
 
     @admin.display(description="Options")
-    def extras(self, schedule: ScheduledExecution) -> SafeString:
+    def options(self, schedule: ScheduledExecution) -> SafeString:
         """Shows the names of the headers, without their values, which may be secrets."""
         names = header_names(schedule.headers)
         parts = [format_html("headers {}", html.badges(names))] if names else []

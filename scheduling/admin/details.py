@@ -15,18 +15,18 @@ from deliveries.models import Delivery
 from scheduling.models import FOREVER, ScheduledExecution
 from scheduling.recurrence import load_zone, slots
 
-_SLOTS_SHOWN = 5
-_DELIVERIES_SHOWN = 10
+_MAX_SLOTS_SHOWN = 5
+_MAX_DELIVERIES_SHOWN = 10
 
 
 def next_slot_rows(schedule: ScheduledExecution) -> dict[str, Any]:
     """Returns the next runs in the schedule's zone and in UTC, or a note that says why there are none."""
     now = timezone.now()
-    most = _SLOTS_SHOWN if schedule.repeats == FOREVER else min(_SLOTS_SHOWN, schedule.repeats)
+    limit = _MAX_SLOTS_SHOWN if schedule.repeats == FOREVER else min(_MAX_SLOTS_SHOWN, schedule.repeats)
     try:
         zone = load_zone(schedule.zone)
         after = now if schedule.starts_at is None else max(now, schedule.starts_at - timedelta(microseconds=1))
-        upcoming = list(islice(slots(schedule.recurrence, after=after, until=schedule.ends_at), most))
+        upcoming = list(islice(slots(schedule.recurrence, after=after, until=schedule.ends_at), limit))
     except PlatformError as error:
         return {"rows": [], "note": error.message}
     rows = [
@@ -54,5 +54,5 @@ def delivery_rows(schedule: ScheduledExecution) -> list[dict[str, Any]]:
             "attempts": delivery.attempt_count,
             "status": delivery.last_status,
         }
-        for delivery in latest[:_DELIVERIES_SHOWN]
+        for delivery in latest[:_MAX_DELIVERIES_SHOWN]
     ]

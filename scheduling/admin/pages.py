@@ -24,19 +24,19 @@ from scheduling.admin.columns import ScheduleColumns
 from scheduling.admin.details import delivery_rows, next_slot_rows
 from scheduling.models import ScheduledExecution
 
-_IDENTITY = (
+_SCHEDULE_FIELDS = (
     *("name_of", "state_in_words", "description", "identifier"),
     *("command_link", "organization_link", "owner_link"),
 )
-_TIMING = ("timing_in_words", "zone_in_words", "next_run_in_full", "left", "window", "late_slots")
-_CALLBACK = ("url", "extras", "payload_block")
-_DATES = ("created_in_full", "updated_in_full")
+_RUN_FIELDS = ("timing_in_words", "zone_in_words", "next_run_in_full", "runs_left", "window", "late_runs")
+_CALLBACK_FIELDS = ("url", "options", "payload_block")
+_DATE_FIELDS = ("created_in_full", "updated_in_full")
 
 
 @admin.register(ScheduledExecution)
 class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
     may_be_deleted = True
-    list_display = ("name_of", "state", "timing", "next_run", "left", "command_of", "last_result")
+    list_display = ("name_of", "state", "timing", "next_run", "runs_left", "command_of", "last_result")
     list_filter = (
         ("is_active", BooleanRadioFilter),
         ("deactivation_reason", ChoicesDropdownFilter),
@@ -49,12 +49,14 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
     actions = ("run_now", "pause", "resume")
     actions_detail = ("run_now", "pause", "resume")
     fieldsets = (
-        (None, {"fields": _IDENTITY}),
-        ("Timing", {"fields": _TIMING}),
-        ("Callback", {"fields": _CALLBACK}),
-        ("About", {"fields": _DATES}),
+        (None, {"fields": _SCHEDULE_FIELDS}),
+        ("Timing", {"fields": _RUN_FIELDS}),
+        ("Callback", {"fields": _CALLBACK_FIELDS}),
+        ("About", {"fields": _DATE_FIELDS}),
     )
-    readonly_fields = tuple(field for field in (*_IDENTITY, *_TIMING, *_CALLBACK, *_DATES) if field != "description")
+    readonly_fields = tuple(
+        field for field in (*_SCHEDULE_FIELDS, *_RUN_FIELDS, *_CALLBACK_FIELDS, *_DATE_FIELDS) if field != "description"
+    )
     change_form_after_template = "admin/scheduling/scheduledexecution/details.html"
 
     def get_urls(self) -> list[URLPattern]:

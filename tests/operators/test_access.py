@@ -18,7 +18,7 @@ from organizations.models import Command, Organization
 from organizations.models import User as PlatformUser
 from scheduling.models import ScheduledExecution
 from storage.models import Item
-from tests.admin import PAGES, Estate, act, every_page, html_of, make_estate, make_operator, page, page_of
+from tests.admin import PAGES, Samples, act, every_page, html_of, make_operator, make_samples, page, page_of
 from tests.factories import make_delivery
 
 
@@ -28,19 +28,19 @@ def operator(db: None) -> Client:
 
 
 @pytest.fixture
-def estate(db: None) -> Estate:
-    return make_estate()
+def samples(db: None) -> Samples:
+    return make_samples()
 
 
-def test_no_page_shows_a_secret(operator: Client, estate: Estate) -> None:
-    for path in every_page(estate):
+def test_no_page_shows_a_secret(operator: Client, samples: Samples) -> None:
+    for path in every_page(samples):
         html = html_of(operator, path)
-        for secret in estate.secrets:
+        for secret in samples.secrets:
             assert secret not in html, (path, secret)
 
 
-def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: Client, estate: Estate) -> None:
-    delivery = next(row for row in estate.rows if isinstance(row, Delivery))
+def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: Client, samples: Samples) -> None:
+    delivery = next(row for row in samples.rows if isinstance(row, Delivery))
 
     html = html_of(operator, page_of(delivery))
 
@@ -58,19 +58,19 @@ def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: 
         "token_generation=0",
     ],
 )
-def test_a_secret_cannot_be_guessed_at_by_filters(operator: Client, estate: Estate, query: str) -> None:
+def test_a_secret_cannot_be_guessed_at_by_filters(operator: Client, samples: Samples, query: str) -> None:
     assert operator.get(f"{page(Command, 'changelist')}?{query}").status_code == 400
 
 
-def test_a_secret_cannot_be_guessed_at_through_another_models_filters(operator: Client, estate: Estate) -> None:
+def test_a_secret_cannot_be_guessed_at_through_another_models_filters(operator: Client, samples: Samples) -> None:
     path = page(Delivery, "changelist")
 
     assert operator.get(f"{path}?command__signing_secret__startswith=whsec_").status_code == 400
     assert operator.get(f"{path}?body__contains=a").status_code == 400
 
 
-def test_anonymous_people_are_sent_to_the_login(client: Client, estate: Estate) -> None:
-    for path in every_page(estate):
+def test_anonymous_people_are_sent_to_the_login(client: Client, samples: Samples) -> None:
+    for path in every_page(samples):
         response = client.get(path)
         assert response.status_code == 302, path
         assert response["Location"].startswith("/admin/login/?next="), path
@@ -84,7 +84,7 @@ def test_a_login_leads_to_the_first_page(client: Client, db: None) -> None:
     assert (response.status_code, response["Location"]) == (302, "/admin/")
 
 
-def test_an_operator_without_permissions_sees_no_list(estate: Estate) -> None:
+def test_an_operator_without_permissions_sees_no_list(samples: Samples) -> None:
     stranger = make_operator()
 
     assert stranger.get(reverse("admin:index")).status_code == 200
@@ -92,9 +92,9 @@ def test_an_operator_without_permissions_sees_no_list(estate: Estate) -> None:
         assert stranger.get(page(model, "changelist")).status_code == 403
 
 
-def test_an_operator_who_may_only_look_is_offered_no_action(estate: Estate) -> None:
+def test_an_operator_who_may_only_look_is_offered_no_action(samples: Samples) -> None:
     watcher = make_operator("deliveries.view_delivery", "organizations.view_command")
-    command = next(row for row in estate.rows if isinstance(row, Command))
+    command = next(row for row in samples.rows if isinstance(row, Command))
     delivery = make_delivery(state=State.FAILED, reason="rejected", next_attempt_at=None, finished_at=clock.now())
 
     assert "Redeliver" in html_of(make_operator(is_superuser=True), page_of(delivery))
@@ -104,7 +104,7 @@ def test_an_operator_who_may_only_look_is_offered_no_action(estate: Estate) -> N
         assert watcher.post(path, {"_form_submitted": "on"}).status_code == 403
 
 
-def test_operators_who_are_no_superusers_cannot_change_logins(estate: Estate) -> None:
+def test_operators_who_are_no_superusers_cannot_change_logins(samples: Samples) -> None:
     climber = make_operator("auth.change_user", "auth.view_user", "auth.change_group")
 
     assert climber.get(page(User, "changelist")).status_code == 403
@@ -114,10 +114,10 @@ def test_operators_who_are_no_superusers_cannot_change_logins(estate: Estate) ->
 @pytest.mark.parametrize(
     "model", [Organization, PlatformUser, Command, ApiKey, Delivery, ActivityRecord, User, LogEntry]
 )
-def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, estate: Estate, model: type[Model]) -> None:
-    row = next((row for row in estate.rows if isinstance(row, model)), None)
+def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, samples: Samples, model: type[Model]) -> None:
+    row = next((row for row in samples.rows if isinstance(row, model)), None)
     if row is None:
-        act(operator, "deactivate", *[each for each in estate.rows if isinstance(each, Command)])
+        act(operator, "deactivate", *[each for each in samples.rows if isinstance(each, Command)])
         row = LogEntry.objects.latest("pk")
 
     assert operator.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403
@@ -129,14 +129,14 @@ def test_what_the_platform_writes_itself_cannot_be_added(operator: Client, model
     assert operator.get(page(model, "add")).status_code == 403
 
 
-def test_a_uuid_is_found_whatever_it_belongs_to(operator: Client, estate: Estate) -> None:
-    for row in estate.rows:
+def test_a_uuid_is_found_whatever_it_belongs_to(operator: Client, samples: Samples) -> None:
+    for row in samples.rows:
         uuid = row.pk if isinstance(row, Delivery) else getattr(row, "uuid", None)
         if uuid is not None:
             assert page_of(row) in html_of(operator, f"{reverse('admin:search')}?extended=1&s={uuid}")
 
 
-def test_a_uuid_is_not_found_by_who_may_not_see_what_it_belongs_to(estate: Estate) -> None:
-    schedule = next(row for row in estate.rows if isinstance(row, ScheduledExecution))
+def test_a_uuid_is_not_found_by_who_may_not_see_what_it_belongs_to(samples: Samples) -> None:
+    schedule = next(row for row in samples.rows if isinstance(row, ScheduledExecution))
 
     assert page_of(schedule) not in html_of(make_operator(), f"{reverse('admin:search')}?extended=1&s={schedule.uuid}")

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.html import parse_html
 from django.urls import reverse
 
-from tests.admin import Estate, make_estate, make_operator, page, page_of
+from tests.admin import Samples, make_operator, make_samples, page, page_of
 from tests.factories import make_command
 from tests.operators.forms import form_of, present_data, valid_data
 
@@ -25,8 +25,8 @@ each_login = pytest.mark.parametrize("login", ["superuser", "viewer", "nobody"])
 
 
 @pytest.fixture
-def estate(db: None) -> Estate:
-    return make_estate()
+def samples(db: None) -> Samples:
+    return make_samples()
 
 
 def _client(login: str) -> Client:
@@ -37,9 +37,9 @@ def _client(login: str) -> Client:
     return make_operator(*names)
 
 
-def _row(estate: Estate, model: type[Model]) -> Model:
-    """The estate's row of the model. If this fails for a new model, add a row of it to `make_estate`."""
-    return next(row for row in estate.rows if type(row) is model)
+def _row(samples: Samples, model: type[Model]) -> Model:
+    """The samples's row of the model. If this fails for a new model, add a row of it to `make_samples`."""
+    return next(row for row in samples.rows if type(row) is model)
 
 
 def _pages_of(model: type[Model]) -> Any:
@@ -52,8 +52,8 @@ def _object_actions(model: type[Model]) -> list[str]:
     return names
 
 
-def _paths(estate: Estate, model: type[Model]) -> Iterator[str]:
-    row = _row(estate, model)
+def _paths(samples: Samples, model: type[Model]) -> Iterator[str]:
+    row = _row(samples, model)
     yield page(model, "changelist")
     yield page(model, "add")
     for name in ("change", "history", "delete", *_object_actions(model)):
@@ -68,36 +68,36 @@ def _assert_is_a_page(response: Any, path: str) -> None:
 
 @each_login
 @each_model
-def test_every_page_opens(estate: Estate, model: type[Model], login: str) -> None:
+def test_every_page_opens(samples: Samples, model: type[Model], login: str) -> None:
     client = _client(login)
 
-    for path in _paths(estate, model):
+    for path in _paths(samples, model):
         _assert_is_a_page(client.get(path), path)
 
 
 @pytest.mark.parametrize("name", ["index", "password_change", "search"])
 @each_login
-def test_every_page_without_a_model_opens(estate: Estate, login: str, name: str) -> None:
+def test_every_page_without_a_model_opens(samples: Samples, login: str, name: str) -> None:
     assert _client(login).get(reverse(f"admin:{name}")).status_code == 200
 
 
 @each_login
 @each_model
-def test_an_empty_form_is_never_an_error_of_the_server(estate: Estate, model: type[Model], login: str) -> None:
+def test_an_empty_form_is_never_an_error_of_the_server(samples: Samples, model: type[Model], login: str) -> None:
     client = _client(login)
 
-    for path in _paths(estate, model):
+    for path in _paths(samples, model):
         _assert_is_a_page(client.post(path), path)
 
 
 @each_model
-def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(estate: Estate, model: type[Model]) -> None:
+def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
     if client.get(page(model, "add")).status_code == 403:
         return
     form = form_of(client, page(model, "add"))
     # An installation takes a public command of another organization that is not installed yet.
-    rows = [*estate.rows, make_command(is_public=True)]
+    rows = [*samples.rows, make_command(is_public=True)]
     before = model._default_manager.count()
 
     response = client.post(page(model, "add"), valid_data(form, rows))
@@ -108,9 +108,9 @@ def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(estate: Est
 
 
 @each_model
-def test_a_form_that_is_sent_back_unchanged_is_saved(estate: Estate, model: type[Model]) -> None:
+def test_a_form_that_is_sent_back_unchanged_is_saved(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
-    row = _row(estate, model)
+    row = _row(samples, model)
     form = form_of(client, page_of(row))
 
     response = client.post(page_of(row), present_data(form))
@@ -121,11 +121,11 @@ def test_a_form_that_is_sent_back_unchanged_is_saved(estate: Estate, model: type
 
 
 @each_model
-def test_every_action_of_an_objects_page_is_confirmed_and_carried_out(estate: Estate, model: type[Model]) -> None:
+def test_every_action_of_an_objects_page_is_confirmed_and_carried_out(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
 
     for name in _object_actions(model):
-        path = page_of(_row(estate, model), name)
+        path = page_of(_row(samples, model), name)
         question = client.get(path)
         assert (question.status_code, question.context["form"].is_bound) == (200, False), path
         assert client.post(path, {"_form_submitted": "on"}, follow=True).status_code == 200, path
@@ -133,9 +133,9 @@ def test_every_action_of_an_objects_page_is_confirmed_and_carried_out(estate: Es
 
 @each_login
 @each_model
-def test_every_action_of_a_list_runs(estate: Estate, model: type[Model], login: str) -> None:
+def test_every_action_of_a_list_runs(samples: Samples, model: type[Model], login: str) -> None:
     client = _client(login)
-    row = _row(estate, model)
+    row = _row(samples, model)
 
     for name in (*_pages_of(model).actions, "delete_selected"):
         data = {"action": name, "index": "0", "_selected_action": [str(row.pk)]}
@@ -143,12 +143,12 @@ def test_every_action_of_a_list_runs(estate: Estate, model: type[Model], login: 
 
 
 @each_model
-def test_a_login_with_few_rights_changes_nothing(estate: Estate, model: type[Model]) -> None:
+def test_a_login_with_few_rights_changes_nothing(samples: Samples, model: type[Model]) -> None:
     client = _client("viewer")
-    row = _row(estate, model)
+    row = _row(samples, model)
     before = model._default_manager.filter(pk=row.pk).values().get()
 
-    for path in _paths(estate, model):
+    for path in _paths(samples, model):
         client.post(path, {"_form_submitted": "on", "post": "yes"})
     for name in (*_pages_of(model).actions, "delete_selected"):
         data = {"action": name, "index": "0", "_selected_action": [str(row.pk)], "post": "yes"}

@@ -13,7 +13,7 @@ from django.urls import reverse
 from deliveries.models import Delivery
 from organizations.models import Command
 from scheduling.models import ScheduledExecution
-from tests.admin import Estate, every_page, make_estate, make_operator, page, page_of
+from tests.admin import Samples, every_page, make_operator, make_samples, page, page_of
 
 LOGINS = {
     "nothing": (),
@@ -30,8 +30,8 @@ LOGINS = {
 
 
 @pytest.fixture
-def estate(db: None) -> Estate:
-    return make_estate()
+def samples(db: None) -> Samples:
+    return make_samples()
 
 
 def _links(html: str) -> set[str]:
@@ -39,8 +39,8 @@ def _links(html: str) -> set[str]:
     return {link for link in found if "logout" not in link}
 
 
-def _row(estate: Estate, model: type[Model]) -> Model:
-    return next(row for row in estate.rows if type(row) is model)
+def _row(samples: Samples, model: type[Model]) -> Model:
+    return next(row for row in samples.rows if type(row) is model)
 
 
 def _sidebar(client: Client) -> set[str]:
@@ -49,10 +49,10 @@ def _sidebar(client: Client) -> set[str]:
 
 
 @pytest.mark.parametrize("permissions", LOGINS.values(), ids=LOGINS)
-def test_no_page_links_to_a_page_that_is_refused(estate: Estate, permissions: tuple[str, ...]) -> None:
+def test_no_page_links_to_a_page_that_is_refused(samples: Samples, permissions: tuple[str, ...]) -> None:
     client = make_operator(*permissions)
     seen: set[str] = set()
-    for path in every_page(estate):
+    for path in every_page(samples):
         response = client.get(path)
         if response.status_code == 200:
             seen |= _links(response.content.decode())
@@ -62,8 +62,8 @@ def test_no_page_links_to_a_page_that_is_refused(estate: Estate, permissions: tu
     assert not refused
 
 
-def test_what_may_not_be_opened_is_plain_text(estate: Estate) -> None:
-    delivery, command = _row(estate, Delivery), _row(estate, Command)
+def test_what_may_not_be_opened_is_plain_text(samples: Samples) -> None:
+    delivery, command = _row(samples, Delivery), _row(samples, Command)
     narrow, wide = make_operator("deliveries.view_delivery"), make_operator(is_superuser=True)
 
     assert page_of(command) in wide.get(page_of(delivery)).content.decode()
@@ -72,8 +72,8 @@ def test_what_may_not_be_opened_is_plain_text(estate: Estate) -> None:
     assert str(command) in html
 
 
-def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(estate: Estate) -> None:
-    schedule, delivery = _row(estate, ScheduledExecution), _row(estate, Delivery)
+def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(samples: Samples) -> None:
+    schedule, delivery = _row(samples, ScheduledExecution), _row(samples, Delivery)
     narrow = make_operator("scheduling.view_scheduledexecution")
 
     html = narrow.get(page_of(schedule)).content.decode()
@@ -83,8 +83,8 @@ def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(estate: Es
     assert str(delivery.pk) not in html
 
 
-def test_a_schedule_is_not_looked_up_for_who_may_not_see_schedules(estate: Estate) -> None:
-    schedule = _row(estate, ScheduledExecution)
+def test_a_schedule_is_not_looked_up_for_who_may_not_see_schedules(samples: Samples) -> None:
+    schedule = _row(samples, ScheduledExecution)
     path = reverse("admin:scheduling_scheduledexecution_by_uuid", args=[schedule.uuid])  # type: ignore[attr-defined]
 
     assert make_operator("deliveries.view_delivery").get(path).status_code == 403
@@ -105,8 +105,8 @@ def test_every_model_with_pages_is_in_the_sidebar(db: None) -> None:
     assert {page(model, "changelist") for model in admin.site._registry} <= links
 
 
-def test_a_filter_by_what_may_not_be_seen_is_not_offered(estate: Estate) -> None:
-    command = _row(estate, Command)
+def test_a_filter_by_what_may_not_be_seen_is_not_offered(samples: Samples) -> None:
+    command = _row(samples, Command)
     narrow: Client = make_operator("deliveries.view_delivery")
 
     html = narrow.get(page(Delivery, "changelist")).content.decode()
@@ -115,7 +115,7 @@ def test_a_filter_by_what_may_not_be_seen_is_not_offered(estate: Estate) -> None
     assert narrow.get(f"{page(Delivery, 'changelist')}?command__id__exact={command.pk}").status_code in (302, 400)
 
 
-def test_the_first_page_of_a_login_without_deliveries_has_no_figures_of_them(estate: Estate) -> None:
+def test_the_first_page_of_a_login_without_deliveries_has_no_figures_of_them(samples: Samples) -> None:
     response = make_operator("organizations.view_user").get(reverse("admin:index"))
 
     assert "figures" not in response.context

@@ -25,12 +25,12 @@ from scheduling.models import ScheduledExecution
 from storage.models import Item
 from tests.admin import (
     MODELS,
-    OURS,
+    OWN_APPS,
     PAGES,
-    Estate,
+    Samples,
     html_of,
-    make_estate,
     make_operator,
+    make_samples,
     names_of,
     number_of_queries,
     page,
@@ -49,12 +49,12 @@ def operator(db: None) -> Client:
 
 
 @pytest.fixture
-def estate(db: None) -> Estate:
-    return make_estate()
+def samples(db: None) -> Samples:
+    return make_samples()
 
 
 def test_every_model_has_pages_but_what_processes_keep_for_themselves() -> None:
-    models = [model for app in OURS for model in apps.get_app_config(app).get_models()]
+    models = [model for app in OWN_APPS for model in apps.get_app_config(app).get_models()]
 
     assert {model._meta.label for model in models if model not in admin.site._registry} <= INTERNAL
 
@@ -67,28 +67,28 @@ def test_every_model_has_pages_that_can_be_searched_and_filtered() -> None:
 
 
 @pytest.mark.parametrize("model", PAGES, ids=names_of(PAGES))
-def test_a_list_answers(operator: Client, estate: Estate, model: type[Model]) -> None:
+def test_a_list_answers(operator: Client, samples: Samples, model: type[Model]) -> None:
     assert operator.get(page(model, "changelist")).status_code == 200
 
 
 @pytest.mark.parametrize("model", MODELS, ids=names_of(MODELS))
-def test_the_cost_of_a_list_does_not_grow_with_its_rows(operator: Client, estate: Estate, model: type[Model]) -> None:
+def test_the_cost_of_a_list_does_not_grow_with_its_rows(operator: Client, samples: Samples, model: type[Model]) -> None:
     path = page(model, "changelist")
     number_of_queries(operator, path)
     with_one = number_of_queries(operator, path)
     for _ in range(19):
-        make_estate()
+        make_samples()
 
     assert number_of_queries(operator, path) == with_one
 
 
-def test_the_cost_of_an_objects_page_does_not_grow_with_the_tables(operator: Client, estate: Estate) -> None:
-    paths = [page_of(row) for row in estate.rows]
+def test_the_cost_of_an_objects_page_does_not_grow_with_the_tables(operator: Client, samples: Samples) -> None:
+    paths = [page_of(row) for row in samples.rows]
     for path in paths:
         number_of_queries(operator, path)
     alone = [number_of_queries(operator, path) for path in paths]
     for _ in range(19):
-        make_estate()
+        make_samples()
 
     assert [number_of_queries(operator, path) for path in paths] == alone
 
@@ -107,7 +107,7 @@ def test_the_cost_of_a_schedules_page_does_not_grow_with_its_deliveries(operator
 
 @pytest.mark.parametrize("model", LARGE, ids=names_of(LARGE))
 def test_a_large_table_is_never_counted_and_is_read_in_the_order_of_its_key(
-    operator: Client, estate: Estate, model: type[Model]
+    operator: Client, samples: Samples, model: type[Model]
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
         html_of(operator, page(model, "changelist"))
@@ -118,14 +118,14 @@ def test_a_large_table_is_never_counted_and_is_read_in_the_order_of_its_key(
     assert [sql for sql in reads if f'ORDER BY "{table}"."{key}" DESC LIMIT' in sql]
 
 
-def test_the_order_of_a_large_table_cannot_be_asked_for(operator: Client, estate: Estate) -> None:
+def test_the_order_of_a_large_table_cannot_be_asked_for(operator: Client, samples: Samples) -> None:
     with CaptureQueriesContext(connection) as queries:
         html_of(operator, page(Delivery, "changelist") + "?o=2.-3")
 
     assert any('ORDER BY "deliveries_delivery"."id" DESC LIMIT' in query["sql"] for query in queries)
 
 
-def test_the_list_of_deliveries_reads_neither_bodies_nor_attempts(operator: Client, estate: Estate) -> None:
+def test_the_list_of_deliveries_reads_neither_bodies_nor_attempts(operator: Client, samples: Samples) -> None:
     with CaptureQueriesContext(connection) as queries:
         html_of(operator, page(Delivery, "changelist"))
 
@@ -133,12 +133,12 @@ def test_the_list_of_deliveries_reads_neither_bodies_nor_attempts(operator: Clie
 
 
 def test_a_list_that_takes_too_long_is_given_up_with_advice(
-    operator: Client, estate: Estate, monkeypatch: pytest.MonkeyPatch
+    operator: Client, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(pages: LargeTableAdmin, rows: QuerySet[Delivery], text: str) -> QuerySet[Delivery]:
         return rows.extra(where=["pg_sleep(5) IS NOT NULL"])
 
-    monkeypatch.setattr(LargeTableAdmin, "longest_list_query_ms", 50)
+    monkeypatch.setattr(LargeTableAdmin, "max_list_query_ms", 50)
     monkeypatch.setattr(LargeTableAdmin, "search_exactly", slow)
 
     response = operator.get(page(Delivery, "changelist") + "?q=anything", follow=True)
@@ -147,9 +147,9 @@ def test_a_list_that_takes_too_long_is_given_up_with_advice(
     assert "Choose a shorter period" in response.content.decode()
 
 
-def test_rows_are_found_by_the_name_of_what_they_belong_to(operator: Client, estate: Estate) -> None:
-    command = next(row for row in estate.rows if isinstance(row, Command))
+def test_rows_are_found_by_the_name_of_what_they_belong_to(operator: Client, samples: Samples) -> None:
+    command = next(row for row in samples.rows if isinstance(row, Command))
     for model in (Command, ApiKey, Hook):
-        assert page_of(next(row for row in estate.rows if isinstance(row, model))) in html_of(
+        assert page_of(next(row for row in samples.rows if isinstance(row, model))) in html_of(
             operator, f"{page(model, 'changelist')}?q={quote(command.name)}"
         )

@@ -17,7 +17,11 @@ from django.test import Client
 from commands_platform.lib import clock
 from commands_platform.local.ports import free_port
 from commands_platform.operators import login_throttle
-from commands_platform.operators.login_throttle import MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_ADDRESS, WINDOW
+from commands_platform.operators.login_throttle import (
+    ATTEMPTS_WINDOW,
+    MAX_ATTEMPTS_PER_ACCOUNT,
+    MAX_ATTEMPTS_PER_ADDRESS,
+)
 from tests.operators.forms import PASSWORD
 
 WRONG = "not-the-password-of-anybody"
@@ -66,7 +70,7 @@ def test_an_account_is_blocked_after_too_many_attempts_and_says_until_when(accou
     response = _log_in(account, PASSWORD, address)
 
     assert response.status_code == 429
-    assert 0 < int(response.headers["Retry-After"]) <= WINDOW.total_seconds()
+    assert 0 < int(response.headers["Retry-After"]) <= ATTEMPTS_WINDOW.total_seconds()
     assert "Too many attempts to log in. Try again in 15 minutes, at " in response.content.decode()
 
 

@@ -11,7 +11,7 @@ from auth_tokens.models import ApiKey
 from deliveries.models import Delivery
 from organizations.models import Command
 from scheduling.models import ScheduledExecution
-from tests.admin import PAGES, Estate, make_estate, make_operator, page
+from tests.admin import PAGES, Samples, make_operator, make_samples, page
 
 HOSTILE_TEXTS = [
     "'; DROP TABLE deliveries_delivery; --",
@@ -35,12 +35,12 @@ def operator(db: None) -> Client:
 
 
 @pytest.fixture
-def estate(db: None) -> Estate:
-    return make_estate()
+def samples(db: None) -> Samples:
+    return make_samples()
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
-def test_searching_for_nonsense_is_answered(operator: Client, estate: Estate, text: str) -> None:
+def test_searching_for_nonsense_is_answered(operator: Client, samples: Samples, text: str) -> None:
     for model in PAGES:
         response = operator.get(page(model, "changelist"), {"q": text})
         assert response.status_code == 200, model
@@ -70,7 +70,7 @@ def test_a_query_that_is_no_text_is_refused(operator: Client, raw: str) -> None:
         ),
     ],
 )
-def test_nonsense_in_the_query_never_fails(operator: Client, estate: Estate, query: str) -> None:
+def test_nonsense_in_the_query_never_fails(operator: Client, samples: Samples, query: str) -> None:
     for model in (Delivery, Command, ApiKey):
         assert operator.get(f"{page(model, 'changelist')}?{query}", follow=True).status_code in (200, 400)
 
@@ -90,7 +90,7 @@ def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -
     [(Delivery, "redeliver"), (ScheduledExecution, "run_now"), (ApiKey, "revoke")],
 )
 def test_acting_on_rows_that_cannot_be_does_nothing(
-    operator: Client, estate: Estate, model: type[Model], action: str
+    operator: Client, samples: Samples, model: type[Model], action: str
 ) -> None:
     for keys in (["abc"], ["9" * 30, "-1", "a" * 300, "<script>", "²", ""]):
         data = {"action": action, "index": "0", "_selected_action": keys}

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.test import Client
 
-from tests.admin import every_page, make_estate, make_operator
+from tests.admin import every_page, make_operator, make_samples
 from tests.api import ApiClient
 
 POLICY = "Content-Security-Policy"
@@ -42,7 +42,7 @@ def test_a_page_may_load_what_this_server_serves_and_nothing_else(path: str) -> 
 def test_no_page_has_a_script_of_its_own_in_it() -> None:
     client = make_operator(is_superuser=True)
 
-    for path in (*every_page(make_estate()), "/", "/v1/docs/", "/nothing-here", "/admin/auth/user/add/"):
+    for path in (*every_page(make_samples()), "/", "/v1/docs/", "/nothing-here", "/admin/auth/user/add/"):
         html = client.get(path, headers={"Accept": "text/html"}).content.decode()
         assert not INLINE_CODE.findall(html), path
 
