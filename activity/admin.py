@@ -1,4 +1,4 @@
-"""The page of activity, as commands reported it. Records are only ever read."""
+"""The pages of activity. Operators can only read records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activity: what was done, by whom, as commands report it."""
+"""Activity: records of actions, which commands report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from organizations.models import Command, Organization, User
 
 class ActivityRecordQuerySet(models.QuerySet["ActivityRecord"]):
     def visible_to(self, token: TokenSubject) -> ActivityRecordQuerySet:
-        """Those of the token's command in the token's organization, of all its users."""
+        """Returns the records of the token's command in its organization, for all users."""
         return self.filter(command=token.command, organization=token.organization)
 
 
 class ActivityRecord(models.Model):
-    """One thing that was done. Records are added, never changed.
+    """One action. Records are added, and never changed.
 
-    The one index serves the listing; the rows that the foreign keys name are never deleted, so they need none.
+    The index serves the list. The foreign keys need no index, because the rows that they refer to are never deleted.
     """
 
     organization = models.ForeignKey(

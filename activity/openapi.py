@@ -1,4 +1,4 @@
-"""Adds to the OpenAPI document of activity: examples that work as they stand."""
+"""Examples for activity in the OpenAPI document. They work as they are."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _MAX_LABEL_LENGTH = 1000
 class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
     category = StrictCharField(max_length=_MAX_WORD_LENGTH)
     action = StrictCharField(max_length=_MAX_WORD_LENGTH)
-    # A field of this name, not the form's caption.
+    # The type checker takes it for the attribute `label` of serializers.
     label = StrictCharField(  # type: ignore[assignment]
         max_length=_MAX_LABEL_LENGTH,
         allowed_controls=LINES,
@@ -37,17 +37,17 @@ class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
 
 
 class ActivityQuery(PageQuery):
-    """The query of the listing: `since` is part of the span, `until` is not."""
+    """The query of the list."""
 
     category = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
     action = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
     user_uuid = UUIDField(required=False)
-    since = InstantField(required=False, help_text="Records from this instant on.")
-    until = InstantField(required=False, help_text="Records before this instant.")
+    since = InstantField(required=False, help_text="Records at or after this time.")
+    until = InstantField(required=False, help_text="Records before this time.")
 
 
 class ActivityOutput(Output[ActivityRecord]):
-    """A record as documented: these eight keys."""
+    """A record, with the eight documented keys."""
 
     command = serializers.UUIDField(source="command.uuid")
     organization = serializers.UUIDField(source="organization.uuid")

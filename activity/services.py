@@ -1,4 +1,4 @@
-"""Recording activity. There is no way to change or remove a record."""
+"""Records activity. Records cannot be changed or removed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def record_activity(
     metadata: Mapping[str, Any] | None = None,
     user_uuid: UUID | None = None,
 ) -> ActivityRecord:
-    """A new record of the token's command and organization, of the given user or else the token's.
+    """Adds a record for the token's command and organization, and for the given user or else the token's.
 
-    Raises InvalidInputError for a user who is not of the token's organization, and for metadata over 64 KiB.
+    Raises InvalidInputError if the user belongs to another organization, or if the metadata has more than 64 KiB.
     """
     metadata = dict(metadata or {})
     if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:

@@ -20,7 +20,7 @@ from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.pagination import paginate
 
-_LOOKUPS = {
+_LOOKUPS_BY_PARAMETER = {
     "category": "category",
     "action": "action",
     "user_uuid": "user__uuid",
@@ -37,10 +37,14 @@ class ActivityList(PlatformView):
         parameters=[
             ActivityQuery,
             OpenApiParameter(
-                "X-Total-Count", int, OpenApiParameter.HEADER, response=[200], description="How many records there are."
+                "X-Total-Count", int, OpenApiParameter.HEADER, response=[200], description="The number of records."
             ),
             OpenApiParameter(
-                "Link", str, OpenApiParameter.HEADER, response=[200], description="The next and the previous page."
+                "Link",
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="The URLs of the next and the previous page.",
             ),
         ],
         responses=ActivityOutput(many=True),
@@ -49,11 +53,11 @@ class ActivityList(PlatformView):
     def get(self, request: ApiRequest) -> Response:
         """Lists the records of the token's command and organization, newest first.
 
-        `X-Total-Count` tells how many there are, and `Link` (RFC 8288) where the next and the previous page is.
+        `X-Total-Count` is their number, and `Link` (RFC 8288) has the URLs of the next and the previous page.
         """
         token = request.context.required_token()
         query = read_query(ActivityQuery, request, ignore_unknown=True)
-        chosen = {lookup: query[name] for name, lookup in _LOOKUPS.items() if name in query}
+        chosen = {lookup: query[name] for name, lookup in _LOOKUPS_BY_PARAMETER.items() if name in query}
         records = ActivityRecord.objects.visible_to(token).filter(**chosen).select_related("user")
         page = paginate(request, records, query, render=partial(_render, token))
         links = [
@@ -70,7 +74,7 @@ class ActivityList(PlatformView):
     )
     @raises(MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
-        """Records something that was done, by the token's user or by another of the same organization."""
+        """Records an action of the token's user, or of another user of the same organization."""
         token = request.context.required_token()
         record = services.record_activity(token=token, **read_body(ActivityInput, request))
         return Response(ActivityOutput.render(record), status=status.HTTP_201_CREATED)
@@ -78,6 +82,6 @@ class ActivityList(PlatformView):
 
 def _render(token: TokenSubject, records: Sequence[ActivityRecord]) -> list[dict[str, object]]:
     for record in records:
-        # All of them are the token's, so neither has to be read again.
+        # They are the same for all of these records, so they need not be read again.
         record.command, record.organization = token.command, token.organization
     return ActivityOutput.render_many(records)

@@ -1,4 +1,4 @@
-"""Pages of API keys: made here, shown once, and never changed but by revoking them."""
+"""The pages of API keys. A new key is shown once. The only possible change is to revoke it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ else:
     _ModelForm = forms.ModelForm
 
 
-_WHAT_SCOPES_ALLOW = {
+_SCOPE_MEANINGS = {
     Scope.AUTH_FETCH_EXCHANGE_TOKEN: "fetch tokens that act as a user",
-    Scope.SCHEDULING: "make, read, change and delete schedules",
+    Scope.SCHEDULING: "create, read, change and delete schedules",
     Scope.STORAGE: "read and write items",
     Scope.EVENT_SUBSCRIPTION: "subscribe to events",
     Scope.EVENTS_PUBLISH: "publish events",
@@ -63,7 +63,7 @@ class StateFilter(_DropdownFilter):
 
 class ApiKeyForm(_ModelForm):
     scopes = forms.MultipleChoiceField(
-        choices=[(scope.value, f"{scope.value}: {what}") for scope, what in _WHAT_SCOPES_ALLOW.items()],
+        choices=[(scope.value, f"{scope.value}: {meaning}") for scope, meaning in _SCOPE_MEANINGS.items()],
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
 
@@ -84,7 +84,7 @@ class ApiKeyForm(_ModelForm):
         return cleaned
 
 
-_WHOSE = ("organization_link", "command_link", "owner_link")
+_OWNER_FIELDS = ("organization_link", "command_link", "owner_link")
 
 
 @admin.register(ApiKey)
@@ -102,15 +102,25 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     actions_detail = ("revoke",)
     add_fieldsets = ((None, {"fields": ("name", "organization", "command", "owner", "scopes", "expires_at")}),)
     fieldsets = (
-        (None, {"fields": ("name", "prefix", "state", *_WHOSE, "scope_badges")}),
+        (None, {"fields": ("name", "prefix", "state", *_OWNER_FIELDS, "scope_badges")}),
         ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
     )
     readonly_fields = (
-        *("identifier", "prefix", "state", *_WHOSE, "scope_badges", "created", "expires", "last_used", "revoked"),
+        *(
+            "identifier",
+            "prefix",
+            "state",
+            *_OWNER_FIELDS,
+            "scope_badges",
+            "created",
+            "expires",
+            "last_used",
+            "revoked",
+        ),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Who could not see the key's page would never see the key."""
+        """Returns whether the operator may also view keys, because a new key is shown on its own page."""
         return super().has_add_permission(request) and self.has_view_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -125,7 +135,7 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # The key's own page must come next, since it is there that the key is shown.
+        # The next page must be that of the key, because it shows the key.
         context = {**(extra_context or {}), "show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, context)
 

@@ -1,4 +1,4 @@
-"""The base of every endpoint: a view for a request that has passed authentication."""
+"""The base class of the API's views, and the request that they handle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ApiRequest(Request):
 
 
 class PlatformView(NamesIgnoredFields):
-    """An endpoint of the API: JSON, for a key that has `required_scope`."""
+    """An endpoint of the API, for keys that have `required_scope`."""
 
     required_scope: ClassVar[Scope | None] = None
 
@@ -39,12 +39,12 @@ class PlatformView(NamesIgnoredFields):
         )
 
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
-        """Answers with the allowed methods in `Allow`, as every answer has them."""
+        """Answers without a body. The header `Allow` lists the methods, as in every answer."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Says on every answer, an error too, why the exchange token that was sent is void."""
-        # A request that failed to authenticate has no context, and must not try again.
+        """Adds the header that says why the exchange token is void, to errors too."""
+        # `request.auth` would repeat an authentication that has failed.
         context = vars(request).get("_auth")
         if isinstance(context, CallerContext) and context.void_token is not None:
             response.headers[TOKEN_STATUS_HEADER] = context.void_token.value

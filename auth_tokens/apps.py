@@ -11,5 +11,5 @@ class AuthTokensConfig(AppConfig):
 
     def ready(self) -> None:
         if apps.is_installed("drf_spectacular"):
-            # The schema's description of the headers registers itself.
+            # Importing it registers the schema's description of the headers.
             import_module("auth_tokens.openapi")

@@ -1,4 +1,7 @@
-"""From a request's headers to its CallerContext. REST framework imports this module while it is itself half loaded."""
+"""Authenticates requests by their headers.
+
+REST framework imports this module while it is only half loaded itself, so this module must not import its views.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """The `X-API-KEY` header. `request.auth` becomes the CallerContext; there is no `request.user`."""
+    """Reads the headers `X-API-KEY` and `X-EXCHANGE-TOKEN`.
+
+    `request.auth` becomes the CallerContext. There is no `request.user`.
+    """
 
     def authenticate(self, request: Request) -> tuple[None, CallerContext] | None:
         key = request.headers.get("X-API-KEY")
@@ -38,7 +44,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class HasRequiredScope(BasePermission):
-    """The key must have the scope that the view names in `required_scope`."""
+    """Requires that the key and the installation, if there is one, have the `required_scope` of the view."""
 
     message: str
     code = "insufficient_scope"
@@ -56,7 +62,7 @@ class HasRequiredScope(BasePermission):
                 f"The API key lacks the scope {scope.value}, which this endpoint needs. Use a key that has it."
             )
             return False
-        # Of another organization's token, only an endpoint that acts in that organization makes use.
+        # Only endpoints with these scopes act in the token's organization. The others use the key's own.
         if context.has_token and scope.value in INSTALLABLE_SCOPES and not context.required_token().allows(scope):
             self.message = self.not_allowed
             return False

@@ -1,4 +1,4 @@
-"""Finding out who calls: the API key, and the exchange token beside it."""
+"""Finds the caller of a request from its API key and exchange token."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from organizations.reach import find_installation, may_act
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
-# The command is the key's own, or else the one that the token names. The user's organization is read only if it is
-# another one, as it may be for a public command.
+# The command is the key's own, or else the one that the token names. The user's organization is read only if it differs
+# from the key's, which is possible for a public command.
 _CALLER = JoinedQuery(
     """
     SELECT {columns} FROM auth_tokens_apikey k
@@ -30,7 +30,7 @@ _CALLER = JoinedQuery(
     LEFT JOIN organizations_organization uo ON uo.id = u.organization_id AND uo.id <> k.organization_id
     WHERE k.secret_hash = %(hash)s
     """,
-    # No request needs these, and secrets are best left where they are.
+    # No request needs these columns, and it is safer not to read secrets.
     without={
         "created_at",
         "secret_hash",
@@ -50,9 +50,9 @@ _CALLER = JoinedQuery(
 
 
 def find_caller(*, key: str, token: str | None = None) -> CallerContext:
-    """Returns who calls with this key and this token. A token that is empty was sent, and is void.
+    """Returns the caller with this key and token. An empty token counts as sent, and is void.
 
-    It costs one query, and another one for a user of another organization than the key's.
+    This takes one query, or two if the token's user belongs to another organization than the key.
 
     Raises InvalidApiKeyError.
     """
@@ -82,7 +82,7 @@ def find_caller(*, key: str, token: str | None = None) -> CallerContext:
 def _judged(
     claim: TokenClaim | None, *, command: Command | None, user: User | None, now: datetime
 ) -> TokenSubject | VoidToken:
-    """Returns what a token speaks for, given the rows that it names, or why it is void."""
+    """Returns the parties of a token, given the rows that it names, or the reason why it is void."""
     if claim is None:
         return VoidToken.INVALID
     if now - claim.made_at > settings.EXCHANGE_TOKEN_LIFETIME:
@@ -94,7 +94,7 @@ def _judged(
     # Rows of users are never deleted.
     if user is None:
         return VoidToken.INVALID
-    # A join of every caller's query would cost more than this query of the few that act in another organization.
+    # Few callers act in another organization. One more join for all callers would cost more than this query for them.
     installation = find_installation(command, organization=user.organization)
     fault = _fault_of_command(claim, command) or _fault_of_user(claim, command, user, installation)
     return fault or TokenSubject(command, user, user.organization, installation)
@@ -115,13 +115,13 @@ def _fault_of_user(
         return VoidToken.REVOKED
     if not may_act(command, organization=user.organization, installation=installation):
         return VoidToken.REVOKED
-    # A removal revokes tokens for good: installing the command again does not bring them back.
+    # A removal revokes tokens for good. Installing the command again does not make them valid again.
     valid_from = installation.tokens_valid_from if installation is not None else None
     return VoidToken.REVOKED if valid_from is not None and claim.made_at <= valid_from else None
 
 
 def _note_use(api_key: ApiKey, now: datetime) -> None:
     if api_key.last_used_at is None or now - api_key.last_used_at >= LAST_USED_RESOLUTION:
-        # The condition keeps a herd of first requests from writing the same row one after the other.
+        # With the condition, only the first of many simultaneous requests writes the row.
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_RESOLUTION)
         ApiKey.objects.filter(stale, pk=api_key.pk).update(last_used_at=now)

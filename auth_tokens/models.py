@@ -1,4 +1,4 @@
-"""API keys, and what a request is known to speak for."""
+"""API keys, and the caller of a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from organizations.models import Command, Installation, Organization, User
 
 
 class ApiKey(models.Model):
-    """A key of an organization, perhaps bound to one command. Of the key itself only a hash and its prefix are kept."""
+    """A key of an organization, which may be bound to one command. Only its hash and its prefix are stored."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=100, blank=True)
@@ -28,7 +28,7 @@ class ApiKey(models.Model):
     )  # fmt: skip
     owner = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys",
-        help_text="Whose key it is, as /v1/me/ shows it. It gives no rights.",
+        help_text="The user that /v1/me/ shows. The owner gives the key no rights.",
     )  # fmt: skip
     prefix = models.CharField(max_length=8, unique=True, editable=False)
     secret_hash = models.BinaryField(unique=True, editable=False)
@@ -50,7 +50,7 @@ class ApiKey(models.Model):
         return f"{self.name or 'API key'} ({self.prefix}…)"
 
     def is_valid_at(self, now: datetime) -> bool:
-        """Neither revoked nor expired, and its organization and command are active."""
+        """Returns whether the key is neither revoked nor expired, and its organization and command are active."""
         return (
             self.revoked_at is None
             and (self.expires_at is None or self.expires_at > now)
@@ -67,15 +67,15 @@ class TokenSubject:
     user: User | None
     organization: Organization
     installation: Installation | None = None
-    """What the organization allows the command, where it is another organization than the command's own."""
+    """The installation in `organization`; None in the command's own organization, and where it needs none."""
 
     def allows(self, scope: Scope) -> bool:
-        """Whether the organization lets the command use this scope there."""
+        """Returns whether the organization lets the command use this scope there."""
         return self.installation is None or scope.value in self.installation.scopes
 
 
 class VoidToken(StrEnum):
-    """Why an exchange token that was sent does not count; the values of `X-Exchange-Token-Status`."""
+    """The reasons why an exchange token is void, which are the values of `X-Exchange-Token-Status`."""
 
     INVALID = "invalid"
     EXPIRED = "expired"
@@ -86,9 +86,9 @@ class VoidToken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallerContext:
-    """Who is calling: the API key, and the exchange token that came with the request, valid or void.
+    """The caller of a request: its API key, and its exchange token, which may be void.
 
-    A void token is never taken for a missing one: asking for it raises an error.
+    A void token is never treated as a missing one: asking for it raises an error.
     """
 
     api_key: ApiKey
@@ -101,16 +101,19 @@ class CallerContext:
 
     @property
     def is_manager(self) -> bool:
-        """Whether the key reaches all of its organization, whatever command or user it belongs to."""
+        """Whether the key reaches everything in its organization, for all commands and users."""
         return Scope.MANAGE.value in self.api_key.scopes
 
     def acts_as(self, command: Command) -> bool:
-        """Whether the key may act as the command: as its own, or as any of its organization if it is bound to none."""
+        """Returns whether the key may act as the command.
+
+        A bound key may act as its own command, and any other key as each command of its organization.
+        """
         return command.organization_id == self.organization.pk and self.api_key.command_id in (None, command.pk)
 
     @property
     def void_token(self) -> VoidToken | None:
-        """Why the token is void; None where it is valid or was not sent."""
+        """The reason why the token is void; None if it is valid or was not sent."""
         return self.sent_token if isinstance(self.sent_token, VoidToken) else None
 
     @property
@@ -119,11 +122,11 @@ class CallerContext:
         return isinstance(self.sent_token, TokenSubject)
 
     def required_token(self) -> TokenSubject:
-        """Returns the token. Raises MissingTokenError where it is void or was not sent."""
+        """Returns the token. Raises MissingTokenError if it is void or was not sent."""
         if not isinstance(self.sent_token, TokenSubject):
             raise MissingTokenError
         return self.sent_token
 
     def optional_token(self) -> TokenSubject | None:
-        """Returns the token, or None where none was sent. Raises MissingTokenError where it is void."""
+        """Returns the token, or None if none was sent. Raises MissingTokenError if it is void."""
         return None if self.sent_token is None else self.required_token()

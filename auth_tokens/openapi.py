@@ -1,4 +1,4 @@
-"""Examples and headers that the OpenAPI document shows of tokens and keys."""
+"""Describes keys and tokens in the OpenAPI document, with examples."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
                 "type": "apiKey",
                 "in": "header",
                 "name": "X-API-KEY",
-                "description": "Belongs to an organization; it may be bound to one command.",
+                "description": "The API key of an organization. It may be bound to one command.",
             },
             {
                 "type": "apiKey",
                 "in": "header",
                 "name": "X-EXCHANGE-TOKEN",
-                "description": "A command that acts for a user; see `fetch_exchange_token`.",
+                "description": "Says that a command acts for a user; see `fetch_exchange_token`.",
             },
         ]
 

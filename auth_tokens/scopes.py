@@ -16,10 +16,10 @@ class Scope(models.TextChoices):
     MANAGE = "MANAGE"
 
 
-# The scopes that a command and its receiver work with. MANAGE is for those who run the organization.
+# The scopes that a command needs. MANAGE is for the people who run the organization.
 COMMAND_SCOPES: list[str] = [scope.value for scope in Scope if scope is not Scope.MANAGE]
 
-# The scopes that an organization can allow a public command.
+# The scopes that an organization can allow to a public command.
 INSTALLABLE_SCOPES: list[str] = [
     Scope.SCHEDULING.value,
     Scope.STORAGE.value,

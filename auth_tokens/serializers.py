@@ -1,4 +1,4 @@
-"""Bodies of the token endpoint and of the directory."""
+"""The bodies of the token endpoint and of the directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExchangeTokenInput(serializers.Serializer[User]):
 
 
 class UserOutput(Output[User]):
-    """A person. Without a zone of their own, `timezone` is their organization's."""
+    """A user. If the user has no time zone, `timezone` is the organization's."""
 
     uuid = serializers.UUIDField()
     full_name = serializers.CharField()
@@ -35,7 +35,7 @@ class OrganizationOutput(Output[Organization]):
 
 
 class ExchangeTokenOutput(Output[User]):
-    """An exchange token; with `include_user_context`, its user and that user's organization too."""
+    """An exchange token, and with `include_user_context` its user and the user's organization."""
 
     token = serializers.CharField()
     expires_at = InstantField(required=False)
@@ -49,9 +49,9 @@ class CommandOutput(Output[Command]):
 
 
 class MeOutput(Output[CallerContext]):
-    """Whose key it is, in DailyBot's own flat shape, and beside that what the key may do.
+    """The owner of the key, in DailyBot's flat shape, and what the key may do.
 
-    A key without an owner goes by its name, or else by its command's or its organization's.
+    A key without an owner shows its own name, or else the name of its command or organization.
     """
 
     uuid = serializers.UUIDField(source="api_key.owner.uuid", allow_null=True)
@@ -92,5 +92,5 @@ class MeOutput(Output[CallerContext]):
 
     @staticmethod
     def get_token_user(context: CallerContext) -> User | None:
-        # A void token shows as none here, and the answer's header says why.
+        # A void token has no user here, and a header of the answer says why it is void.
         return context.required_token().user if context.has_token else None

@@ -1,4 +1,4 @@
-"""Making and revoking keys, and exchanging a user for a token."""
+"""Creates and revokes API keys, and makes exchange tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from organizations.reach import find_installation, may_act
 
 @dataclass(frozen=True, slots=True)
 class FetchedToken:
-    """An exchange token, whom it acts as, and when it expires."""
+    """An exchange token, the user that it acts as, and the time when it expires."""
 
     token: str
     user: User
@@ -37,9 +37,9 @@ def create_api_key(
     scopes: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key, which may do nothing unless it is given scopes.
+    """Creates a key. Without scopes it may do nothing.
 
-    Returns its row and the key itself, which nobody can see again. Raises InvalidInputError.
+    Returns the row and the key itself, which cannot be read again later. Raises InvalidInputError.
     """
     if command is not None and command.organization_id != organization.pk:
         raise InvalidInputError(errors={"command": ["The command belongs to another organization."]})
@@ -60,12 +60,12 @@ def create_api_key(
 
 
 def revoke_api_key(*, api_key: ApiKey) -> None:
-    """Refuses the key from now on, for good."""
+    """Revokes the key at once and for good."""
     ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=clock.now())
 
 
 def fetch_exchange_token(*, context: CallerContext, user_uuid: UUID) -> FetchedToken:
-    """Makes a token with which the key's command acts as the user.
+    """Makes a token that lets the key's command act as the user.
 
     Raises KeyWithoutCommandError, UnknownUserError or CommandNotPublicError.
     """
@@ -80,7 +80,7 @@ def fetch_exchange_token(*, context: CallerContext, user_uuid: UUID) -> FetchedT
             raise CommandNotPublicError
         installation = find_installation(command, organization=user.organization)
         if not may_act(command, organization=user.organization, installation=installation):
-            # Without an installation the command must not learn who the organization's users are.
+            # A command that is not installed must not learn which users the organization has.
             raise UnknownUserError
     expires_at = datetime.now(UTC) + settings.EXCHANGE_TOKEN_LIFETIME
     return FetchedToken(tokens.make_token(command=command, user=user), user, expires_at)

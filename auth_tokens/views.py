@@ -1,4 +1,4 @@
-"""The token endpoint, and the directory that a client starts from."""
+"""The views of the token endpoint and of the directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from organizations.models import User
 
 class FetchExchangeToken(PlatformView):
     required_scope = Scope.AUTH_FETCH_EXCHANGE_TOKEN
-    # Documented: status 406, and no code.
+    # The original documents status 406, without a code.
     error_statuses = {ExchangeNotPossibleError: status.HTTP_406_NOT_ACCEPTABLE}
 
     @extend_schema(
@@ -44,7 +44,7 @@ class FetchExchangeToken(PlatformView):
     )
     @raises(KeyWithoutCommandError, UnknownUserError, CommandNotPublicError)
     def post(self, request: ApiRequest) -> Response:
-        """Makes a token with which the API key's command acts as a user."""
+        """Makes a token that lets the API key's command act as a user."""
         values = read_body(ExchangeTokenInput, request)
         fetched = services.fetch_exchange_token(context=request.context, user_uuid=values["user_uuid"])
         more: dict[str, object] = {}
@@ -60,7 +60,7 @@ class Me(PlatformView):
 
     @extend_schema(operation_id="get_me", responses=MeOutput)
     def get(self, request: ApiRequest) -> Response:
-        """Shows whose key it is, what it may do, and the user of the exchange token where there is one."""
+        """Shows the owner of the key, what the key may do, and the user of the exchange token if there is one."""
         return Response(MeOutput.render(request.context))
 
 
@@ -69,7 +69,7 @@ class OrganizationDetail(PlatformView):
 
     @extend_schema(operation_id="get_organization", responses=OrganizationOutput)
     def get(self, request: ApiRequest) -> Response:
-        """Returns the API key's organization."""
+        """Shows the API key's organization."""
         return Response(OrganizationOutput.render(request.context.organization))
 
 
@@ -82,7 +82,7 @@ class UserList(PlatformView):
         responses=page_of(UserOutput),
     )
     def get(self, request: ApiRequest) -> Response:
-        """Lists the people of the API key's organization."""
+        """Lists the users of the API key's organization."""
         users = User.objects.filter(organization=request.context.organization).select_related("organization")
         query = read_query(PageQuery, request, ignore_unknown=True)
         return Response(paginate(request, users, query, render=UserOutput.render_many))
@@ -93,7 +93,7 @@ class UserDetail(PlatformView):
 
     @extend_schema(operation_id="get_user", responses=UserOutput)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """Returns one person of the API key's organization."""
+        """Shows one user of the API key's organization."""
         users = User.objects.filter(organization=request.context.organization).select_related("organization")
         user = users.filter(uuid=uuid_or_not_found(uuid)).first()
         if user is None:

@@ -37,7 +37,7 @@ class InstallationForm(_ModelForm):
         initial="*",
         required=False,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Events that it may hear of, separated by commas: forms.response.created, kudos.* or *.",
+        help_text="Events that it may subscribe to, separated by commas: forms.response.created, kudos.* or *.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,8 +132,9 @@ class InstallationAdmin(PlatformAdmin):
 
     @operator_action(
         label="Remove",
-        question="The command stops acting in the organization. Its tokens there stop working, and its schedules, hooks"
-        " and unsent callbacks there are ended. Installing it again does not bring them back.",
+        question="The command stops acting in the organization. Its exchange tokens there become void, its"
+        " schedules are deactivated, its hooks removed and its unsent callbacks cancelled. Installing it again does not"
+        " restore any of this.",
         icon="block",
         note="Removed the command.",
         done="Removed.",

@@ -1,7 +1,8 @@
-"""Ends what removed commands left behind in an organization: schedules, hooks, and deliveries that were not sent.
+"""Deactivates the schedules, removes the hooks and cancels the unsent deliveries of removed commands.
 
-From the moment of the removal nothing of it is sent and no token is valid. This clears it away, in portions that hold
-no lock for long. Rows made after a new installation of the command stay.
+As soon as a command is removed, none of its callbacks for the organization are sent, and its tokens there are void. The
+work here follows in portions, so that no lock is held for long. It leaves alone everything that was created after the
+command was installed again.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ _MAX_SCHEDULES = 500
 _MAX_HOOKS = 500
 _MAX_DELIVERIES = 2_000
 _SECONDS_AT_ONCE = 0.2
-# A request that found the command still installed has written what it writes by then.
+# A request that still found the command installed has finished by then.
 _GRACE = timedelta(minutes=1)
 
 
 def end_removed() -> int:
-    """Ends a portion, or several within a part of a second. Returns the number of rows ended."""
+    """Works for a fraction of a second, on at least one portion. Returns the number of rows that it ended."""
     total = 0
     ends_at = time.monotonic() + _SECONDS_AT_ONCE
     removed = Installation.objects.filter(removed_at__isnull=False, ended_at=None).order_by("removed_at")
@@ -62,7 +63,7 @@ def _end_schedules(installation: Installation, before: datetime) -> int:
     rows = ScheduledExecution.objects.active().filter(
         organization=installation.organization_id, command=installation.command_id, created_at__lt=before
     )
-    # A schedule that somebody holds is left to the next portion.
+    # If somebody else has locked a schedule, a later portion finds it again.
     locked = rows.select_for_update(skip_locked=True).order_by("-pk")[:_MAX_SCHEDULES]
     found = dict(locked.values_list("pk", "uuid"))
     if found:

@@ -1,4 +1,4 @@
-"""Examples of the OpenAPI document for installations, which work as they stand."""
+"""Examples for installations in the OpenAPI document. They work as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from commands_platform.lib.http.schema import example_uuid
 
 INSTALL_EXAMPLES = [
     OpenApiExample(
-        "A command that may schedule and hear of forms",
+        "A command that may schedule calls and subscribe to events of forms",
         {
             "command_uuid": str(example_uuid("commands")),
             "scopes": ["SCHEDULING", "EVENT_SUBSCRIPTION"],
@@ -17,7 +17,7 @@ INSTALL_EXAMPLES = [
         request_only=True,
     ),
     OpenApiExample(
-        "A command that may do and hear of everything",
+        "A command with all scopes and events",
         {"command_uuid": str(example_uuid("commands"))},
         request_only=True,
     ),

@@ -21,7 +21,7 @@ MAX_EVENTS = 100
 
 
 class InstallationChanges(serializers.Serializer[Installation]):
-    """The scopes and events that the command is allowed. Each field is optional."""
+    """The scopes and events that the command is allowed to use. Each field is optional."""
 
     scopes = BoundedListField(
         child=StrictChoiceField(choices=INSTALLABLE_SCOPES), max_length=len(INSTALLABLE_SCOPES), required=False
@@ -30,7 +30,7 @@ class InstallationChanges(serializers.Serializer[Installation]):
 
 
 class InstallationInput(InstallationChanges):
-    """A public command to install. Without `scopes` it may use all of these, without `events` hear of all."""
+    """A public command to install. Without `scopes` or `events`, all of them are allowed."""
 
     command_uuid = UUIDField()
     scopes = BoundedListField(
@@ -60,7 +60,7 @@ class InstallationOutput(Output[Installation]):
 
 
 class InstalledHookOutput(Output[Hook]):
-    """A hook by which the command hears of the organization's events."""
+    """A hook of the command for events of the organization."""
 
     hook_uuid = serializers.IntegerField(source="pk")
     user_uuid = serializers.UUIDField(source="user.uuid", allow_null=True)

@@ -1,4 +1,4 @@
-"""Installing other organizations' public commands, changing what they may do, and removing them."""
+"""Installs public commands of other organizations, changes what they may do, and removes them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def install_command(
 def change_installation(
     *, installation: Installation, scopes: Sequence[str] | None = None, events: Sequence[str] | None = None
 ) -> Installation:
-    """Changes what the command may do and hear of, from now on. Raises InvalidInputError."""
+    """Changes the scopes and events that the command is allowed to use. Raises InvalidInputError."""
     _allow(
         installation,
         scopes=installation.scopes if scopes is None else scopes,
@@ -62,9 +62,9 @@ def change_installation(
 
 
 def remove_installation(*, installation: Installation) -> None:
-    """Stops the command from acting in the organization at once; what it had there is ended in the background.
+    """Stops the command from acting in the organization at once. Its schedules and hooks end in the background.
 
-    Raises NotFoundError where it is removed already.
+    Raises NotFoundError if it is already removed.
     """
     with transaction.atomic():
         if not Installation.objects.current().filter(pk=installation.pk).update(removed_at=clock.now()):
@@ -77,7 +77,9 @@ def _allow(installation: Installation, *, scopes: Sequence[str], events: Sequenc
     errors: dict[str, list[str]] = {}
     for scope in scopes:
         if scope not in INSTALLABLE_SCOPES:
-            errors["scopes"] = [f"{scope!r} is not a scope to give here. Choose from: {', '.join(INSTALLABLE_SCOPES)}."]
+            errors["scopes"] = [
+                f"{scope!r} is not a scope that can be allowed. Choose from: {', '.join(INSTALLABLE_SCOPES)}."
+            ]
     for pattern in events:
         if not is_pattern(pattern):
             errors["events"] = [f"{pattern!r} is not the name of an event, like forms.response.created, forms.* or *."]

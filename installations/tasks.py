@@ -1,4 +1,4 @@
-"""The task that ends what removed commands left behind."""
+"""The task that ends the schedules, hooks and deliveries of removed commands."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from installations import ending
 
 @shared_task(name="installations.end_removed")
 def end_removed() -> None:
-    """Ends a portion of what removed commands left behind. A hint: what one run leaves, the next one takes."""
+    """Ends a portion of the rows of removed commands. The next run continues, so this message may be lost."""
     ending.end_removed()

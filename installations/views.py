@@ -46,7 +46,7 @@ class InstallationList(PlatformView):
     )
     @raises(AlreadyInstalledError)
     def post(self, request: ApiRequest) -> Response:
-        """Installs another organization's public command, which may then act for this organization's users."""
+        """Installs another organization's public command. It may then act for this organization's users."""
         values = read_body(InstallationInput, request)
         installation = services.install_command(organization=request.context.organization, **values)
         return Response(InstallationOutput.render(installation), status=status.HTTP_201_CREATED)
@@ -67,7 +67,7 @@ class InstallationDetail(PlatformView):
         examples=openapi.CHANGE_EXAMPLES,
     )
     def patch(self, request: ApiRequest, uuid: str) -> Response:
-        """Changes what the command may do and hear of in this organization."""
+        """Changes the scopes and events that the command is allowed to use in this organization."""
         installation = _find(request.context, uuid)
         values = read_body(InstallationChanges, request)
         return Response(InstallationOutput.render(services.change_installation(installation=installation, **values)))
@@ -85,7 +85,7 @@ class InstalledHookList(PlatformView):
     @extend_schema(operation_id="list_installed_hooks", parameters=[PageQuery], responses=page_of(InstalledHookOutput))
     @raises(UnknownParameterError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """Lists the hooks by which the command hears of this organization's events."""
+        """Lists the command's hooks for events of this organization."""
         installation = _find(request.context, uuid)
         query = read_query(PageQuery, request)
         hooks = Hook.objects.filter(organization=installation.organization_id, command=installation.command_id)
@@ -98,7 +98,7 @@ def _visible(context: CallerContext) -> InstallationQuerySet:
 
 
 def _find(context: CallerContext, uuid: str) -> Installation:
-    """Returns an installation of the key's organization. Another organization's looks as if it did not exist."""
+    """Returns an installation of the key's organization. Raises NotFoundError for any other."""
     installation = _visible(context).filter(uuid=uuid_or_not_found(uuid)).first()
     if installation is None:
         raise NotFoundError

@@ -1,4 +1,4 @@
-"""Who exists: organizations, their people and their commands."""
+"""Organizations, their users and commands, and the commands that they have installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from organizations.secrets import new_signing_secret, new_static_signature
 
 
 def validate_zone(name: str) -> None:
-    """Raises Django's ValidationError for anything but an IANA name."""
+    """Raises Django's ValidationError if the name is not that of an IANA time zone."""
     try:
         check_zone(name)
     except PlatformError as error:
@@ -28,7 +28,7 @@ def validate_zone(name: str) -> None:
 
 
 class Organization(models.Model):
-    """A tenant. No organization ever sees another's data."""
+    """A tenant. No organization sees another's data."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=200, unique=True)
@@ -44,7 +44,7 @@ class Organization(models.Model):
 
 
 class User(models.Model):
-    """A person of an organization. Operators, who log in to the admin, are a different table."""
+    """A person in an organization. Operators, who log in to the admin, are in another table."""
 
     class Role(models.TextChoices):
         ADMIN = "admin"
@@ -84,7 +84,7 @@ class User(models.Model):
 
     @property
     def zone(self) -> str:
-        """The user's own zone, or else the organization's."""
+        """The user's time zone, or else the organization's."""
         return self.timezone or self.organization.timezone
 
 
@@ -130,9 +130,9 @@ class Command(models.Model):
         return self.name
 
     def rotate_signing_secret(self, *, now: datetime, overlap: timedelta) -> None:
-        """Takes a new secret. For the length of `overlap` callbacks are signed with both. The caller saves.
+        """Sets a new secret. Callbacks are signed with both secrets until `overlap` has passed. The caller saves.
 
-        Secrets whose key is lost are replaced without an overlap, the static signature too.
+        A secret that no key decrypts is replaced without an overlap, and the static signature too if it is unreadable.
         """
         is_lost = isinstance(self.signing_secret, EncryptedText)
         self.previous_signing_secret = "" if is_lost else self.signing_secret
@@ -142,10 +142,10 @@ class Command(models.Model):
             self.rotate_signature(now=now, overlap=overlap)
 
     def rotate_signature(self, *, now: datetime, overlap: timedelta) -> None:
-        """Takes a new static signature. The previous one is still sent for the length of `overlap`. The caller saves.
+        """Sets a new static signature. The previous one is still sent until `overlap` has passed. The caller saves.
 
-        A header holds one value, so a receiver that compares it with one text needs the overlap to learn the new one.
-        A signature whose key is lost is replaced without an overlap.
+        The header holds only one value, so a receiver needs this time to learn the new one. A signature that no key
+        decrypts is replaced without an overlap.
         """
         is_kept = overlap > timedelta() and not isinstance(self.signature, EncryptedText)
         self.previous_signature = self.signature if is_kept else ""
@@ -159,7 +159,7 @@ class InstallationQuerySet(models.QuerySet["Installation"]):
 
 
 class Installation(models.Model):
-    """An organization's consent that another one's public command acts in it. Removed ones are kept as a record."""
+    """An organization's consent that another one's public command acts in it. Rows of removed commands are kept."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="installations")
@@ -168,15 +168,15 @@ class Installation(models.Model):
     )
     scopes = ArrayField(models.CharField(max_length=40), help_text="What the command may do here.")
     events = ArrayField(
-        models.TextField(), blank=True, help_text="Events that it may hear of here; * stands for all names below."
+        models.TextField(), blank=True, help_text="Events that it may subscribe to here; * matches all names below."
     )
     installed_at = models.DateTimeField(editable=False)
     tokens_valid_from = models.DateTimeField(
-        null=True, editable=False, help_text="When the command was removed before: older exchange tokens stay void."
+        null=True, editable=False, help_text="When the command was last removed. Exchange tokens from before stay void."
     )
     removed_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(
-        null=True, editable=False, help_text="When all that the removed command had here was ended."
+        null=True, editable=False, help_text="When the last schedule, hook and delivery of the removed command ended."
     )
 
     objects = InstallationQuerySet.as_manager()
@@ -188,7 +188,7 @@ class Installation(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            # It also serves the look-up of whether a command may act in an organization.
+            # Its index also serves the query whether a command may act in an organization.
             models.UniqueConstraint(
                 fields=["command", "organization"],
                 name="organizations_installation_once",
@@ -200,7 +200,7 @@ class Installation(models.Model):
             ),
         ]
         indexes = [
-            # Removed ones whose traces are still to be ended.
+            # Serves the task that ends the schedules, hooks and deliveries of removed commands.
             models.Index(
                 fields=["removed_at"],
                 name="organizations_installation_end",

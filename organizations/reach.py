@@ -1,6 +1,7 @@
-"""Decides whether a command may act in an organization, which may be another one than its own.
+"""Decides whether a command may act in an organization.
 
-It may in its own. In another one it may if it is public and, unless PUBLIC_COMMANDS says everywhere, installed there.
+A command may act in its own organization. In another one it must be public, and also installed there, unless
+PUBLIC_COMMANDS is `everywhere`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ INSTALLED = "installed"
 
 
 def may_act(command: Command, *, organization: Organization, installation: Installation | None) -> bool:
-    """Returns whether the command may act in the organization, given its current installation there, if any."""
+    """Returns whether the command may act in the organization. Give its current installation there, if there is one."""
     if command.organization_id == organization.pk:
         return True
     return command.is_public and (settings.PUBLIC_COMMANDS == EVERYWHERE or installation is not None)
 
 
 def find_installation(command: Command, *, organization: Organization) -> Installation | None:
-    """Returns the current installation of the command in another organization; None in its own."""
+    """Returns the current installation of the command in another organization, or None. In its own it needs none."""
     if command.organization_id == organization.pk:
         return None
     return Installation.objects.current().filter(command=command, organization=organization).first()
 
 
 def may_act_sql(*, organization_id: str, command: str = "c") -> str:
-    """Returns the same as an SQL condition. `command` is the alias of a row of commands."""
+    """Returns `may_act` as an SQL condition. `command` is the alias of the table of commands."""
     public = f"{command}.is_public"
     if settings.PUBLIC_COMMANDS != EVERYWHERE:
         installed = (

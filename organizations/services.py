@@ -1,4 +1,4 @@
-"""Changes to organizations, users and commands."""
+"""Rotates the secrets of commands, and revokes exchange tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIGNATURE_FIELDS = ["signature", "previous_signature", "previous_signature_expi
 
 @transaction.atomic
 def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
-    """Gives the command a new signing secret. The old one also signs until the overlap is over."""
+    """Gives the command a new signing secret. Callbacks are signed with both until the overlap is over."""
     command = Command.objects.select_for_update().get(pk=command.pk)
     command.rotate_signing_secret(now=clock.now(), overlap=overlap)
     command.save(
@@ -29,9 +29,9 @@ def rotate_signing_secret(*, command: Command, overlap: timedelta = ROTATION_OVE
 
 @transaction.atomic
 def rotate_static_signature(*, command: Command, overlap: timedelta = ROTATION_OVERLAP) -> Command:
-    """Gives the command a new static signature. The old one is sent until the overlap is over, the new one beside it.
+    """Gives the command a new static signature. Callbacks carry both until the overlap is over.
 
-    Without an overlap the new one is sent from now on, as a leaked signature demands.
+    Without an overlap, only the new one is sent from now on. Use that for a signature that has leaked.
     """
     command = Command.objects.select_for_update().get(pk=command.pk)
     command.rotate_signature(now=clock.now(), overlap=overlap)
@@ -40,7 +40,7 @@ def rotate_static_signature(*, command: Command, overlap: timedelta = ROTATION_O
 
 
 def secrets_are_readable() -> bool:
-    """Returns whether SECRETS_KEYS holds the keys of the oldest and of the newest command's secrets."""
+    """Returns whether SECRETS_KEYS can decrypt the secrets of the oldest and of the newest command."""
     ends = (Command.objects.only("signing_secret").order_by(order).first() for order in ("pk", "-pk"))
     return not any(command is not None and isinstance(command.signing_secret, EncryptedText) for command in ends)
 

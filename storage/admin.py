@@ -1,4 +1,4 @@
-"""The pages of items. Commands write them by the API; here one can be looked at and deleted."""
+"""The pages of items. Operators can read and delete them; only commands write them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ItemAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin, LargeTableAdmin):
     )
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        # The length of a value can be had without reading the value.
+        # PostgreSQL knows the length of a value without reading the value.
         length = Func(F("value"), function="octet_length", output_field=IntegerField())
         listed: QuerySet[Any] = rows.annotate(value_bytes=length).defer("value")
         return listed

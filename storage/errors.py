@@ -1,4 +1,4 @@
-"""Errors of requests for items."""
+"""The errors of storage."""
 
 from __future__ import annotations
 

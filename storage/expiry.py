@@ -1,12 +1,12 @@
-"""The sweep: takes away the rows of expired items, which count as absent already."""
+"""Removes the rows of expired items. Readers already treat these items as absent."""
 
 from __future__ import annotations
 
 from django.db import connection
 
-BATCH = 1_000
+MAX_BATCH = 1_000
 
-# A row that somebody holds is being written anew; a row that was written anew no longer matches once it is locked.
+# A locked row is being overwritten, so it is skipped. A row that was overwritten no longer matches once it is locked.
 _REMOVE = """
 WITH expired AS (
     SELECT id FROM storage_item
@@ -19,13 +19,13 @@ DELETE FROM storage_item USING expired WHERE storage_item.id = expired.id
 
 
 def remove_expired(*, limit: int = 50_000) -> int:
-    """Removes up to `limit` expired items, the longest expired first, in transactions of BATCH. Returns their number.
+    """Removes up to `limit` expired items, oldest first, in transactions of MAX_BATCH rows. Returns their number.
 
-    Any number may run at once.
+    Several processes may run it at once.
     """
     removed = 0
     while removed < limit:
-        batch = min(BATCH, limit - removed)
+        batch = min(MAX_BATCH, limit - removed)
         with connection.cursor() as cursor:
             cursor.execute(_REMOVE, {"limit": batch})
             count = cursor.rowcount

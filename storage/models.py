@@ -1,4 +1,4 @@
-"""Items: small JSON values under keys, each in one bucket."""
+"""Items: small JSON values, each with a key in a bucket."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from organizations.models import Command, Organization, User
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where a caller's items live: with an organization, one of its commands, or that command and a user of it.
+    """The place of a caller's items. It belongs to an organization, a command, or a command and a user.
 
-    An empty namespace is none; an organization's own items always have one.
+    An empty namespace means that there is none. A bucket without a command always has a namespace.
     """
 
     organization_id: int
@@ -32,26 +32,26 @@ class ItemQuerySet(models.QuerySet["Item"]):
         return self.filter(**asdict(bucket))
 
     def alive(self) -> ItemQuerySet:
-        """Those that have not expired, by the database's clock; the others are as good as deleted."""
+        """Returns the items that have not expired by the database's clock. Others count as deleted."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=TransactionNow()))
 
 
 class Item(models.Model):
-    """A JSON value under a key. Keys are ordered by their code points, whatever the database's language."""
+    """A JSON value with a key. Keys are ordered by code point, whatever the locale of the database."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, db_index=False, related_name="items")
     command = models.ForeignKey(
         Command, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="items",
-        help_text="Empty: the organization's own item, in a namespace.",
+        help_text="Empty: the item belongs to the organization, in a namespace.",
     )  # fmt: skip
     user = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="items",
-        help_text="Empty: the item of the command or the organization alone.",
+        help_text="Empty: the item belongs to no user.",
     )  # fmt: skip
     namespace = models.CharField(max_length=255, blank=True, default="", db_collation="C")
     key = models.CharField(max_length=255, db_collation="C")
     value = JsonTextField()
-    version = models.BigIntegerField(default=1, help_text="One more with each write.")
+    version = models.BigIntegerField(default=1, help_text="Each write adds one.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -66,7 +66,7 @@ class Item(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            # Every look-up and every page of a list is a range of its index.
+            # Its index serves every query for items. A page of a list is a range of it.
             models.UniqueConstraint(
                 fields=["organization", "command", "user", "namespace", "key"],
                 name="storage_item_place",
@@ -80,7 +80,7 @@ class Item(models.Model):
             models.CheckConstraint(name="storage_item_version", condition=Q(version__gte=1)),
         ]
         indexes = [
-            # The sweep of what has expired; items that never expire stay out of it.
+            # Serves the removal of expired items. Items that never expire are not in it.
             models.Index(fields=["expires_at"], name="storage_item_expiry", condition=Q(expires_at__isnull=False)),
         ]
 
@@ -88,5 +88,5 @@ class Item(models.Model):
         return self.key
 
     def is_expired_at(self, now: datetime) -> bool:
-        """Whether it counts as absent; its row stays until the next sweep."""
+        """Returns whether the item counts as absent. Its row is removed later."""
         return self.expires_at is not None and self.expires_at <= now

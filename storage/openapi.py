@@ -1,4 +1,4 @@
-"""Adds to the OpenAPI document of storage: an example of each operation, which works as it stands."""
+"""Examples for each operation of storage in the OpenAPI document. They work as they are."""
 
 from __future__ import annotations
 

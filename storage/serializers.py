@@ -1,4 +1,4 @@
-"""The storage endpoint's bodies: the operation, its parameters, and where the items are."""
+"""The bodies of the storage endpoint."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _MAX_VERSION = 2**63 - 1
 
 
 class KeyField(StrictCharField):
-    """A key as it is stored: NFC, its spaces kept, 1 to 255 characters."""
+    """A key of 1 to 255 characters. It is normalized to NFC and keeps its spaces."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_KEY_LENGTH, trim_whitespace=False, **kwargs)
 
 
 class KeysField(BoundedListField):
-    """An array of 1 to 100 keys. Its value maps each key as it was asked for to the key as it is stored."""
+    """An array of 1 to 100 keys. Its value maps each key as the request spells it to the key as it is stored."""
 
     def __init__(self) -> None:
         messages = {"max_length": "There may be {max_length} keys at most. Ask for the others in another request."}
@@ -57,13 +57,13 @@ class KeysField(BoundedListField):
 class ItemsField(JsonObjectField):
     """An object of 1 to 100 keys and their values.
 
-    Its value maps each key as it was asked for to the key as it is stored, and the value.
+    Its value maps each key as the request spells it to a pair: the key as it is stored, and the value.
     """
 
     default_error_messages = {
         "too_many": f"There may be {MAX_KEYS} keys at most. Send the others in another request.",
         "key": "The key {given!r} is not valid: {reason}",
-        "same_key": "The key {given!r} appears twice, spelt in two ways. Send it once.",
+        "same_key": "The key {given!r} appears twice, in two spellings. Send it once.",
     }
     _key = KeyField()
 
@@ -76,14 +76,14 @@ class ItemsField(JsonObjectField):
         items: dict[str, tuple[str, Any]] = {}
         seen: set[str] = set()
         for text, value in given.items():
-            key = self._normalised(text)
+            key = self._normalized(text)
             if key in seen:
                 self.fail("same_key", given=key)
             seen.add(key)
             items[text] = (key, value)
         return items
 
-    def _normalised(self, text: str) -> str:
+    def _normalized(self, text: str) -> str:
         try:
             return str(self._key.run_validation(text))
         except serializers.ValidationError as error:
@@ -93,7 +93,7 @@ class ItemsField(JsonObjectField):
 
 
 class NumberField(serializers.FloatField):
-    """A JSON number; an integer stays one."""
+    """A JSON number. An integer stays an integer."""
 
     default_error_messages = {"invalid": "A valid number is required."}
 
@@ -104,7 +104,7 @@ class NumberField(serializers.FloatField):
 
 
 class CursorField(StrictCharField):
-    """`next_cursor` of an earlier page, which is the last key of that page."""
+    """The `next_cursor` of an earlier page. It encodes the last key of that page."""
 
     default_error_messages = {"invalid": "This is not a cursor of a list."}
 
@@ -133,24 +133,24 @@ class KeyParams(serializers.Serializer[Item]):
 class SetParams(serializers.Serializer[Item]):
     key = KeyField()
     value = AnyJsonField()
-    ttl = _ttl_field("Seconds to live; without it the item lives for ever.")
+    ttl = _ttl_field("Seconds until the item expires; without it the item never expires.")
     if_version = StrictIntegerField(
         required=False, allow_null=True, min_value=0, max_value=_MAX_VERSION,
-        help_text="Only over this version; 0: only if there is no such item.",
+        help_text="Write only over this version; 0: only if there is no such item.",
     )  # fmt: skip
 
 
 class DeleteParams(serializers.Serializer[Item]):
     key = KeyField()
     if_version = StrictIntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_MAX_VERSION, help_text="Only this version."
+        required=False, allow_null=True, min_value=1, max_value=_MAX_VERSION, help_text="Delete only this version."
     )
 
 
 class IncrementParams(serializers.Serializer[Item]):
     key = KeyField()
     amount = NumberField(default=1)
-    ttl = _ttl_field("Seconds to live for an item that the call makes; one that exists keeps its own.")
+    ttl = _ttl_field("Seconds until a new item expires; an item that exists keeps its own time.")
 
 
 class ListParams(serializers.Serializer[Item]):
@@ -165,7 +165,7 @@ class KeysParams(serializers.Serializer[Item]):
 
 class SetManyParams(serializers.Serializer[Item]):
     items = ItemsField()
-    ttl = _ttl_field("Seconds to live; without it the items live for ever.")
+    ttl = _ttl_field("Seconds until the items expire; without it they never expire.")
 
 
 PARAMS: dict[str, type[serializers.Serializer[Item]]] = {
@@ -182,7 +182,7 @@ PARAMS: dict[str, type[serializers.Serializer[Item]]] = {
 
 
 class StorageInput(serializers.Serializer[Item]):
-    """An operation, its parameters, and perhaps the namespace that it takes place in."""
+    """An operation with its parameters, and the namespace of the items, if any."""
 
     op = StrictChoiceField(choices=list(PARAMS))
     params = JsonObjectField()
@@ -190,7 +190,7 @@ class StorageInput(serializers.Serializer[Item]):
 
 
 def documented_input() -> PolymorphicProxySerializer:
-    """The same with what `params` holds for each operation, for the OpenAPI schema."""
+    """Returns the StorageInput of the OpenAPI schema, which describes the `params` of each operation."""
     variants: dict[str, serializers.Serializer[Any] | type[serializers.Serializer[Any]]] = {
         op: inline_serializer(
             f"Storage{op.title().replace('_', '')}",
@@ -203,7 +203,7 @@ def documented_input() -> PolymorphicProxySerializer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A request that was read. `params` has only the parameters that were given."""
+    """An operation that a request asks for. `params` has only the parameters that were given."""
 
     op: str
     params: dict[str, Any]
@@ -229,7 +229,7 @@ class ItemOutput(Output[Item]):
 
 
 class ItemPageOutput(Output[Item]):
-    """A page of a list; `next_cursor` is null on the last one."""
+    """A page of a list. `next_cursor` is null on the last page."""
 
     results = ItemOutput(many=True)
     next_cursor = serializers.CharField(allow_null=True)

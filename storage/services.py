@@ -1,7 +1,7 @@
 """Reads and writes items for callers.
 
-Each function is one SQL statement where it can be. All of them read the time as the database's `now()`, which stands
-still inside a transaction: an item that one of its statements found alive has not expired for the next.
+Most functions run a single SQL statement. All of them use the database's `now()`, which does not change inside a
+transaction. So an item that one statement finds alive has not expired for the next statement either.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket, Item
 
 MAX_VALUE_BYTES = 256 * 1024
-# The values of one answer stand in memory all at once, several times over.
+# All values of an answer are in memory at once, in several copies.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
-# NULL = NULL is not true, and IS NOT DISTINCT FROM uses no index: each kind of bucket has a condition of its own.
+# Each kind of bucket has its own condition: NULL = NULL is not true, and IS NOT DISTINCT FROM uses no index.
 _OWNERS = {
     (False, False): "command_id IS NULL AND user_id IS NULL",
     (True, False): "command_id = %(command)s AND user_id IS NULL",
@@ -37,16 +37,16 @@ _ALIVE = "(expires_at IS NULL OR expires_at > now())"
 
 _READ = f"SELECT value AS text, version FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE}"  # noqa: S608
 
-# Above the limit no value is read at all: the sizes alone can be had without reading the values.
+# PostgreSQL knows the sizes without reading the values. Above the limit it reads no value at all.
 _READ_MANY = f"""
 SELECT key, CASE WHEN sum(octet_length(value)) OVER () <= %(limit)s THEN value END AS text
 FROM storage_item WHERE {_IN_BUCKET} AND key = ANY(%(keys)s) AND {_ALIVE}
 """  # noqa: S608
 
-_LOCK = f"SELECT id, value FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE} FOR UPDATE"  # noqa: S608
+_LOCK_ITEM = f"SELECT id, value FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE} FOR UPDATE"  # noqa: S608
 
-# Rows are locked in the order of their keys, here and in _DELETE: two writers of many items cannot wait for each other.
-# An expired row is overwritten as if it were not there. `only_new` leaves one that is alive alone, but locks it.
+# Here and in _DELETE, rows are locked in the order of their keys, so that two writers of many items cannot deadlock. An
+# expired row is overwritten like an absent one. With `only_new`, a row that has not expired is locked and not changed.
 _WRITE = """
 INSERT INTO storage_item AS item (
     organization_id, command_id, user_id, namespace, key, value, version, expires_at, created_at, updated_at
@@ -88,14 +88,14 @@ DELETE FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND version = %(if
 
 
 class StoredValue(NamedTuple):
-    """A value as its JSON text, just as it is stored, and its version."""
+    """The JSON text of a value, as it is stored, and its version."""
 
     text: str
     version: int
 
 
 class _Found(NamedTuple):
-    """An item of several. All texts are None if they are too large together."""
+    """One of several items. All texts are None if they are too large in total."""
 
     key: str
     text: str | None
@@ -109,9 +109,10 @@ class _Locked(NamedTuple):
 
 
 def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
-    """Returns the bucket of the token's command and user, or without a token that namespace of the key's organization.
+    """Returns the bucket of the token's command and user. Without a token, it belongs to the key's organization.
 
-    Raises MissingContextError where there is neither, and MissingTokenError for a void token beside a namespace.
+    Raises MissingContextError if there is neither a valid token nor a namespace, and MissingTokenError for a void token
+    together with a namespace.
     """
     if not namespace and not context.has_token:
         raise MissingContextError
@@ -133,9 +134,9 @@ def has_item(*, bucket: Bucket, key: str) -> bool:
 
 
 def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int) -> tuple[list[Item], bool]:
-    """Returns up to `limit` items without their values, and whether there are more.
+    """Returns up to `limit` items without their values, ordered by key, and whether there are more.
 
-    Their keys begin with `prefix` and come after `after`; they are ordered by key.
+    Their keys begin with `prefix` and come after `after`.
     """
     items = Item.objects.in_bucket(bucket).alive().filter(key__startswith=prefix, key__gt=after)
     rows = list(items.defer("value").order_by("key")[: limit + 1])
@@ -145,13 +146,13 @@ def list_items(*, bucket: Bucket, prefix: str = "", after: str = "", limit: int)
 def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
     """Returns the JSON texts of the values that exist, in the order of `keys`.
 
-    Raises InvalidInputError if they have more than MAX_ANSWER_BYTES bytes together.
+    Raises InvalidInputError if they have more than MAX_ANSWER_BYTES bytes in total.
     """
     rows = rows_as(_Found, *_bound(_READ_MANY, bucket, {"keys": list(keys), "limit": MAX_ANSWER_BYTES}))
     texts = {row.key: row.text for row in rows}
     found = {key: text for key in keys if (text := texts.get(key)) is not None}
     if len(found) < len(texts):
-        message = f"Their values have more than {MAX_ANSWER_BYTES} bytes together; ask for fewer keys at a time."
+        message = f"The values have more than {MAX_ANSWER_BYTES} bytes in total. Ask for fewer keys at a time."
         raise InvalidInputError(errors={"keys": [message]})
     return found
 
@@ -159,9 +160,9 @@ def get_items(*, bucket: Bucket, keys: Sequence[str]) -> dict[str, str]:
 def set_item(
     *, bucket: Bucket, key: str, value: object, ttl: timedelta | None = None, if_version: int | None = None
 ) -> StoredValue:
-    """Stores the value for the length of `ttl`, or for ever; an earlier time to live is over.
+    """Stores the value. It expires after `ttl`, or never, whatever the item's time to live was before.
 
-    With `if_version` only over that version; 0 is for an item that does not exist. Raises VersionConflictError, and
+    With `if_version` the item must have that version; 0 means that it must not exist. Raises VersionConflictError, and
     InvalidInputError for a value that is too large.
     """
     text = _json_text(value, field="value")
@@ -186,10 +187,10 @@ def set_items(*, bucket: Bucket, items: Mapping[str, object], ttl: timedelta | N
 
 @transaction.atomic
 def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelta | None = None) -> StoredValue:
-    """Adds to a number; an item that does not exist counts as 0. Integers stay integers, of 64 bits at most.
+    """Adds to a number. An item that does not exist counts as 0. Integers stay integers, of 64 bits at most.
 
-    `ttl` is for an item that this call makes; the time to live of one that exists does not change, so that a counter
-    of a span of time ends when the span does. Raises InvalidInputError where there is no number, or none comes out.
+    `ttl` applies only to a new item. An item that exists keeps its time to live, so that a counter for a period ends
+    with the period. Raises InvalidInputError if the item is not a number, or if the sum is too large.
     """
     locked = _lock(bucket, key)
     if not locked:
@@ -197,7 +198,7 @@ def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelt
         versions = _write(bucket, {key: text}, ttl=ttl, only_new=True)
         if versions:
             return StoredValue(text, versions[0][0])
-        # Somebody else has made it since. The attempt to write has locked it: now it stays.
+        # Somebody else has created it in the meantime. The attempt to write has locked it, so it cannot go away.
         locked = _lock(bucket, key)
     id_, current = locked[0]
     text = _sum_text(orjson.loads(current), amount)
@@ -206,7 +207,7 @@ def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelt
 
 
 def delete_item(*, bucket: Bucket, key: str, if_version: int | None = None) -> None:
-    """Removes the item, if there is one. With `if_version` only that version, else VersionConflictError."""
+    """Removes the item, if there is one. With `if_version`, raises VersionConflictError if it has another version."""
     if if_version is None:
         delete_items(bucket=bucket, keys=[key])
     elif not _execute(_DELETE_VERSION, bucket, key=key, if_version=if_version):
@@ -214,7 +215,7 @@ def delete_item(*, bucket: Bucket, key: str, if_version: int | None = None) -> N
 
 
 def delete_items(*, bucket: Bucket, keys: Iterable[str]) -> None:
-    """Removes those of the items that exist, all at once."""
+    """Removes all of these items that exist, in one transaction."""
     _execute(_DELETE, bucket, keys=list(keys))
 
 
@@ -247,7 +248,7 @@ def _write(
     bucket: Bucket, texts: Mapping[str, str], *, ttl: timedelta | None, only_new: bool = False
 ) -> list[tuple[Any, ...]]:
     """Writes the values. Returns the new versions, in the order of the keys."""
-    # Not as an array: to quote a mebibyte of values inside one takes a third of a second of CPU.
+    # Not as an array, because quoting a mebibyte of values inside one takes a third of a second of CPU time.
     rows = ", ".join(f"(%(key{number})s, %(value{number})s)" for number in range(len(texts)))
     values = {f"key{number}": key for number, key in enumerate(texts)}
     values |= {f"value{number}": text for number, text in enumerate(texts.values())}
@@ -255,8 +256,8 @@ def _write(
 
 
 def _lock(bucket: Bucket, key: str) -> list[_Locked]:
-    """Locks the item until the transaction ends. Returns no row if there is no such item."""
-    return rows_as(_Locked, *_bound(_LOCK, bucket, {"key": key}))
+    """Locks the item until the transaction ends. Returns an empty list if there is no such item."""
+    return rows_as(_Locked, *_bound(_LOCK_ITEM, bucket, {"key": key}))
 
 
 def _rows(statement: str, bucket: Bucket, **values: object) -> list[tuple[Any, ...]]:

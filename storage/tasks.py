@@ -1,4 +1,4 @@
-"""The sweeper's task."""
+"""The task that removes expired items."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from storage import expiry
 
 @shared_task(name="storage.remove_expired")
 def remove_expired() -> None:
-    """Removes expired items. A hint: what one run leaves, the next one takes."""
+    """Removes some of the expired items. The next run continues, so this message may be lost."""
     expiry.remove_expired(limit=2_000)

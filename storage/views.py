@@ -84,7 +84,7 @@ _OPERATIONS: dict[str, Callable[..., Response]] = {
 
 
 class _StorageParser(StrictJSONParser):
-    """A value may be as deep as a body elsewhere; `params`, and the `items` of set_many, are around it."""
+    """Lets a value be nested as deeply as a body elsewhere, although `params` and `items` enclose it."""
 
     more_levels = 3
 
@@ -92,7 +92,7 @@ class _StorageParser(StrictJSONParser):
         try:
             return super().parse(*args, **kwargs)
         except NestedTooDeeplyError as error:
-            # Documented: what is wrong with a value is told in `details`.
+            # The original documents `details` for errors of a value.
             raise InvalidInputError(f"{error.reason}.") from error
 
 
@@ -112,7 +112,7 @@ class Storage(PlatformView):
             ),
             OpenApiParameter(
                 _FOUND_HEADER, str, OpenApiParameter.HEADER, response=[200],
-                description="`false` where get found no item.",
+                description="`false` if get found no item.",
             ),
         ],
         responses={200: OpenApiTypes.ANY},
@@ -120,9 +120,10 @@ class Storage(PlatformView):
     )  # fmt: skip
     @raises(MissingContextError, MissingTokenError, VersionConflictError)
     def post(self, request: ApiRequest) -> Response:
-        """Keeps JSON values under keys, with a token in a bucket of its command and user.
+        """Reads and writes JSON values under keys.
 
-        Without a token it needs a `namespace`, which is a bucket of the API key's organization.
+        With a token, the items belong to its command and user. Without a token the request needs a `namespace`, which
+        is a bucket of the API key's organization.
 
         | op | params | answer |
         |---|---|---|
@@ -132,12 +133,12 @@ class Storage(PlatformView):
         | `exists` | `key` | `{"exists": …}` |
         | `list` | optional `prefix`, `limit`, `cursor` | `{"results": […], "next_cursor": …}`, without the values |
         | `increment` | `key`, optional `amount`, `ttl` for a new item | the sum |
-        | `get_many` | `keys` | an object of those that exist |
+        | `get_many` | `keys` | an object with the items that exist |
         | `set_many` | `items` (an object), optional `ttl` | the items |
         | `delete_many` | `keys` | `{}` |
 
-        Operations on many items take place on all of them or on none. A version that is not the one in `if_version`
-        is answered with 409, `version_conflict`; `"if_version": 0` asks that there be no such item.
+        An operation on several items succeeds for all of them or for none. If the item does not have the version in
+        `if_version`, the answer is 409 `version_conflict`. With `set`, 0 means that the item must not exist.
         """
         operation = read_operation(request)
         bucket = services.find_bucket(context=request.context, namespace=operation.namespace)

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('command', models.ForeignKey(blank=True, help_text='Only a key that is bound to a command may fetch exchange tokens.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='organizations.command')),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='organizations.organization')),
-                ('owner', models.ForeignKey(blank=True, help_text='Whose key it is, as /v1/me/ shows it. It gives no rights.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='organizations.user')),
+                ('owner', models.ForeignKey(blank=True, help_text='The user that /v1/me/ shows. The owner gives the key no rights.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='organizations.user')),
             ],
             options={
                 'verbose_name': 'API key',

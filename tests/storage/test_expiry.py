@@ -146,7 +146,7 @@ def test_the_sweep_removes_only_expired_items(alice: ApiClient) -> None:
 def test_the_sweep_removes_no_more_than_its_limit(
     alice: ApiClient, limit: int, removed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "BATCH", 2)
+    monkeypatch.setattr(expiry, "MAX_BATCH", 2)
     keys = [str(number) for number in range(5)]
     call(alice, "set_many", {"items": dict.fromkeys(keys, 1), "ttl": 60})
     expire(*keys)

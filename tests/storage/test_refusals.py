@@ -122,7 +122,7 @@ def test_a_malformed_request_is_refused(alice: ApiClient, body: Any, field: str)
         (
             "set_many",
             {"items": {"\u00e9": 1, "e\u0301": 2}},
-            "items: The key '\u00e9' appears twice, spelt in two ways. Send it once.",
+            "items: The key '\u00e9' appears twice, in two spellings. Send it once.",
         ),
         ("set_many", {"items": {"k": 1}, "ttl": 0}, "ttl: Ensure this value is greater than or equal to 1."),
     ],
@@ -208,7 +208,7 @@ def test_an_answer_that_would_be_too_large_is_refused(alice: ApiClient) -> None:
     answered = call(alice, "get_many", {"keys": keys[:32]})
 
     assert refused.status_code == 400
-    assert refused.json()["details"].startswith("keys: Their values have more than 8388608 bytes together")
+    assert refused.json()["details"].startswith("keys: The values have more than 8388608 bytes in total")
     assert list(answered.json()) == keys[:32]
 
 
