@@ -38,6 +38,13 @@ def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
     )
 
 
+def unsent_of_command(*, command_id: int, organization_id: int, before: datetime) -> QuerySet[Delivery]:
+    """Returns what one command has not sent yet in one organization, of what was written before an instant."""
+    return Delivery.objects.pending().filter(
+        command=command_id, organization=organization_id, created_at__lt=before, reason=""
+    )
+
+
 @transaction.atomic
 def cancel_pending_of_command(
     *, command_id: int, organization_id: int, before: datetime, reason: Reason, limit: int
@@ -46,9 +53,7 @@ def cancel_pending_of_command(
 
     Rows that somebody holds are left to the next call.
     """
-    rows = Delivery.objects.pending().filter(
-        command=command_id, organization=organization_id, created_at__lt=before, reason=""
-    )
+    rows = unsent_of_command(command_id=command_id, organization_id=organization_id, before=before)
     locked = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
     if locked:
         _cancel(Delivery.objects.filter(pk__in=locked), reason)

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 
 from commands_platform.lib import clock
 from deliveries.models import Reason
-from deliveries.services import cancel_pending_of_command
+from deliveries.services import cancel_pending_of_command, unsent_of_command
 from events.models import Hook
 from organizations.models import Installation
 from scheduling.due import withdraw_ahead
@@ -51,6 +52,27 @@ def _end_portion(installation: Installation) -> int:
     return _end_schedules(installation, before) + _end_hooks(installation, before) + _cancel(installation, before)
 
 
+def _is_anything_held(installation: Installation) -> bool:
+    """Returns whether rows are left that every portion passed by, because somebody else has locked them."""
+    before = _installed_again_at(installation) or clock.now()
+    unsent = unsent_of_command(
+        command_id=installation.command_id, organization_id=installation.organization_id, before=before
+    )
+    return _schedules(installation, before).exists() or _hooks(installation, before).exists() or unsent.exists()
+
+
+def _schedules(installation: Installation, before: datetime) -> QuerySet[ScheduledExecution]:
+    return ScheduledExecution.objects.active().filter(
+        organization=installation.organization_id, command=installation.command_id, created_at__lt=before
+    )
+
+
+def _hooks(installation: Installation, before: datetime) -> QuerySet[Hook]:
+    return Hook.objects.filter(
+        organization=installation.organization_id, command=installation.command_id, updated_at__lt=before
+    )
+
+
 def _installed_again_at(installation: Installation) -> datetime | None:
     later = Installation.objects.filter(
         command=installation.command_id, organization=installation.organization_id, pk__gt=installation.pk
@@ -60,11 +82,8 @@ def _installed_again_at(installation: Installation) -> datetime | None:
 
 @transaction.atomic
 def _end_schedules(installation: Installation, before: datetime) -> int:
-    rows = ScheduledExecution.objects.active().filter(
-        organization=installation.organization_id, command=installation.command_id, created_at__lt=before
-    )
     # If somebody else has locked a schedule, a later portion finds it again.
-    locked = rows.select_for_update(skip_locked=True).order_by("-pk")[:_MAX_SCHEDULES]
+    locked = _schedules(installation, before).select_for_update(skip_locked=True).order_by("-pk")[:_MAX_SCHEDULES]
     found = dict(locked.values_list("pk", "uuid"))
     if found:
         now = clock.now()
@@ -77,9 +96,7 @@ def _end_schedules(installation: Installation, before: datetime) -> int:
 
 @transaction.atomic
 def _end_hooks(installation: Installation, before: datetime) -> int:
-    hooks = Hook.objects.filter(
-        organization=installation.organization_id, command=installation.command_id, updated_at__lt=before
-    )
+    hooks = _hooks(installation, before)
     found = list(hooks.select_for_update(skip_locked=True).values_list("pk", flat=True)[:_MAX_HOOKS])
     if found:
         Hook.objects.filter(pk__in=found).delete()
@@ -98,6 +115,7 @@ def _cancel(installation: Installation, before: datetime) -> int:
 
 def _finish(installation: Installation) -> None:
     now = clock.now()
-    if installation.removed_at is not None and now - installation.removed_at >= _GRACE:
+    is_over = installation.removed_at is not None and now - installation.removed_at >= _GRACE
+    if is_over and not _is_anything_held(installation):
         Installation.objects.filter(pk=installation.pk).update(ended_at=now)
         logger.info("removed_command_ended", installation=str(installation.uuid))

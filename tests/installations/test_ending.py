@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from commands_platform.lib import clock
 from commands_platform.lib.errors import NotFoundError
@@ -20,6 +21,7 @@ from scheduling.dispatch import dispatch_due
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.api import ApiClient, make_caller
 from tests.factories import make_delivery, make_installation, make_schedule, make_token, make_user
+from tests.locks import held_elsewhere
 
 pytestmark = pytest.mark.django_db
 
@@ -224,6 +226,33 @@ def test_a_locked_schedule_is_left_to_the_next_batch(installation: Installation)
     assert not ScheduledExecution.objects.active().exists()
     free.refresh_from_db()
     assert free.deactivation_reason == DeactivationReason.UNINSTALLED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["schedule", "hook", "delivery"])
+def test_a_removal_does_not_end_while_somebody_holds_a_row_of_it(installation: Installation, kind: str) -> None:
+    organization = installation.organization
+    rows: QuerySet[Any]
+    if kind == "schedule":
+        make_schedule(installation.command, organization=organization)
+        rows = ScheduledExecution.objects.active()
+    elif kind == "hook":
+        make_hook(installation)
+        rows = Hook.objects.all()
+    else:
+        make_delivery(installation.command, organization=organization)
+        rows = Delivery.objects.pending()
+    services.remove_installation(installation=installation)
+    Installation.objects.update(removed_at=clock.now() - timedelta(seconds=61))
+
+    with held_elsewhere(rows):
+        ending.end_removed()
+    assert rows.exists()
+    ending.end_removed()
+
+    assert not rows.exists()
+    installation.refresh_from_db()
+    assert installation.ended_at is not None
 
 
 def test_a_command_can_be_removed_only_once(installation: Installation) -> None:
