@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from commands_platform.lib.database.availability import unless_away
 from deliveries import outcomes, queue
@@ -30,6 +31,15 @@ MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
 _LARGE_BODY = 16 * 1024
 # A claim that was lost as often may have killed its senders. It is sent alone, so that no other row is lost with it.
 MIN_LOST_OF_A_SUSPECT = 2
+
+
+class _Claimed(NamedTuple):
+    """What one look has claimed, and whether a limit was reached, so that more may be due."""
+
+    claims: list[Claim]
+    is_full: bool
+    last_origin: str = ""
+    """If a limit was reached: the last origin that the look came to."""
 
 
 class Intake:
@@ -79,7 +89,7 @@ class Intake:
             if not self._has_begun:
                 limit = min(limit, _FIRST_CLAIM)
             claim = self._claim_beside if busy else self._claim_due
-            claims, is_full = claim(limit, max_bytes)
+            claims, is_full, _ = claim(limit, max_bytes)
             self._has_begun = self._has_begun or bool(claims)
             is_on_a_walk = bool(self._last_origin)
             self._more_may_be_due = is_full or is_on_a_walk
@@ -192,7 +202,7 @@ class Intake:
         self.waiting_count = 0
         return claims
 
-    def _claim_beside(self, limit: int, max_bytes: int) -> tuple[list[Claim], bool]:
+    def _claim_beside(self, limit: int, max_bytes: int) -> _Claimed:
         """Claims some for each origin that is not busy, however much is due for those that are."""
         busy = self._origins.busy()
         look = partial(queue.waiting_origins, after=self._last_origin, limit=_ORIGINS_AT_ONCE)
@@ -200,12 +210,12 @@ class Intake:
         found: list[str] = unless_away(look, otherwise=[])
         # One more than there is room for tells that there is more.
         of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in busy}
-        claims, is_full = self._claim_due(limit, max_bytes, of=of) if of else ([], False)
-        if is_full:
-            self._last_origin = max(claim.origin for claim in claims)
+        claimed = self._claim_due(limit, max_bytes, of=of) if of else _Claimed([], is_full=False)
+        if claimed.is_full:
+            self._last_origin = claimed.last_origin
         elif len(found) == _ORIGINS_AT_ONCE:
             self._last_origin = found[-1]
-        return claims, is_full
+        return claimed
 
     def _claim_of(self, origin: str) -> None:
         """Claims for one busy origin: it has more due than it may have in flight."""
@@ -215,7 +225,7 @@ class Intake:
         if held * 4 > ahead or not (ahead or room) or (held and max_bytes <= 0):
             return
         limit = max(ahead, room) - held
-        claims, is_full = self._claim_due(limit, max(max_bytes, 1), of={origin: limit})
+        claims, is_full, _ = self._claim_due(limit, max(max_bytes, 1), of={origin: limit})
         if not is_full:
             self._origins.unmark_busy(origin)
         self.take(claims)
@@ -227,10 +237,8 @@ class Intake:
         # Two windows in all, so that claims wait here for a short time only.
         return max(self._origins.room(origin), self._window * 2 // max(1, len(self._origins.busy())))
 
-    def _claim_due(
-        self, limit: int, max_bytes: int, *, of: Mapping[str, int] | None = None
-    ) -> tuple[list[Claim], bool]:
-        """Claims the oldest. Returns them, and whether a limit was reached, so that more may be due.
+    def _claim_due(self, limit: int, max_bytes: int, *, of: Mapping[str, int] | None = None) -> _Claimed:
+        """Claims the oldest.
 
         Behind a backlog from an outage, a part of the places goes to what is due now. Without the database there is
         nothing to claim, and what is in flight goes on.
@@ -253,7 +261,9 @@ class Intake:
             self._behind.add(backlog)
         else:
             self._behind.discard(backlog)
-        return due_now + oldest, is_full
+        # What is due now may be for later origins, and says nothing about those between.
+        last_origin = max(each.origin for each in oldest) if is_full else ""
+        return _Claimed(due_now + oldest, is_full, last_origin)
 
 
 def _bytes_of(claims: Sequence[Claim]) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from commands_platform.lib import clock
-from deliveries import queue
+from deliveries import intake, queue
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
-from deliveries.origins import OriginSettings
+from deliveries.origins import Origins, OriginSettings
 from deliveries.sender import Sender, SenderSettings
 from outbound.address_guard import AddressGuard
 from outbound.addresses import parse_networks
@@ -179,3 +179,23 @@ def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest
 
     assert sender.drain() == 60
     assert limits[0] < limits[1]
+
+
+def test_a_walk_past_many_origins_goes_on_where_its_backlog_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due now for a later origin is claimed too, and must not hide the origins between."""
+    monkeypatch.setattr(intake, "_FIRST_CLAIM", 8)
+    for number in range(20):
+        make_due(f"http://late-{number:02}:80", now=clock.now() - timedelta(minutes=1))
+    make_due("http://now:80")
+    origins = Origins(OriginSettings())
+    origins.mark_busy(BUSY)
+    claimed = intake.Intake(origins, window=8, lease=LEASE)
+    claimed._behind.add(None)
+
+    claimed.claim(idle=8, in_flight=1)
+    assert sorted(claimed._waiting)[-2:] == ["http://late-06:80", "http://now:80"]
+    claimed.give_up()
+    origins.mark_busy(BUSY)
+    claimed.claim(idle=8, in_flight=1)
+
+    assert min(claimed._waiting) == "http://late-07:80"
