@@ -1,4 +1,4 @@
-"""The project: wiring on top (settings, urls, celery), the kernel in `lib` below every app."""
+"""The project. Settings, URLs and Celery connect the apps; `lib` is the code that every app may use."""
 
 from __future__ import annotations
 

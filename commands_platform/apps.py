@@ -1,4 +1,4 @@
-"""The project as an app: it brings the commands `up` and `bootstrap`, and Celery's configuration to every process."""
+"""The project as an app. It has management commands, and loads Celery's configuration in every process."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ class CommandsPlatformConfig(AppConfig):
     verbose_name = "Commands Platform"
 
     def ready(self) -> None:
-        # Tasks bind to the current Celery app; without this one a web process would publish to a default broker.
+        # Tasks use the current Celery app. Without ours, the web would send hints to a default broker.
         import_module("commands_platform.celery")

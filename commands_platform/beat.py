@@ -1,6 +1,6 @@
-"""The tick: Celery beat on whole wall-clock seconds, with nothing kept on disk.
+"""Celery beat that ticks on whole seconds of the wall clock and keeps nothing on disk.
 
-Any number of beats may run: a tick only says "look now", and looking twice finds nothing the second time.
+Any number of beats may run. A tick only tells a worker to look now, and a second look at the same time finds nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = structlog.get_logger(__name__)
 
 
 class WholeSeconds(BaseSchedule):
-    """Due `offset` seconds after each multiple of `every` seconds of the wall clock."""
+    """A schedule that is due `offset` seconds after each multiple of `every` seconds of the wall clock."""
 
     def __init__(self, every: int = 1, offset: float = 0.0) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class WholeSeconds(BaseSchedule):
         return schedstate(turn > self._turn(last_run_at.timestamp()), (turn + 1) * self.every + self.offset - now)
 
     def remaining_estimate(self, last_run_at: datetime) -> Any:
-        raise NotImplementedError("A schedule of whole seconds answers by is_due alone.")
+        raise NotImplementedError("A schedule of whole seconds has only is_due.")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WholeSeconds) and (self.every, self.offset) == (other.every, other.offset)
@@ -50,18 +50,18 @@ class WholeSeconds(BaseSchedule):
 
 
 class WholeSecondScheduler(Scheduler):
-    """Beat's scheduler without a file, awake at the moments of its schedule, with a heartbeat for `/readyz`."""
+    """A scheduler for beat without a file. It wakes up when something is due, and notes a heartbeat for `/readyz`."""
 
     _broker_is_away = False
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Sends what is due and returns the seconds until something else is."""
+        """Sends the entries that are due. Returns the seconds until the next one."""
         for name, entry in list(self.schedule.items()):
             is_due, _wait = entry.is_due()
             if is_due:
                 self.schedule[name] = next(entry)
                 self.apply_entry(entry, producer=self.producer)
-        # Asked anew: sending has taken its time.
+        # Computed again, because sending takes time.
         return min(self._wait_for(entry) for entry in self.schedule.values())
 
     @staticmethod
@@ -69,7 +69,7 @@ class WholeSecondScheduler(Scheduler):
         return float(entry.is_due()[1])
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        """A tick that cannot be sent is said once and dropped: the next one is a second away."""
+        """Sends a tick. One that cannot be sent is dropped, because the next follows soon; an outage is logged once."""
         try:
             self.apply_async(entry, producer=producer, advance=False)
             broker.note_beat()

@@ -1,4 +1,7 @@
-"""Celery: beat gives the tick, workers take wake-ups. Messages are hints; what must not be lost is in PostgreSQL."""
+"""Configures Celery: the tasks that beat sends, and the logs of workers.
+
+Messages are hints and may be lost. All data that must not be lost is in PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ logger = structlog.get_logger(__name__)
 
 
 class HintTask(Task[..., Any]):
-    """A task that the next tick says again: while the database is away it says so in a line, and is over."""
+    """A task that a later tick sends again. If the database is unavailable, it logs one line and ends."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -37,14 +40,14 @@ app = Celery("commands_platform", task_cls=HintTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    # A little ahead: when the second begins, the dispatcher and the senders are awake.
+    # A little before the second begins, so that the dispatcher and the senders are awake when it does.
     "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 10}},
     "dispatch-ahead": {
         "task": "scheduling.dispatch_ahead",
         "schedule": WholeSeconds(offset=-0.75),
         "options": {"expires": 0.5},
     },
-    # Housekeeping comes in small portions, between what is due and what will be: a tick finds its worker free.
+    # Housekeeping runs in small portions between the ticks, so that a tick finds its worker free.
     "expired-items": {
         "task": "storage.remove_expired",
         "schedule": WholeSeconds(every=10, offset=0.12),
@@ -90,18 +93,18 @@ app.conf.beat_schedule = {
 
 @setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
-    """Celery would otherwise install handlers of its own."""
+    """Sets up our logging, because Celery would otherwise install its own handlers."""
     logging_config(log_format=settings.LOG_FORMAT, level=settings.LOG_LEVEL, timestamps=settings.LOG_TIMESTAMPS)
-    # Here, because the web imports this module too and needs no worker.
+    # Imported here, because the web imports this module too and needs no worker.
     from celery.apps import worker
 
-    # Celery prints its shutdown to the terminal, past every logger. `log_end` logs it instead.
+    # Celery prints its shutdown to the terminal instead of logging it. `log_end` logs it.
     worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
 
 
 @worker_ready.connect
-def leave_modules_to_themselves(**_: Any) -> None:
-    """Excludes everything loaded so far from garbage collection, which would stop a worker for a tenth of a second."""
+def freeze_loaded_modules(**_: Any) -> None:
+    """Excludes everything loaded so far from garbage collection, which would block a worker for a tenth of a second."""
     gc.collect()
     gc.freeze()
     logger.info("worker_ready")

@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 MIN_SECRET_LENGTH = 50
 MIN_DISTINCT_CHARACTERS = 10
-# What Django, tutorials and our own .env.example put where a secret belongs.
+# Placeholders for a secret in Django, in tutorials and in our .env.example.
 _FROM_EXAMPLES = ("django-insecure-", "changeme", "change-me", "change_me", "openssl rand", "random characters")
 
 
 class BadEnvironmentError(SystemExit):
-    """An environment variable is missing or has a value that cannot be used."""
+    """An environment variable is missing or has an unusable value."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem} (see .env.example)")
@@ -39,7 +39,7 @@ def _converted(name: str, raw: str, convert: Callable[[str], T]) -> T:
 
 
 def text(name: str, default: str | None = None) -> str:
-    """The variable's text without surrounding spaces; an empty one counts as not set."""
+    """Returns the variable's text without surrounding spaces. An empty one counts as not set."""
     return _read(name, default, str)
 
 
@@ -83,7 +83,7 @@ def seconds(name: str, default: float, *, minimum: float, maximum: float) -> tim
 
 
 def spans(name: str, default: tuple[int, ...]) -> tuple[timedelta, ...]:
-    """Comma-separated whole seconds."""
+    """Returns time spans, given as comma-separated whole seconds."""
 
     def convert(raw: str) -> tuple[timedelta, ...]:
         parts = [part.strip() for part in raw.split(",")]
@@ -97,17 +97,17 @@ def spans(name: str, default: tuple[int, ...]) -> tuple[timedelta, ...]:
 
 
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
-    """Comma-separated words."""
+    """Returns comma-separated words."""
     return _read(name, list(default), lambda raw: [part.strip() for part in raw.split(",") if part.strip()])
 
 
 def secret(name: str) -> str:
-    """A secret that nobody can guess. Refuses one that is short, repetitive, or known from an example."""
+    """Returns a secret. Refuses one that is short, repetitive, or known from an example."""
     return _read(name, None, _hard_to_guess)
 
 
 def secrets(name: str) -> list[str]:
-    """Comma-separated secrets, each of them hard to guess."""
+    """Returns comma-separated secrets. Refuses each that `secret` would refuse."""
     return _read(name, [], lambda raw: [_hard_to_guess(part.strip()) for part in raw.split(",") if part.strip()])
 
 
@@ -123,12 +123,12 @@ def _hard_to_guess(raw: str) -> str:
 
 
 def parsed(name: str, default: str, convert: Callable[[str], T]) -> T:
-    """The variable, or its default, through `convert`, whose ValueError becomes the message."""
+    """Returns the variable or its default, converted. A ValueError of `convert` becomes the message."""
     return _converted(name, os.environ.get(name, "").strip() or default, convert)
 
 
 def ports(name: str) -> frozenset[int] | None:
-    """Comma-separated TCP ports; None where there are none."""
+    """Returns comma-separated TCP ports, or None if there are none."""
 
     def convert(raw: str) -> frozenset[int] | None:
         numbers = [part.strip() for part in raw.split(",") if part.strip()]

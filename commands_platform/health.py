@@ -1,4 +1,4 @@
-"""Is it alive, is it ready: for people, load balancers and container engines. Neither answer tells a secret."""
+"""Health checks for people, load balancers and container engines. Their answers contain no secrets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from organizations.services import secrets_are_readable
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
-    """200 as soon as the web answers at all."""
+    """Returns 200. A process that can answer is alive."""
     return JsonResponse({"status": "ok"})
 
 
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """Returns 200 when PostgreSQL and the broker answer, beat ticks, and secrets can be decrypted; else 503."""
+    """Returns 200 if PostgreSQL and the broker answer, beat ticks, and secrets can be decrypted. Otherwise 503."""
     checks = {"database": _database_answers(), "secrets": _secrets_are_readable(), "broker": False, "beat": False}
     try:
         checks["beat"] = broker.beat_lives()

@@ -1,4 +1,4 @@
-"""The paths of a process that serves none. Celery checks a process's paths, and would load every page for that."""
+"""The URLs of a process that serves none. Celery checks a process's URLs, which would otherwise load every page."""
 
 from __future__ import annotations
 

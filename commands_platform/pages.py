@@ -12,7 +12,7 @@ from commands_platform import __version__
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Says what this server is and where to go: a page for browsers, JSON for programs."""
+    """Shows what this server is and where its documentation is: as a page for browsers, as JSON for programs."""
     if request.accepts("text/html") and "text/html" in request.headers.get("Accept", ""):
         context = {"base_url": request.build_absolute_uri("/").rstrip("/"), "version": __version__}
         return render(request, "pages/home.html", context)

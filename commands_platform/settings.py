@@ -1,7 +1,7 @@
-"""Every setting, from environment variables; `.env.example` lists them all.
+"""Django's settings. The values come from environment variables, which `.env.example` lists.
 
-Two ways to run: with DATABASE_URL and REDIS_URL (production), or with neither (embedded: `manage.py up` starts private
-servers and writes down where they listen, and every other command finds them there).
+In production DATABASE_URL and REDIS_URL are set. Without them the server runs embedded: `manage.py up` starts private
+servers and writes down their addresses, and every other command reads them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LOCAL_DIR = Path(env.text("COMMANDS_LOCAL_DIR", str(BASE_DIR / ".local")))
 
 TZDATA_VERSION = zones.use_packaged_zones()
 
-# Where the servers are
+# Servers
 
-# Commands that work before there is any server to talk to.
+# Commands that need no server.
 _NEEDS_NO_SERVER = {"up", "receiver", "next_slots", "help", "version", "--help", "--version"}
 
 EMBEDDED = not os.environ.get("DATABASE_URL") or env.flag("COMMANDS_EMBEDDED", default=False)
@@ -48,7 +48,7 @@ if EMBEDDED and not os.environ.get("SECRET_KEY"):
     os.environ["SECRET_KEY"] = secret_key(LOCAL_DIR)
 SECRET_KEY = env.text("SECRET_KEY") if EMBEDDED else env.secret("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
-# The first one encrypts what is kept in the database, and all of them decrypt it.
+# The first key encrypts secrets in the database, and all of them decrypt.
 SECRETS_KEYS = env.secrets("SECRETS_KEYS") or [SECRET_KEY, *SECRET_KEY_FALLBACKS]
 
 # The web
@@ -68,10 +68,10 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-# A login to the admin ends then, whatever it is used for.
+# A login to the admin ends after this time, even if it is in use.
 SESSION_COOKIE_AGE = int(timedelta(hours=8).total_seconds())
 X_FRAME_OPTIONS = "DENY"
-# Of pages. What is no page may load nothing, and the admin's scripts may do a little more: lib.http.security_policy.
+# The policy of pages. lib.http.security_policy allows the admin's scripts a little more, and other answers nothing.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -87,19 +87,19 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-# An API path works with and without its slash; a redirect would lose the body of a POST.
+# API paths work with and without their slash. A redirect would lose the body of a POST.
 APPEND_SLASH = False
 
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 1024 * 1024, minimum=64 * 1024, maximum=64 * 1024 * 1024)
-# A request body must be complete after this, and must not trickle.
+# The time for a whole request body. lib.http.gateway.bodies also sets a minimum rate.
 MAX_BODY_SECONDS = env.integer("MAX_BODY_SECONDS", 30, minimum=1, maximum=600)
-# What one client address may have in progress in each web worker.
+# The requests that one client address may have in progress in each web process.
 MAX_REQUESTS_PER_ADDRESS = env.integer("MAX_REQUESTS_PER_ADDRESS", 256, minimum=1, maximum=100_000)
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1, maximum=256)
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
-# Which of the Procfile's processes this is. Those that serve no pages do without what pages are made with.
+# The name of this process in the Procfile. Processes that serve no pages load only the apps that they need.
 PROCESS_NAME = env.text("COMMANDS_PROCESS_NAME", "commands-platform")
 
 _PAGES = [
@@ -170,7 +170,7 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "static/"
-# Embedded, the files are served from where the packages keep them.
+# An embedded server reads the files from their packages.
 STATIC_ROOT = None if EMBEDDED else BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -197,32 +197,32 @@ def _database() -> dict[str, Any]:
     if not database.get("NAME"):
         raise env.BadEnvironmentError("DATABASE_URL", "must name a database: postgresql://user:password@host/name")
     database["ENGINE"] = "commands_platform.lib.database.postgresql"
-    # A unix socket comes as ?host=/directory, which the URL reader keeps among the options.
+    # A Unix socket is given as ?host=/directory, which the URL reader leaves in the options.
     options = dict(database.get("OPTIONS", {}))
     database["HOST"] = options.pop("host", database.get("HOST", ""))
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
     parameters = []
     if PROCESS_NAME in {"web", *_APPS_OF_PROCESS}:
-        # A process that is frozen in mid-transaction, or whose machine is gone, keeps its locks no longer than this. It
-        # is far more than a batch ever pauses between two statements, and less than a delivery's lease.
+        # A process that hangs in a transaction, or whose machine is gone, loses its locks after this time. It is far
+        # more than any batch pauses between two statements, and less than a delivery's lease.
         parameters.append("idle_in_transaction_session_timeout=30s")
     if PROCESS_NAME == "web":
-        # A caller is told to try again before the row that somebody holds takes every thread of the web.
+        # A caller is told to try again before waiting for one locked row occupies all threads of the web.
         parameters.append("lock_timeout=2s")
     if not SERVES_PAGES:
-        # One row that somebody holds must not keep a worker from all the others; what failed is tried again.
+        # One locked row must not stop a worker from handling the others. A later run tries again.
         parameters.append("lock_timeout=5s")
-        # Workers read the heads of queues in the order of an index. Only such a scan marks the entries of finished rows
-        # as dead, so that the next one passes them by; a bitmap scan visits every one of them, each time.
+        # Workers read the first rows of a queue in the order of an index. Such a scan marks the entries of finished
+        # rows as dead, and later scans skip them. A bitmap scan would visit every one of them each time.
         parameters += ["enable_bitmapscan=off", "enable_seqscan=off"]
-        # They have few statements, and each comes again.
+        # Workers run few different statements, and each of them often.
         options.setdefault("prepare_threshold", 1)
     if parameters:
-        # What DATABASE_URL says comes last, and wins.
+        # The options of DATABASE_URL come last, so they win.
         ours = " ".join(f"-c {parameter}" for parameter in parameters)
         options["options"] = f"{ours} {options.get('options', '')}".strip()
-    # Parameters travel beside the statement, and one that comes again and again is parsed and planned once.
+    # Parameters are sent separately, so a statement that is repeated is parsed and planned only once.
     options.setdefault("server_side_binding", True)
     options.setdefault("prepare_threshold", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
@@ -280,7 +280,7 @@ FREQUENCY_UNIT = timedelta(
     seconds={"seconds": 1, "minutes": 60}[env.choice("COMMANDS_FREQUENCY_UNIT", ("seconds", "minutes"), "seconds")],
 )
 
-# Celery: ticks and wake-ups, never the truth
+# Celery
 
 REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "commands-platform:")
 CELERY_BROKER_URL = REDIS_URL
@@ -290,7 +290,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 10,
     "socket_keepalive": True,
     "health_check_interval": 15,
-    # A hint that a dead worker held is worthless later: the next tick gives another.
+    # A hint that a dead worker held need not be sent again, because the next tick replaces it.
     "visibility_timeout": 3600,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -323,13 +323,13 @@ CALLBACK_ALLOWED_NETWORKS = env.parsed(
     "CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if EMBEDDED else "", parse_networks
 )
 CALLBACK_ALLOWED_PORTS = env.ports("CALLBACK_ALLOWED_PORTS")
-# Where the server is reached: callbacks must not lead back to it.
+# The server's own addresses, which callbacks must not reach.
 PUBLIC_URLS = env.parsed("PUBLIC_URLS", "", parse_places)
 LISTENING_PORT = env.integer("PORT", 8000, minimum=1, maximum=65535)
 CALLBACK_PROXY = env.parsed("CALLBACK_PROXY", "", parse_proxy)
 CALLBACK_TIMEOUT = env.seconds("CALLBACK_TIMEOUT_SECONDS", 10, minimum=1, maximum=30)
 DELIVERY_RETRY_DELAYS = env.spans("DELIVERY_RETRY_DELAYS", (5, 30, 300, 1800, 7200, 18000, 36000))
-# Beyond the last retry, which is 17 h 36 min after the first attempt, with its jitter.
+# Longer than all retries take together: 17 h 36 min, and up to a fifth more with jitter.
 DELIVERY_EXPIRES_AFTER = env.seconds("DELIVERY_EXPIRES_AFTER_SECONDS", 24 * 3600, minimum=60, maximum=30 * 24 * 3600)
 DELIVERY_ORIGIN_LIMIT = env.integer("DELIVERY_ORIGIN_LIMIT", 50, minimum=1, maximum=1000)
 DELIVERY_LEASE = env.seconds("DELIVERY_LEASE_SECONDS", 60, minimum=2, maximum=3600)
@@ -338,11 +338,11 @@ if DELIVERY_LEASE < CALLBACK_TIMEOUT * 1.25:
 DELIVERY_WINDOW = env.integer("DELIVERY_WINDOW", 100, minimum=1, maximum=1000)
 DISPATCH_BATCH = env.integer("DISPATCH_BATCH", 1000, minimum=1, maximum=10_000)
 
-# So many failed deliveries in a row, over so long a time, and a schedule is deactivated; 0: never.
+# A schedule is deactivated after this number of failed deliveries in a row over this time; 0: never.
 SCHEDULE_DEACTIVATE_AFTER_FAILURES = env.integer("SCHEDULE_DEACTIVATE_AFTER_FAILURES", 100, minimum=0, maximum=10_000)
 SCHEDULE_DEACTIVATE_AFTER = timedelta(hours=env.integer("SCHEDULE_DEACTIVATE_AFTER_HOURS", 24, minimum=1, maximum=720))
 
-# The ledger keeps a finished row so long, and of one schedule so many; failures longer, whatever their number.
+# How long the ledger keeps finished and failed rows, and the number of rows per schedule. Failures do not count there.
 LEDGER_KEEP_FINISHED = timedelta(days=env.integer("LEDGER_KEEP_FINISHED_DAYS", 30, minimum=1, maximum=3650))
 LEDGER_KEEP_FAILED = timedelta(days=env.integer("LEDGER_KEEP_FAILED_DAYS", 90, minimum=1, maximum=3650))
 LEDGER_KEEP_PER_SCHEDULE = env.integer("LEDGER_KEEP_PER_SCHEDULE", 10_000, minimum=200, maximum=10_000_000)
@@ -353,12 +353,12 @@ LOGGING_CONFIG = None
 LOG_FORMAT = env.choice("LOG_FORMAT", ("console", "json"), "console" if EMBEDDED else "json")
 LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOG_CALLBACKS = env.flag("LOG_CALLBACKS", default=False)
-# `manage.py up` shows the time in front of each line.
+# `manage.py up` puts the time in front of each line itself.
 LOG_TIMESTAMPS = STARTED_BY_UP not in os.environ
 logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL, timestamps=LOG_TIMESTAMPS)
 
 # Admin
 
 UNFOLD = admin_site.THEME
-# Its login page does not say where to go next.
+# Unfold's login page sends no `next`.
 LOGIN_REDIRECT_URL = "admin:index"

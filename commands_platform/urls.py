@@ -1,4 +1,4 @@
-"""Every path that the server answers."""
+"""The URLs of the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from commands_platform import health, pages
 from commands_platform.lib.http.routes import both
 from commands_platform.lib.http.schema_view import SchemaView
 
-# The first that fits is taken, so what is asked for most stands first.
+# Django takes the first match, so the paths with the most requests come first.
 urlpatterns = [
     path("v1/platform/", include("storage.urls")),
     path("v1/platform/", include("activity.urls")),

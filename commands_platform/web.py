@@ -1,8 +1,8 @@
-"""The application that granian serves, by its ASGI interface: the gateway in front of Django."""
+"""The ASGI application that granian serves: the gateway in front of Django."""
 
 from __future__ import annotations
 
-# First, since it sets up Django, which the others need.
+# Imported first, because it sets up Django, which the other modules need.
 from commands_platform.wsgi import application as django
 
 # isort: split
@@ -23,7 +23,7 @@ def _is_key(key: str) -> bool:
     except InvalidApiKeyError:
         return False
     except Error:
-        # Django says what is wrong with the database, and needs no body for that.
+        # Django will answer with the database's error. It does not need the body for that.
         return False
     finally:
         close_old_connections()

@@ -1,4 +1,4 @@
-"""The WSGI application that granian serves."""
+"""The WSGI application, which the gateway runs for each request."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ from commands_platform.lib.http.middleware import refuse_unreadable_requests  # 
 
 application = refuse_unreadable_requests(_django)
 
-# What is loaded by now stays. Looking through all of it for garbage would stop every request for a tenth of a second.
+# Everything loaded so far stays in use. Searching it for garbage would block all requests for a tenth of a second.
 gc.collect()
 gc.freeze()

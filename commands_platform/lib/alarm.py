@@ -1,4 +1,4 @@
-"""An alarm clock inside a process, for a worker that must not sleep until then."""
+"""An alarm clock inside a process, for a worker that must not wait."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-_SHORTEST = timedelta(milliseconds=20)
+_MIN_WAIT = timedelta(milliseconds=20)
 
 
 class Alarm:
-    """Calls `ring`, in a thread of its own, at the earliest of the times that it was set to, and then at none.
+    """Calls `ring` in its own thread at the earliest time that it was set to, and then forgets all times.
 
-    It is no more than a hint: with its process it is gone. Between two rings there are 20 ms at least.
+    It is lost if its process ends. Two calls are at least 20 ms apart.
     """
 
     def __init__(self, ring: Callable[[], None]) -> None:
@@ -23,8 +23,8 @@ class Alarm:
         self._rings_at = 0.0
 
     def set(self, left: timedelta) -> None:
-        """Rings when so much time is over, or earlier if it was to."""
-        seconds = max(left, _SHORTEST).total_seconds()
+        """Rings after the time `left`, or earlier if it is already set to an earlier time."""
+        seconds = max(left, _MIN_WAIT).total_seconds()
         rings_at = time.monotonic() + seconds
         with self._lock:
             if self._timer is not None:
@@ -38,7 +38,7 @@ class Alarm:
 
     def _go_off(self) -> None:
         with self._lock:
-            # One that was set to an earlier time at this moment is the one that counts.
+            # If it was set to an earlier time at this very moment, the other timer rings.
             if threading.current_thread() is not self._timer:
                 return
             self._timer = None

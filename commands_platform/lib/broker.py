@@ -1,4 +1,4 @@
-"""The broker as a plain Redis client, for the heartbeat and for readiness, and the sending of hints."""
+"""Sends hints through the broker, and keeps beat's heartbeat in it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Hint(Protocol):
 
 @cache
 def client() -> Redis:
-    """A client of the broker with short time limits; one for each process."""
+    """Returns the process's client of the broker, which has short timeouts."""
     return Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=2)
 
 
 def note_beat() -> None:
-    """Beat lives; that is known for the next few seconds. May raise RedisError."""
+    """Notes that beat is alive, for the next five seconds. May raise RedisError."""
     client().set(beat_key(), int(time.time()), ex=5)
 
 
 def beat_lives() -> bool:
-    """Whether beat has ticked in the last seconds. May raise RedisError."""
+    """Returns whether beat has ticked in the last five seconds. May raise RedisError."""
     return client().get(beat_key()) is not None
 
 
@@ -47,18 +47,18 @@ def beat_key() -> str:
 
 
 def send_hint(task: Hint) -> None:
-    """Tells a worker to look now. A hint that cannot be sent is dropped: the tick of the next second says the same."""
+    """Tells a worker to look now. A hint that cannot be sent is dropped, because the next tick has the same effect."""
     global _silent_until  # noqa: PLW0603
     if time.monotonic() < _silent_until:
         return
     try:
         task.apply_async(expires=5, retry=False)
     except (OperationalError, OSError) as error:
-        # While the broker is away each try costs a connection timeout; callers should not all wait for it.
+        # While the broker is unavailable, each try takes a connection timeout. Not every caller should wait for it.
         _silent_until = time.monotonic() + _PAUSE_AFTER_FAILURE
         logger.warning("hint_not_sent", task=task.name, error=type(error).__name__)
 
 
 def send_hint_on_commit(task: Hint) -> None:
-    """The same, once the surrounding transaction is committed; a worker would see nothing before."""
+    """Sends a hint after the surrounding transaction is committed. A worker would find nothing before."""
     transaction.on_commit(lambda: send_hint(task))

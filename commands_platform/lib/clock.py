@@ -1,4 +1,4 @@
-"""The time that decides is the database's: web and workers on several machines agree on it."""
+"""The current time. It is the database's, so that processes on several machines agree on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _source: Callable[[], datetime] | None = None
 
 
 def now() -> datetime:
-    """The database server's wall clock, in UTC; it moves inside a transaction too."""
+    """Returns the wall clock time of the database server, in UTC. It advances inside a transaction too."""
     if _source is not None:
         return _source()
     with connection.cursor() as cursor:
@@ -22,13 +22,13 @@ def now() -> datetime:
 
 
 def replaced() -> datetime | None:
-    """What this process lives by instead of the database's clock; None where a statement may take its own time."""
+    """Returns the time of the replacement clock, or None if a statement may use the database's own time."""
     return None if _source is None else _source()
 
 
 @contextmanager
 def replaced_by(source: Callable[[], datetime]) -> Iterator[None]:
-    """Lets this process live by another clock: the seam for simulations of clock steps and of long waits."""
+    """Replaces the clock of this process, to simulate clock steps and long waits."""
     global _source  # noqa: PLW0603
     previous, _source = _source, source
     try:

@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under the keys of `SECRETS_KEYS`. The first key encrypts, and all of them decrypt.
+"""Encrypts secrets at rest with AES-256-GCM. The first of the `SECRETS_KEYS` encrypts, and all of them decrypt.
 
 An encrypted text is `enc1.<key id>.<base64 of nonce and ciphertext>`. The id names the key, so only one is tried.
 """
@@ -32,7 +32,7 @@ class SecretUnreadableError(PlatformError):
 
 
 class EncryptedText(str):
-    """A stored secret as it stands in the database. Saving it again leaves it as it is."""
+    """A secret in its encrypted form. Saving it again does not change it."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class _Key(NamedTuple):
 
 
 def encrypt(plain: str) -> EncryptedText:
-    """Returns the text encrypted by the first key. The same text never looks the same twice."""
+    """Returns the text encrypted by the first key. Each call returns a different result."""
     key = _keys(tuple(settings.SECRETS_KEYS))[0]
     nonce = secrets.token_bytes(_NONCE_BYTES)
     content = base64.urlsafe_b64encode(nonce + key.cipher.encrypt(nonce, plain.encode(), None)).decode()
@@ -80,7 +80,7 @@ def decrypt_values(stored: Mapping[str, str]) -> dict[str, str]:
     return {name: decrypt(value) for name, value in stored.items()}
 
 
-# The text of the keys is part of what is remembered, so another setting is another key ring.
+# The cache is keyed by the settings, so that tests can change them.
 @lru_cache(maxsize=8)
 def _keys(texts: tuple[str, ...]) -> tuple[_Key, ...]:
     return tuple(map(_derive, texts))

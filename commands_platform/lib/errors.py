@@ -1,4 +1,4 @@
-"""The one family of errors that the domain raises. How each becomes an HTTP answer stands in `exception_handler`."""
+"""The errors that apps raise. `lib.http.exception_handler` turns each into an HTTP answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class InvalidInputError(PlatformError):
     code = "params_validation_error"
 
     def __init__(self, message: str | None = None, *, errors: Mapping[str, Sequence[str]] | None = None) -> None:
-        """`errors` maps a field's name to its messages; without a `message` the first of them speaks for all."""
+        """`errors` maps the name of a field to its messages. The default of `message` is the first of these."""
         self.errors: dict[str, list[str]] = {field: list(messages) for field, messages in (errors or {}).items()}
         first = next((messages[0] for messages in self.errors.values() if messages), None)
         super().__init__(message if message is not None else first)

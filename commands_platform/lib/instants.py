@@ -1,4 +1,4 @@
-"""Instants as the wire writes them: ISO 8601 in UTC with `Z`, fractional seconds only where they are not zero."""
+"""Writes instants in ISO 8601 in UTC with `Z`, and with fractional seconds only if they are not zero."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def format_instant(instant: datetime) -> str:
-    """`2026-02-25T12:00:00Z`, or `2026-02-25T12:00:00.250000Z`; the instant must be aware."""
+    """Returns `2026-02-25T12:00:00Z` or `2026-02-25T12:00:00.250000Z`. Raises ValueError for a naive datetime."""
     if instant.tzinfo is None:
         raise ValueError("A naive datetime is no instant.")
     if instant.tzinfo is not UTC:

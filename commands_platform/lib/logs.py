@@ -1,4 +1,4 @@
-"""One log for every process: structlog events through the standard library's root logger, to standard output."""
+"""Sets up logging: structlog events go through the root logger to standard output."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.PositionalArgumentsFormatter(),
 ]
-# People follow a story; they look up ids in the JSON log, or in an error's lines.
+# The console does not show these ids, except with errors. The JSON log has them.
 _HIDDEN_FROM_PEOPLE = ("correlation_id", "delivery", "request_id", "schedule_uuid", "user_id")
 
 
 def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any) -> Any:
-    """Takes secrets out of a rendered line: an error's message may repeat what it was given."""
+    """Removes secrets from a rendered line, because the message of an error may contain its input."""
     return mask_secrets(line)
 
 
 class NotAboutHealth(logging.Filter):
-    """Drops failed requests to /healthz and /readyz: they come all the time, and their answers go to who asks."""
+    """Drops failed requests to /healthz and /readyz: there are many, and the client sees the answer."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = record.msg.get("request", "") if isinstance(record.msg, dict) else ""
@@ -67,7 +67,7 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
 
     Without `timestamps` the console leaves them out, because another program puts its own in front of each line.
     """
-    # Tracebacks never show local variables, which may hold payloads and keys.
+    # Tracebacks must not show local variables, which may contain payloads and keys.
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log_format == "json" else ConsoleRenderer(timestamps=timestamps)
     )
@@ -97,8 +97,8 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
             },
             "root": {"handlers": ["stdout"], "level": level},
             "loggers": {
-                # Celery reports each hint it gets, and each expired one that it discards. That is several lines a
-                # second without any news: hints may be lost, and an expired one has been followed by a newer one.
+                # Celery logs each hint that it receives, and each expired hint that it discards. That would be several
+                # useless lines a second.
                 "celery": {"level": "WARNING"},
                 # The request log reports the same with the request's id.
                 "django.request": {"level": "CRITICAL"},
@@ -119,6 +119,6 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
 
 
 def _shown(value: Any) -> str:
-    """Returns the value as text. It is quoted if it has spaces or characters that could move the terminal."""
+    """Returns the value as text, in quotes if it has spaces or characters that a terminal could interpret."""
     text = str(value)
     return text if text.isprintable() and text and " " not in text else json.dumps(text)

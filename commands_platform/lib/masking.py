@@ -1,4 +1,4 @@
-"""Takes the platform's own secrets out of texts, whatever they are part of, in time linear in their length."""
+"""Removes the platform's own secrets from texts, in time linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 
 REMOVED = "[removed]"
 
-# Each shape begins with letters of its own and has at most one open-ended run, at its end. So a run is read once: a
-# long one is removed, and the others are short. An open-ended run before a fixed part would be read from each of its
-# characters anew.
+# Each pattern begins with different letters and has at most one unlimited repetition, at its end, so a text is read
+# once. An unlimited repetition before a fixed part would be read again from each of its characters.
 SHAPES = (
     r"cmdt_[\w-]{40,}",  # an exchange token
     r"v1,[A-Za-z0-9+/]{43}=",  # a webhook-signature

@@ -1,8 +1,8 @@
-"""Text from callers: one spelling for what looks the same, and no characters that mislead a reader.
+"""Normalizes text from callers, and refuses characters that mislead a reader.
 
-Ordinary writing needs joiners, variation selectors, tags (in flags) and right-to-left marks, so these are taken.
-Control characters are refused, and so are the characters that override, embed or isolate a direction, because they make
-text read differently from what it is.
+Joiners, variation selectors, tags (in flags) and right-to-left marks are allowed, because ordinary text needs them.
+Control characters are refused. So are the characters that override, embed or isolate a text direction, because they can
+make text look different from what it is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import unicodedata
 
 from commands_platform.lib.errors import InvalidInputError
 
-# Of the Stream-Safe Text Format (UAX #15); no language needs as many.
+# The limit of the Stream-Safe Text Format (UAX #15). No language needs more.
 MAX_COMBINING_MARKS = 30
 
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-# Unicode names control characters by aliases only, which `unicodedata` can look up but not tell.
+# Control characters have only aliases in Unicode. `unicodedata` can look these up but not return them.
 _C0_NAMES = """
 NULL, START OF HEADING, START OF TEXT, END OF TEXT, END OF TRANSMISSION, ENQUIRY, ACKNOWLEDGE, ALERT, BACKSPACE,
 CHARACTER TABULATION, LINE FEED, LINE TABULATION, FORM FEED, CARRIAGE RETURN, SHIFT OUT, SHIFT IN, DATA LINK ESCAPE,
@@ -48,7 +48,7 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return text
-    # Sorting a run of marks takes time that grows with the square of its length: 80,000 of them take seconds.
+    # Normalizing a run of marks takes quadratic time: 80,000 of them take seconds.
     if len(text) > MAX_COMBINING_MARKS and _longest_run_of_marks(text) > MAX_COMBINING_MARKS:
         raise InvalidInputError(
             f"Text must not have more than {MAX_COMBINING_MARKS} combining marks in a row. Remove some of them."
@@ -57,10 +57,10 @@ def normalise(text: str) -> str:
 
 
 def refusal_of(text: str, *, allowed: str = "", offset: int = 0) -> str | None:
-    """Returns a sentence that names the first refused character and its place, counted from 1; None if there is none.
+    """Returns a message that names the first refused character and its position, counted from 1, or None.
 
-    `allowed` holds control characters that are taken all the same, such as the line breaks of a description. `offset`
-    is the number of characters that the caller has removed before the text.
+    `allowed` contains control characters that are not refused, such as line breaks in a description. `offset` is the
+    number of characters that the caller has removed from the beginning of the text.
     """
     if text.isprintable():
         return None

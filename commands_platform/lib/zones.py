@@ -1,4 +1,4 @@
-"""Time zones by their IANA names, from the `tzdata` wheel: every machine has the same rules."""
+"""Time zones from the `tzdata` wheel, so that all machines have the same rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tzdata  # type: ignore[import-untyped]
 
 from commands_platform.lib.errors import InvalidInputError
 
-# Both are names of the database's files and mean "whatever this machine thinks" or "nobody has set it".
+# The database has files of these names for the zone of the machine, and for a zone that nobody has set.
 _NO_PLACES = frozenset({"Factory", "localtime"})
 
 
@@ -26,9 +26,9 @@ class InvalidTimezoneError(InvalidInputError):
 
 
 def use_packaged_zones() -> str:
-    """Makes `zoneinfo` read the `tzdata` wheel alone, never the operating system's copy; returns the version, `2026f`.
+    """Makes `zoneinfo` read only the `tzdata` wheel, not the system's copy. Returns its version, such as `2026f`.
 
-    Zones that were loaded before keep their old rules; so settings call this before anything else asks for a zone.
+    Zones that are already loaded keep their old rules, so the settings call this before anything uses a zone.
     """
     zoneinfo.reset_tzpath(to=())
     ZoneInfo.clear_cache()
@@ -40,11 +40,11 @@ def use_packaged_zones() -> str:
 
 
 def check_zone(name: str) -> str:
-    """Returns the name as the IANA database spells it, whatever its case; an alias stays an alias.
+    """Returns the name in the spelling of the IANA database. The case does not matter, and an alias stays an alias.
 
     Raises InvalidTimezoneError for any other name.
     """
-    # ASCII first: folding case would take a Kelvin sign for a k.
+    # Only ASCII, because lower-casing would turn a Kelvin sign into a k.
     spelling = _spellings().get(name.lower()) if isinstance(name, str) and name.isascii() else None
     if spelling is None:
         shown = name if isinstance(name, str) and len(name) <= 64 else str(name)[:64] + "…"
@@ -56,7 +56,7 @@ def check_zone(name: str) -> str:
 
 @lru_cache(maxsize=256)
 def _names_near(name: str) -> list[str]:
-    """Returns up to three names of zones that look like this one, or whose city does."""
+    """Returns up to three zones with a similar name or a similar city."""
     folded = name.lower().replace(" ", "_")
     by_city: dict[str, list[str]] = {}
     for known in _spellings():
@@ -71,7 +71,7 @@ def _names_near(name: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def load_zone(name: str) -> ZoneInfo:
-    """Returns the zone's rules, one object for each name. Raises InvalidTimezoneError."""
+    """Returns the zone of this name, always as the same object. Raises InvalidTimezoneError."""
     return ZoneInfo(check_zone(name))
 
 
@@ -79,7 +79,7 @@ def load_zone(name: str) -> ZoneInfo:
 def rules_of(zone: ZoneInfo) -> timedelta | bytes:
     """Returns a value that is equal for zones with the same rules, such as `UTC` and `Etc/UTC`.
 
-    It is the offset of a zone whose clock is never changed, and a digest of the rules of any other.
+    For a zone with a fixed offset it is that offset, and for any other a digest of its rules.
     """
     fixed_offset = zone.utcoffset(None)
     if fixed_offset is not None:

@@ -1,4 +1,4 @@
-"""Tells errors of an unreachable database from other errors, and tries again."""
+"""Recognizes the errors of an unavailable database and of locked rows, and retries."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ T = TypeVar("T")
 
 _RECONNECT_SECONDS = 0.5
 
-# PostgreSQL's code for a connection that it ended because a transaction had paused for too long. Its first two digits
-# file it under internal errors, among those that no other try would mend.
+# PostgreSQL's code for a connection that it closed because a transaction was idle for too long. Django does not map
+# this code to OperationalError.
 _PAUSED_FOR_TOO_LONG = "25P03"
-# Its codes for a lock that was not given within `lock_timeout`, and for a deadlock.
+# The codes for a lock that was not available within `lock_timeout`, and for a deadlock.
 _LOCKED = frozenset({"55P03", "40P01"})
 
 
 def is_away(error: Error) -> bool:
-    """Returns whether to try again later: the database is unreachable, ended the connection, or is too slow."""
+    """Returns whether the database is unreachable, closed the connection, or is too slow, so that a retry may help."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return getattr(error.__cause__, "sqlstate", None) == _PAUSED_FOR_TOO_LONG
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Returns whether the error says that a lock was not given in time, or could never have been."""
+    """Returns whether a lock was not available in time, or the statement was part of a deadlock."""
     return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) in _LOCKED
 
 
 @contextmanager
 def busy_if_locked() -> Iterator[None]:
-    """Raises BusyError if somebody else holds a row for longer than this process waits for a lock."""
+    """Raises BusyError if a row stays locked for longer than this process waits for a lock."""
     try:
         yield
     except OperationalError as error:
@@ -49,13 +49,13 @@ def busy_if_locked() -> Iterator[None]:
 
 
 def log_away(error: Error, **where: str) -> None:
-    """Logs one line with the reason. A traceback for each try during an outage would say no more."""
+    """Logs one line with the reason. Tracebacks would add nothing during an outage."""
     name = type(error.__cause__ or error).__name__
     logger.error("database_was_unavailable", error=name, reason=str(error).partition("\n")[0], **where)
 
 
 def retry_while_away(work: Callable[[], T], *, patience: float) -> T:
-    """Does `work`. Over a broken connection it tries again, at least once and for `patience` seconds."""
+    """Does `work`. If the database is unavailable, retries at least once, and for up to `patience` seconds."""
     give_up_at = time.monotonic() + patience
     tries = 0
     while True:
@@ -64,7 +64,7 @@ def retry_while_away(work: Callable[[], T], *, patience: float) -> T:
         except Error as error:
             if not is_away(error):
                 raise
-            # A connection that a restarted server closed stays broken until Django is told to look at it.
+            # Django keeps using a connection that the server has closed until it is told to check it.
             close_old_connections()
             tries += 1
             if tries > 1 and time.monotonic() >= give_up_at:
@@ -74,7 +74,7 @@ def retry_while_away(work: Callable[[], T], *, patience: float) -> T:
 
 
 def unless_away(work: Callable[[], T], *, otherwise: T) -> T:
-    """Does `work`, or logs that the database is away and returns `otherwise`."""
+    """Does `work`. If the database is unavailable, logs that and returns `otherwise`."""
     try:
         return retry_while_away(work, patience=0)
     except Error as error:

@@ -1,6 +1,6 @@
 """Model fields whose values are encrypted in the database, and plain text in Python.
 
-A value that no key decrypts is read as an EncryptedText, so one wrong key spoils neither a list nor a save.
+A value that no key decrypts is read as an EncryptedText, so that its row can still be listed and saved.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
 
 @runtime_checkable
 class HasSecrets(Protocol):
-    """A field with secrets in its column."""
+    """A field whose column contains secrets."""
 
     def reencrypt(self, stored: str) -> str:
         """Returns the column's text with its secrets encrypted by the first key. Raises SecretUnreadableError."""
@@ -32,7 +32,7 @@ class HasSecrets(Protocol):
 
 
 class EncryptedTextField(_TextField):
-    """A text that is encrypted in the database. The empty text stays empty, and is the only one to filter by."""
+    """A text that is encrypted in the database. An empty text stays empty, and is the only value to filter by."""
 
     def from_db_value(self, value: str | None, *_context: object) -> str | None:
         return encryption.decrypt_if_possible(value) if value else value
@@ -50,7 +50,7 @@ class EncryptedTextField(_TextField):
 
 
 class EncryptedValuesField(JsonTextField):
-    """A JSON object of texts, encrypted value by value. Its names stay readable without a key."""
+    """A JSON object of texts. Each value is encrypted, and the names are not."""
 
     def from_db_value(self, value: str | None, *_context: object) -> Any:
         stored = super().from_db_value(value)
@@ -64,14 +64,14 @@ class EncryptedValuesField(JsonTextField):
 
 
 class CopiedValuesField(_TextField):
-    """The text of an EncryptedValuesField, copied by SQL; empty where there are no values. It is read as it stands."""
+    """The text of an EncryptedValuesField, copied by SQL, or empty. Reading it does not decrypt it."""
 
     def reencrypt(self, stored: str) -> str:
         return _reencrypt_values(stored) if stored else stored
 
 
 def encrypted_json(values: dict[str, str]) -> str:
-    """Returns the object as a CopiedValuesField holds it."""
+    """Returns the object as the text of a CopiedValuesField."""
     return orjson.dumps(encryption.encrypt_values(values)).decode() if values else ""
 
 

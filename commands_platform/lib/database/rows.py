@@ -1,4 +1,4 @@
-"""Rows of several models from one statement, for look-ups on every request, where the ORM's own cost counts."""
+"""Reads rows of several models with one statement, for queries of every request, for which the ORM is too slow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from commands_platform.lib.database.statements import rows_of
 
 
 class JoinedQuery:
-    """A statement whose select list is the columns of these models, by their aliases; `{columns}` stands for it.
+    """A statement that selects the columns of models. `models` maps each table's alias to its model.
 
-    Fields of the names in `without` are left out; each is fetched when somebody asks a row for it.
+    `{columns}` in the statement is replaced by the list of columns. Fields in `without` are not read; Django reads such
+    a field when it is accessed.
     """
 
     def __init__(self, statement: str, *, without: Collection[str] = (), **models: type[Model]) -> None:
@@ -24,7 +25,10 @@ class JoinedQuery:
         self._ready: tuple[str, list[tuple[type[Model], list[str], slice]]] | None = None
 
     def first(self, parameters: Mapping[str, Any]) -> list[Any] | None:
-        """An instance of each model, None for one that an outer join did not find; None where there is no row."""
+        """Returns an instance of each model for the first row, or None if there is no row.
+
+        If an outer join found no row of a model, there is None in its place.
+        """
         statement, parts = self._ready or self._prepare()
         rows = rows_of(statement, parameters)
         if not rows:
@@ -35,12 +39,12 @@ class JoinedQuery:
         ]
 
     def _prepare(self) -> tuple[str, list[tuple[type[Model], list[str], slice]]]:
-        # Not before the first use: models are not whole while modules are being imported.
+        # Done at the first use, because models are not complete while modules are being imported.
         columns: list[str] = []
         parts: list[tuple[type[Model], list[str], slice]] = []
         for alias, model in self._models.items():
             fields = [field for field in model._meta.concrete_fields if field.attname not in self._without]
-            # The primary key comes first in Django's own order; `first` asks by it whether there is a row.
+            # The primary key is the first field. `first` uses it to see whether the join found a row.
             parts.append((model, [field.attname for field in fields], slice(len(columns), len(columns) + len(fields))))
             columns += [f'{alias}."{field.column}"' for field in fields]
         self._ready = (self._statement.format(columns=", ".join(columns)), parts)

@@ -1,4 +1,4 @@
-"""Runs statements of the hot path. Rows come in PostgreSQL's binary formats, so nothing is written out as text."""
+"""Runs statements where speed matters. Rows are read in PostgreSQL's binary format, which is faster than text."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from psycopg.pq import Format
 
 _Row = TypeVar("_Row", bound=NamedTuple)
 
-# How to make a row of each statement that has run, so that a statement's columns are looked at once.
+# Functions that make the rows of each statement, so that its columns are checked only at its first run.
 _makers: dict[tuple[type[Any], str], Callable[[tuple[Any, ...]], Any]] = {}
 
 
 class UnexpectedColumnsError(TypeError):
-    """A statement returns other columns than the fields of its row."""
+    """The columns of a statement are not the fields of its row type."""
 
 
 def rows_as(row_type: type[_Row], statement: str, parameters: Mapping[str, Any]) -> list[_Row]:
-    """Runs a statement and returns its rows as named tuples: each column becomes the field of its name.
+    """Runs a statement and returns its rows as named tuples. Each column becomes the field of the same name.
 
-    The columns may come in any order. Raises UnexpectedColumnsError, at the statement's first run, if their names are
-    not the fields' names. The statement should be a constant, because its columns are remembered.
+    The columns may have any order. Raises UnexpectedColumnsError at the first run if their names are not those of the
+    fields. The statement should be a constant, because the check of each statement is cached.
     """
     with connection.cursor() as cursor:
         cursor.cursor.format = Format.BINARY
@@ -34,7 +34,7 @@ def rows_as(row_type: type[_Row], statement: str, parameters: Mapping[str, Any])
 
 
 def rows_of(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Runs a statement and returns its rows. `%(name)b` sends a parameter in its binary format, an array's too."""
+    """Runs a statement and returns its rows. `%(name)b` sends a parameter in binary format, an array too."""
     with connection.cursor() as cursor:
         cursor.cursor.format = Format.BINARY
         cursor.execute(statement, parameters)

@@ -1,4 +1,4 @@
-"""Moves stored secrets to another key. It finds every column by its field's class."""
+"""Encrypts stored secrets with another key. It finds their columns by the classes of the fields."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.db.models.functions import Cast
 from commands_platform.lib.database.encrypted import HasSecrets
 from commands_platform.lib.encryption import SecretUnreadableError
 
-_ROWS_AT_ONCE = 500
-# What columns hold where there is no secret.
-_NOTHING = ("", "{}")
+_REENCRYPTED_AT_ONCE = 500
+# The values of a column without a secret.
+_NO_SECRET = ("", "{}")
 
 
 @dataclass(slots=True)
 class Portion:
-    """What became of some rows of one table."""
+    """The result for some rows of one table."""
 
     table: str
     rows: int
@@ -30,9 +30,10 @@ class Portion:
 
 
 def reencrypt_all() -> Iterator[Portion]:
-    """Encrypts every stored secret by the first key, a portion at a time, each in its own transaction.
+    """Encrypts every stored secret with the first key, in portions, each in its own transaction.
 
-    It may be stopped and run again. A secret that changes meanwhile is left alone: it has the first key already.
+    It can be stopped and started again. A secret that changes in the meantime is skipped, because it was written with
+    the first key.
     """
     for model in apps.get_models():
         names = [each.attname for each in model._meta.concrete_fields if isinstance(each, HasSecrets)]
@@ -43,13 +44,13 @@ def reencrypt_all() -> Iterator[Portion]:
 
 
 def _read(model: type[models.Model], names: Sequence[str], *, after: Any) -> Sequence[tuple[Any, ...]]:
-    """Returns the primary key and the stored texts of the next rows that have secrets."""
+    """Returns the primary keys and the stored texts of the next rows with secrets."""
     stored = _stored(names)
-    has_secrets = Q(*(~Q(**{f"{each}__in": _NOTHING}) for each in stored), _connector=Q.OR)
+    has_secrets = Q(*(~Q(**{f"{each}__in": _NO_SECRET}) for each in stored), _connector=Q.OR)
     rows = model._default_manager.annotate(**stored).filter(has_secrets).order_by("pk")
     if after is not None:
         rows = rows.filter(pk__gt=after)
-    return list(rows.values_list("pk", *stored)[:_ROWS_AT_ONCE])
+    return list(rows.values_list("pk", *stored)[:_REENCRYPTED_AT_ONCE])
 
 
 def _reencrypt(model: type[models.Model], names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Portion:
@@ -64,7 +65,7 @@ def _reencrypt(model: type[models.Model], names: Sequence[str], rows: Sequence[t
                 continue
             if renewed == texts:
                 continue
-            # Only if the row still holds what was read.
+            # Only if the row still has the values that were read.
             stored = _stored(names)
             as_read = dict(zip(stored, texts, strict=True))
             unchanged = model._default_manager.annotate(**stored).filter(pk=key, **as_read)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-NOTHING = "default-src 'none'; frame-ancestors 'none'"
+LOADS_NOTHING = "default-src 'none'; frame-ancestors 'none'"
 # The admin copies a new secret to the clipboard.
 _USED_FEATURES = {"clipboard-write": "(self)"}
 _FEATURES = (
@@ -40,7 +40,7 @@ class SecurityPolicyMiddleware(CSPMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not response.headers.get("Content-Type", "").startswith("text/html"):
-            response.headers.setdefault(HEADER, NOTHING)
+            response.headers.setdefault(HEADER, LOADS_NOTHING)
             return response
         response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
         return super().process_response(request, response)

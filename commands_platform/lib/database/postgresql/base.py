@@ -1,4 +1,4 @@
-"""Django's backend for PostgreSQL, with another check of the connections that its pool hands out."""
+"""Django's backend for PostgreSQL, with a cheaper check of pooled connections."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from django.db.backends.postgresql import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Passes over connections that the server has closed meanwhile, as it does when it restarts.
+    """Discards pooled connections that the server has closed, for example when it restarted.
 
-    The pool's own check asks the server, which would be one statement more for each request.
+    The pool's own check would send one more statement for each request.
     """
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         while self.pool and not _is_quiet(connection):
             connection.close()
-            # The pool makes another in the place of one that comes back closed.
+            # The pool replaces a connection that is returned closed.
             self.pool.putconn(connection)
             connection = super().get_new_connection(conn_params)
         return connection
 
 
 def _is_quiet(connection: Any) -> bool:
-    """Whether nothing has come from the server since its last answer, neither the end nor last words before it."""
+    """Returns whether the server has sent nothing since its last answer. Before it closes, it sends a message."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)
