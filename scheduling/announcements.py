@@ -20,7 +20,7 @@ DEACTIVATED = "platform.schedule.deactivated"
 
 
 class AnnouncedSchedule(NamedSchedule, Protocol):
-    """A schedule, as far as an announcement needs it."""
+    """The attributes of a schedule that an announcement needs."""
 
     @property
     def organization_id(self) -> int: ...
@@ -37,7 +37,7 @@ def announce_deactivated(
 ) -> None:
     """Publishes `platform.schedule.deactivated` for each, inside the transaction that deactivates them.
 
-    `failures` is the number of failed runs in a row, if they are the reason.
+    `failures` is the number of failed runs in a row, if the schedule was deactivated for them.
     """
     _announce(DEACTIVATED, schedules, {"reason": reason} | ({} if failures is None else {"failures": failures}), now)
     log_deactivated(schedules, reason, failures=failures)
@@ -62,5 +62,5 @@ def _announce(
         with transaction.atomic():
             publish(events)
     except DataError:
-        # An announcement that cannot be stored must not undo what it announces.
+        # The change itself must be kept even if its announcement cannot be stored.
         logger.exception("event_not_announced", name=name, count=len(events))

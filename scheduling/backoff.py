@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
-# Further schedules are tried at each look, so that a fault of everything costs no memory.
+# Beyond this number, schedules are simply tried at each look, so that a general fault cannot use up the memory.
 _MAX_POSTPONED = 10_000
 
 
@@ -20,13 +20,13 @@ class _Failure:
 
 @dataclass(slots=True)
 class PlanningBackoff:
-    """Each failure of a schedule doubles its wait, from one second to one minute. A restart forgets them all."""
+    """Doubles a schedule's wait with each failure, from one second to one minute. A restart forgets all failures."""
 
     clock: Callable[[], float] = time.monotonic
     _failures: dict[int, _Failure] = field(default_factory=dict)
 
     def postpone(self, schedule_id: int) -> None:
-        """Leaves a schedule alone for a while."""
+        """Notes that a schedule could not be planned, and postpones its next try."""
         failure = self._failures.get(schedule_id)
         if failure is None and len(self._failures) >= _MAX_POSTPONED:
             return
@@ -34,7 +34,7 @@ class PlanningBackoff:
         self._failures[schedule_id] = _Failure(wait, self.clock() + wait)
 
     def forget(self, schedule_id: int) -> None:
-        """Takes note that a schedule was planned."""
+        """Notes that a schedule was planned."""
         if self._failures:
             self._failures.pop(schedule_id, None)
 
@@ -43,7 +43,7 @@ class PlanningBackoff:
         if not self._failures:
             return []
         now = self.clock()
-        # A schedule that was deleted or paused meanwhile is never planned again, and would stay for ever.
+        # A schedule that was deleted or paused since is never planned again, so its entry would stay for ever.
         for schedule_id in [each for each, failure in self._failures.items() if failure.until + failure.wait < now]:
             del self._failures[schedule_id]
         return [schedule_id for schedule_id, failure in self._failures.items() if failure.until > now]

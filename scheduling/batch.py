@@ -1,4 +1,4 @@
-"""Collects what becomes of the schedules of one batch, and writes it in one transaction."""
+"""Collects the plans of one batch of schedules, and writes them in one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHERE s.id = v.id
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction writes."""
+    """The plans of one batch, sorted by the statement that writes them."""
 
     slots: list[Slot] = field(default_factory=list)
     waiting: list[Slot] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Batch:
         self.invalid.append(schedule)
 
     def write(self, now: datetime) -> int:
-        """Writes everything inside the caller's transaction. Returns the number of ledger rows."""
+        """Writes everything inside the caller's transaction. Returns the number of ledger rows written."""
         insert_slots(self.slots, now=now)
         insert_slots(self.waiting, now=now, wait=True)
         ledger.insert(self.skipped, now=now)
@@ -80,7 +80,7 @@ class Batch:
         return len(self.slots) + len(self.waiting) + len(self.skipped) + len(self.overlapping)
 
     def _write_overlapping(self, now: datetime) -> None:
-        # After the other rows, because a row that a slot is added to must be the latest one.
+        # This comes after the other rows, because slots are only added to the schedule's latest row.
         extended = extend_overlap(self.overlapping, now=now)
         rows = [
             skipped_row(schedule, skipped) for schedule, skipped in self.overlapping if schedule.uuid not in extended

@@ -1,10 +1,10 @@
-"""The dispatcher: writes due slots into the ledger and moves their schedules on, in one transaction for each batch.
+"""The dispatcher: writes due slots to the ledger and moves their schedules on, in one transaction for each batch.
 
-Any number may run at once. A batch's schedules are locked with `SKIP LOCKED`. Slots are unique in the ledger, so a slot
-that is found twice, for example after a clock stepped back, is written once.
+Any number of dispatchers may run at once, because each locks its schedules with `SKIP LOCKED`. Slots are unique in the
+ledger, so a slot that is found twice, for example after a clock has stepped back, is written once.
 
-Slots of schedules without an end are written shortly before their whole second, so that the second begins with sending.
-No sender claims a row before its time, and a change of such a schedule withdraws the row first.
+If a slot falls on a whole second and its schedule has no end, it is written just before that second, so that sending
+starts on time. No sender claims a row before its time, and a change to the schedule withdraws the row first.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from scheduling.planning import DueSchedule, plan_ahead, plan_due
 
 logger = structlog.get_logger(__name__)
 
-# How long before its second a tick may come, and how long before it beat sends one.
+# A tick may come this long before its second, and beat sends it this long before.
 _TICK_AHEAD, _TICK_LEAD = timedelta(milliseconds=250), timedelta(milliseconds=20)
-# A slot that has just become due may have been missed by the last look, or its schedule may have been locked.
+# The last look may have been too early for a slot that has just become due, or its schedule may have been locked.
 _LOOK_BACK = timedelta(milliseconds=250)
-# When slots may be written ahead of a whole second. This ends before the tick of that second.
+# Slots are written ahead between these times before their second. The span ends before the tick of that second.
 _AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
 _AHEAD_BATCH = 500
 _DELIVERIES_PER_HINT, _MAX_HINTS = 100, 8
@@ -52,8 +52,8 @@ _MAX_BATCH_BYTES = 4 * 1024 * 1024
 def tick() -> int:
     """Dispatches everything that is due when the next second begins. Returns the number of ledger rows written.
 
-    Beat asks for it a little earlier. Until the second begins, late slots are dispatched and the senders wake up. A
-    tick that is far from the next second, because it is late or because clocks differ, belongs to this second.
+    Beat sends the tick a little early. Until the second begins, late slots are dispatched and senders are woken. If the
+    next second is still far away, because the tick is late or clocks differ, it dispatches what is due now.
     """
     now, asked_at = clock.now(), time.monotonic()
     second = _second_after(now)
@@ -74,7 +74,7 @@ def dispatch_due() -> int:
     started = start_waiting_runs(limit=_MAX_STARTED)
     written = _write_everything_due()
     if started or not written:
-        # This finds retries, rows of dead senders, rows whose hint was lost, and senders whose clocks differ.
+        # This helps with retries, rows of dead senders, rows whose hint was lost, and senders whose clocks differ.
         _wake_senders(max_hints=1)
     return written
 
@@ -90,13 +90,13 @@ def dispatch_ahead() -> int:
         except Error as error:
             if is_away(error):
                 raise
-            # The tick writes these slots, and finds the schedule that the database refuses.
+            # The tick writes these slots, and finds out which schedule the database refuses.
             logger.error("slots_not_written_ahead", error=type(error).__name__)
             break
         if not rows and not left_now:
             break
         left += left_now
-        # Slots that are due must not wait for a herd that is not.
+        # Slots that are due must not wait for a herd that is not due yet.
         written += rows + _write_everything_due()
         now = clock.now()
     if written:
@@ -105,7 +105,7 @@ def dispatch_ahead() -> int:
 
 
 def time_to_next_slot() -> timedelta | None:
-    """Returns the time until a slot that lies between two ticks. None if the next tick comes before any slot."""
+    """Returns the time until the next slot, or None if no slot comes before the next tick."""
     now = clock.now()
     between = Q(next_run_at__gt=now - _LOOK_BACK, next_run_at__lt=_second_after(now) - _TICK_LEAD)
     following = ScheduledExecution.objects.active().filter(between).order_by("next_run_at")
@@ -118,7 +118,7 @@ def _second_after(now: datetime) -> datetime:
 
 
 def _wake_senders(*, until: datetime | None = None, max_hints: int = _MAX_HINTS) -> int:
-    """Wakes one sender for each hundred deliveries that are due now or soon. Returns the number of hints sent."""
+    """Wakes one sender for each hundred deliveries that are due by `until` or now. Returns the number of hints."""
     deliveries = queue.count_due(until=until, most=max_hints * _DELIVERIES_PER_HINT)
     hints = range(0, deliveries, _DELIVERIES_PER_HINT)
     for _ in hints:
@@ -127,15 +127,15 @@ def _wake_senders(*, until: datetime | None = None, max_hints: int = _MAX_HINTS)
 
 
 def _write_everything_due() -> int:
-    """Writes batches until nothing is due, and wakes a sender after each. Returns the number of ledger rows."""
-    # The first batch is small, so that senders have begun while the bulk of a herd is being written.
+    """Writes batches until nothing is due, and wakes a sender after each. Returns the number of ledger rows written."""
+    # The first batch is small, so that senders can start while the rest of a herd is being written.
     more, written = _write_and_wake_sender(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
     while more:
         more = False
-        # A receiver for which very many slots are due must not delay the slots of the others.
+        # A receiver with very many due slots must not delay the slots of the others.
         for ids in _growing_portions(_due_in_turns()):
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
-            # Another dispatcher may have taken some of them, so only a round without any row shows that none is left.
+            # Another dispatcher may have taken some of them, so we stop only after a round that wrote nothing.
             more = more or rows > 0
             written += rows
     if written:
@@ -174,9 +174,9 @@ def _due_in_turns() -> list[int]:
 
 
 def _write_in_smaller_parts(ids: Sequence[int]) -> int:
-    """Writes a batch that the database refused, in ever smaller parts. Returns the number of ledger rows.
+    """Writes a batch that the database refused in ever smaller parts. Returns the number of ledger rows written.
 
-    A schedule that it refuses by itself is postponed.
+    If the database refuses a single schedule, that schedule is postponed.
     """
     try:
         return write_due_batch(clock.now(), limit=len(ids), ids=ids)[1] if ids else 0
@@ -184,7 +184,7 @@ def _write_in_smaller_parts(ids: Sequence[int]) -> int:
         if is_away(error):
             raise
         if len(ids) == 1:
-            # Without the message, which may hold the row with its payload.
+            # The message is not logged, because it may hold the row with its payload.
             logger.error("schedule_not_dispatched", schedule_id=ids[0], error=type(error).__name__)
             process_backoff().postpone(ids[0])
             return 0
@@ -193,7 +193,7 @@ def _write_in_smaller_parts(ids: Sequence[int]) -> int:
 
 
 def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = None) -> tuple[bool, int]:
-    """Plans and writes up to `limit` due schedules, all or only these, in one transaction.
+    """Plans and writes up to `limit` due schedules, only those of `ids` if given, in one transaction.
 
     Returns whether more may be due, and the number of ledger rows written.
     """
@@ -235,9 +235,9 @@ def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datet
 
 
 def _is_for_good(error: Exception) -> bool:
-    """Returns whether the schedule itself is invalid. Any other error may pass, and its slot is dispatched then.
+    """Returns whether the schedule itself is invalid. After any other error it is tried again.
 
-    A zone that this process does not know may be in the newer rules of another one.
+    A zone that this process does not know may be part of the newer rules of another process.
     """
     return isinstance(error, InvalidCronError) or (isinstance(error, InvalidTimezoneError) and zone_rules.are_newest())
 
@@ -248,12 +248,12 @@ def write_ahead_batch(
 ) -> tuple[int, list[int]]:
     """Writes up to `limit` slots that will be due at `due_at`.
 
-    Returns the number of ledger rows, and the schedules to leave to the tick and not to look at again.
+    Skips the schedules in `left`. Returns the number of ledger rows written, and the schedules to leave to the tick.
     """
     batch, left_now = Batch(), []
     for schedule in lock_due_soon(due_at=due_at, left=list(left), limit=limit, max_bytes=_MAX_BATCH_BYTES):
         plan = None
-        # A schedule that cannot be planned is found again when it is due, and reported then.
+        # A schedule that cannot be planned is found again when it is due, and is reported then.
         with suppress(Exception):
             plan = plan_ahead(schedule, due_at)
         if plan is None:
@@ -264,6 +264,6 @@ def write_ahead_batch(
 
 
 def _unfinished_runs(schedules: Sequence[DueSchedule]) -> dict[UUID, UnfinishedRuns]:
-    """Returns the unfinished runs of the schedules that do not want overlapping ones."""
+    """Returns the unfinished runs of those schedules whose runs may not overlap."""
     asked = [schedule.uuid for schedule in schedules if schedule.overlap != OverlapPolicy.ALLOW]
     return unfinished_runs(asked) if asked else {}

@@ -1,4 +1,4 @@
-"""Locks due schedules and writes their slots into the ledger, in SQL: payloads never leave the database."""
+"""Locks due schedules and writes their slots to the ledger, in SQL, so that payloads never leave the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deliveries.models import Kind
 from deliveries.retry_policy import longest_last_wait
 from scheduling.planning import DueSchedule, SkippedSlots, Slot
 
-# No slot is written longer than this before its time.
+# Slots are written at most this long before their time.
 AHEAD = timedelta(seconds=1)
 
 _SENDABLE_JOINS = sendable.joins_sql(
@@ -37,7 +37,8 @@ s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.over
 s.organization_id, s.command_id, s.owner_id, {sendable.reason_sql(user_id="s.owner_id", url=_CALLED_URL)} AS reason
 """
 
-# The locked row itself is read: a join to the table would see it as it was before a change that the lock waited for.
+# This reads the locked row itself. A join to the table would see the row as it was before a change that had to be
+# waited for.
 _LOCK_DUE = f"""
 WITH due AS (
     SELECT * FROM scheduling_scheduledexecution
@@ -57,14 +58,14 @@ ORDER BY s.next_run_at, s.id
 _LOCK_OLDEST = _LOCK_DUE.format(which="true")
 _LOCK_OLDEST_OTHERS = _LOCK_DUE.format(which="id <> ALL(%(postponed)b::bigint[])")
 _LOCK_THESE = _LOCK_DUE.format(which="id = ANY(%(ids)b::bigint[])")
-# Schedules about which everything is known before their time: no earlier run that may end by then, and no end.
+# Schedules that can be planned before their time: no end, and no earlier run whose outcome matters.
 _LOCK_AHEAD = _LOCK_DUE.format(
     which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow' AND (cron, execution_frequency) <> ('', 0)"
     " AND id <> ALL(%(left)b::bigint[])"
 )
 
-# A row that a sender has claimed is past its time by the database's clock, and stays. There may be several rows if that
-# clock has stepped back.
+# A row that a sender has claimed stays, because its time has come by the database's clock. There may be several rows if
+# that clock has stepped back.
 _WITHDRAW = """
 WITH unsent AS (
     SELECT d.id, s.id AS schedule_id
@@ -85,7 +86,7 @@ RETURNING s.id, s.next_run_at
 _WITHDRAW_ALL = _WITHDRAW.format(if_locked="")
 _WITHDRAW_FREE = _WITHDRAW.format(if_locked="SKIP LOCKED")
 
-# Receivers are told apart by the authority of their URL.
+# Two URLs with the same authority (host and port) belong to the same receiver.
 _HERD = f"""
 SELECT s.id, split_part({_CALLED_URL}, '/', 3)
 FROM (
@@ -103,8 +104,8 @@ _VIEW = f"""
 SELECT {_DUE_COLUMNS} FROM scheduling_scheduledexecution s {_SENDABLE_JOINS} WHERE s.id = %(id)s
 """
 
-# The body lacks the token and the attempt's number, which each attempt fills in. A slot that is already there stays as
-# it is: it is written once, however often it is found due.
+# Each attempt fills in the token and its own number, which the body lacks. A slot that is already in the ledger stays
+# as it is, so it is written once, however often it is found due.
 _INSERT_SLOTS = f"""
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
@@ -134,7 +135,7 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
 
-# Every slot since its timing began is in the ledger, so the latest row ends just before the new slots.
+# Every slot since the schedule's timing began is in the ledger, so its latest row ends just before the new slots.
 _EXTEND_OVERLAP = """
 WITH latest AS (
     SELECT d.id, v.last_due_at, v.slot_count
@@ -173,9 +174,9 @@ class _Owned(Protocol):
 def lock_due(
     *, now: datetime, limit: int, max_bytes: int, ids: Sequence[int] | None = None, postponed: Sequence[int] = ()
 ) -> list[DueSchedule]:
-    """Locks schedules that are due, only these or all but the postponed ones.
+    """Locks due schedules: those of `ids` if given, or else all but the postponed ones.
 
-    Returns the oldest ones that fit into `max_bytes`.
+    Returns the ones due longest whose payloads fit into `max_bytes`.
     """
     oldest = _LOCK_OLDEST_OTHERS if postponed else _LOCK_OLDEST
     statement = oldest if ids is None else _LOCK_THESE
@@ -184,24 +185,24 @@ def lock_due(
 
 
 def lock_due_soon(*, due_at: datetime, left: Sequence[int], limit: int, max_bytes: int) -> list[DueSchedule]:
-    """Locks schedules that will be due at `due_at` and can be planned before, except those in `left`.
+    """Locks schedules that will be due at `due_at` and can be planned before that, except those in `left`.
 
-    Returns those that fit into `max_bytes`.
+    Returns those whose payloads fit into `max_bytes`.
     """
     return rows_as(DueSchedule, _LOCK_AHEAD, {"now": due_at, "left": left, "limit": limit, "bytes": max_bytes})
 
 
 def withdraw_ahead(sources: Sequence[UUID], *, now: datetime, waits: bool) -> dict[int, datetime]:
-    """Takes back the slots of these schedules that were written ahead and are still to come.
+    """Withdraws the slots of these schedules that were written ahead and are still to come.
 
-    The caller holds the schedules' locks. A row that somebody else has locked is waited for, or left.
-    Returns the restored next run of each schedule that had such a slot.
+    The caller holds the schedules' locks. If somebody else has locked a row, it is waited for if `waits`, and otherwise
+    skipped. Returns the restored next run of each schedule that had such a slot, by the schedule's id.
     """
     return dict(rows_of(_WITHDRAW_ALL if waits else _WITHDRAW_FREE, {"sources": list(sources), "now": now}))
 
 
 def due_in_turns(*, now: datetime, oldest: int, newest: int, postponed: Sequence[int] = ()) -> list[int]:
-    """Returns the schedules that are due for longest and some that just became due, one of each receiver in turn."""
+    """Returns the ids of the schedules due longest and of some just due, taking one of each receiver in turn."""
     queues: dict[str, dict[int, None]] = {}
     for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest, "postponed": list(postponed)}):
         queues.setdefault(receiver, {})[pk] = None
@@ -209,13 +210,13 @@ def due_in_turns(*, now: datetime, oldest: int, newest: int, postponed: Sequence
 
 
 def view_as_due(pk: int) -> DueSchedule:
-    """Returns one schedule as the dispatcher sees it, due or not."""
+    """Returns one schedule as the dispatcher sees it, whether it is due or not."""
     (row,) = rows_as(DueSchedule, _VIEW, {"id": pk})
     return row
 
 
 def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED, wait: bool = False) -> None:
-    """Writes the ledger rows of slots that are to be sent: at their time, or once the run before them has ended."""
+    """Writes the ledger rows of slots to send: at their time, or with `wait` once the run before them has ended."""
     if not slots:
         return
     schedules, due_at, urls, origins = zip(*slots, strict=True)
@@ -238,15 +239,15 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
     )
 
 
-# A herd is due at one instant.
+# The slots of a herd share one instant.
 _formatted = lru_cache(maxsize=256)(format_instant)
 
 
 def extend_overlap(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: datetime) -> set[UUID]:
-    """Adds slots to the row of those skipped just before them, if the schedule's latest row is one of that kind.
+    """Adds skipped slots to the schedule's latest row, if that row also stands for slots skipped for an overlap.
 
-    Returns the UUIDs of the schedules whose slots need no row of their own. A row that somebody has locked stays as it
-    is.
+    Returns the UUIDs of the schedules whose slots need no row of their own. A row that somebody has locked is not
+    changed.
     """
     if not skipped:
         return set()
@@ -261,7 +262,7 @@ def extend_overlap(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: 
 
 
 def skipped_row(schedule: _Owned, skipped: SkippedSlots) -> NewRow:
-    """Returns the ledger row of slots that are not sent."""
+    """Returns the ledger row for slots that are not sent."""
     return NewRow(
         organization_id=schedule.organization_id,
         command_id=schedule.command_id,

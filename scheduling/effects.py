@@ -1,7 +1,7 @@
-"""Compares what a schedule does before and after a change: a change that leaves it equal has no effect.
+"""Compares what a schedule does before and after a change. If both are equal, the change has no effect.
 
-The values compared are the recurrence as the engine sees it, its start, and the request as it would be sent; never the
-names of the given fields. Nothing here touches the database.
+It compares the recurrence, the start, and the request as it would be sent, never the names of the given fields. Nothing
+here touches the database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scheduling.recurrence import Recurrence, identity_of
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """When a schedule runs from an instant on, and what it sends. When it ends is no part of that."""
+    """When a schedule runs from some instant on, and what it sends. Its end is not part of that."""
 
     timing: Hashable
     request: Hashable
@@ -32,7 +32,7 @@ def effect_of(schedule: ScheduledExecution, now: datetime) -> Effect:
 
 
 def stored_form(value: object) -> object:
-    """Returns a field's value as the row holds it: Python takes 1, 1.0 and true for equal, and JSON does not."""
+    """Returns a field's value as it is stored: 1, 1.0 and true are equal in Python, but not in JSON."""
     return orjson.dumps(value) if isinstance(value, dict) else value
 
 
@@ -40,14 +40,14 @@ def _timing_of(schedule: ScheduledExecution, now: datetime) -> Hashable:
     try:
         identity = identity_of(_recurrence_of(schedule, now))
     except InvalidInputError:
-        # A recurrence that can no longer be computed equals no other, so every replacement is a change.
+        # A recurrence that can no longer be computed equals no other one, so replacing it is always a change.
         identity = object()
     starts_at = schedule.starts_at
     return identity, starts_at if starts_at is not None and starts_at > now else None
 
 
 def _recurrence_of(schedule: ScheduledExecution, now: datetime) -> Recurrence:
-    """Returns its recurrence with the anchor that its fields ask for, whatever `anchor_at` is so far."""
+    """Returns its recurrence with the anchor that its fields ask for, which `anchor_at` may not show yet."""
     recurrence = schedule.recurrence
     if schedule.cron:
         return recurrence
@@ -55,7 +55,7 @@ def _recurrence_of(schedule: ScheduledExecution, now: datetime) -> Recurrence:
         if schedule.starts_at is None:
             return recurrence
         return replace(recurrence, anchor=schedule.starts_at - settings.FREQUENCY_UNIT * schedule.execution_frequency)
-    # A single run that has come stays where it was, unless it would lie before the start. Another one moves.
+    # A single run that was already due keeps its time, unless that is before the start. A run still to come moves.
     starts_at = schedule.starts_at or recurrence.anchor
     if recurrence.anchor <= now and starts_at <= recurrence.anchor:
         return recurrence

@@ -20,9 +20,9 @@ class InvalidCronError(InvalidInputError):
     def __init__(
         self, reason: str, *, field: str | None = None, position: int | None = None, number: int | None = None
     ) -> None:
-        """The message says where it is: the expression's `number` of several, the `field`, and the `position`.
+        """Says in the message where the error is: expression `number` of several, the `field`, and the `position`.
 
-        All numbers count from 1; the position counts the expression's characters.
+        `number` and `position` count from 1. The position counts the characters of the expression.
         """
         self.reason = reason
         self.field = field
@@ -37,7 +37,7 @@ class InvalidCronError(InvalidInputError):
         super().__init__(errors={"cron": [message[:1].upper() + message[1:]]})
 
     def of_expression(self, number: int) -> InvalidCronError:
-        """Returns the same error, told of one of several expressions."""
+        """Returns the same error with the number of the expression that it is about."""
         return InvalidCronError(self.reason, field=self.field, position=self.position, number=number)
 
 

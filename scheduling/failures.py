@@ -1,7 +1,7 @@
-"""Schedules whose callbacks have failed for too long: found by a walk over the latest failures, and deactivated.
+"""Finds schedules whose callbacks have failed for too long, by a walk over the latest failures, and deactivates them.
 
-Deliverers have no part in it: what they record is a row of the ledger and no more. The walk goes round and round, so a
-schedule that it has to leave, because somebody holds its row, is found again.
+Deliverers take no part in this: they only record the outcome in the ledger. The walk starts again when it is through,
+so a schedule that it has to skip, because somebody holds its row, is found again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from scheduling.recurrence import missed
 _FAILURES_AT_ONCE = 500
 _MAX_SECONDS_AT_ONCE = 0.2
 
-# A schedule is found if it already failed a day before its last failure, and nothing was delivered since. The steps are
-# in order of their cost, and each is a walk along the index of slots. Most schedules end at the first step: the slot of
-# a day before was delivered, even if others failed. Only the walk over a day's retries may be long, and only schedules
-# that have failed for a day without a success come so far.
+# Finds a schedule if it was already failing a day before its last failure, and nothing was delivered since. The cheaper
+# step comes first, and both walk along the index of slots. Most schedules drop out at the first step, because the slot
+# of a day before was delivered. The second step may take long, as it walks over a day of retries, but only schedules
+# that have failed for a day without a success reach it.
 _FAILING = """
 SELECT s.id, s.effective_from, before.due_at
 FROM unnest(%(sources)s::uuid[], %(begun_before)s::timestamptz[])
@@ -59,12 +59,12 @@ WHERE success.due_at IS NULL
 
 @dataclass(slots=True)
 class _Walk:
-    """Where the walk has come to, in the order in which rows were written."""
+    """The position of the walk, in the order in which rows were written."""
 
     last_id: UUID | None = None
 
     def next_failures(self) -> tuple[dict[UUID, datetime], bool]:
-        """The schedules of the next portion, when each failed last, and whether the walk is through and begins anew."""
+        """Returns the last failure of each schedule in the next portion, and whether the walk is through."""
         after = self.last_id or first_ledger_id_at(clock.now() - _longest_life())
         failed = Delivery.objects.failed().filter(pk__gt=after).order_by("pk")
         rows = list(failed.values_list("pk", "source_uuid", "kind", "finished_at")[:_FAILURES_AT_ONCE])
@@ -83,7 +83,7 @@ def _process_walk() -> _Walk:
 
 
 def _longest_life() -> timedelta:
-    """How old a row may be when it fails, and a day more, in which the walk comes by."""
+    """Returns how old a row may be when it fails, plus a day in which the walk reaches it."""
     waits = sum(settings.DELIVERY_RETRY_DELAYS, timedelta())
     extra_attempts = max(0, MAX_SCHEDULE_ATTEMPTS - default_attempts())
     extra_waits = extra_attempts * longest_last_wait(settings.DELIVERY_RETRY_DELAYS)
@@ -91,7 +91,7 @@ def _longest_life() -> timedelta:
 
 
 def deactivate_failing() -> int:
-    """Walks on for a part of a second, by one portion at least. Returns the number of schedules it deactivated."""
+    """Walks on for a fraction of a second, by one portion at least. Returns the number of schedules deactivated."""
     if not settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES:
         return 0
     count = 0
@@ -118,12 +118,13 @@ def _deactivate_failing_of(failures: Mapping[UUID, datetime]) -> int:
 
 @transaction.atomic
 def _deactivate(pk: int, effective_from: datetime, failing_since: datetime) -> bool:
-    """Deactivates a schedule of which every delivery since `failing_since` has failed, if they are enough.
+    """Deactivates a schedule if enough of its deliveries have failed since `failing_since`, without a success.
 
-    `effective_from` is the one that it was found with. If it is another one now, the schedule was changed or resumed.
+    `effective_from` is the value that the schedule was found with. If it differs now, the schedule was changed or
+    resumed.
     """
     rows = ScheduledExecution.objects.active().filter(pk=pk, effective_from=effective_from)
-    # A locked row is left to the next round, because waiting here would delay the dispatcher's ticks.
+    # A locked row is left to the next round, because waiting for it would delay the dispatcher's ticks.
     locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
     schedule = locked.first()
     if schedule is None:
@@ -140,12 +141,12 @@ def deactivate_locked(
 ) -> bool:
     """Deactivates a schedule whose row the caller has locked, and cancels its unsent deliveries.
 
-    Returns False, and changes nothing, if somebody else holds one of these, so that nobody waits here.
+    Returns False and changes nothing if somebody else holds one of these deliveries, so that nobody waits here.
     """
     # A cancellation would wait for a row that somebody holds.
     if not Delivery.objects.pending().of_source(schedule.uuid).lock_all():
         return False
-    # A slot that is still to come is not lost if the schedule is resumed before it.
+    # If the schedule is resumed before a slot that was written ahead, that slot is not lost.
     withdrawn = withdraw_ahead([schedule.uuid], now=now, waits=False)
     schedule.next_run_at = withdrawn.get(schedule.pk, schedule.next_run_at)
     schedule.is_active = False
@@ -157,10 +158,10 @@ def deactivate_locked(
 
 
 def _failures_in_a_row(schedule: ScheduledExecution, failing_since: datetime) -> int:
-    """How many of its deliveries have failed since the last success; 0 where the ledger cannot tell that.
+    """Returns how many of its deliveries have failed since the last success, or 0 if the ledger cannot tell.
 
-    The ledger may already have let go of a success, but never of a failure or of what is still to be sent. So where
-    slots are missing between the first failure and the last slot there may have been one.
+    Retention may already have removed a success, but never a failure or a row that is still to be sent. So if slots are
+    missing between the first failure and the last slot, one of them may have been a success.
     """
     rows = Delivery.objects.of_source(schedule.uuid).filter(kind=Kind.SCHEDULED, due_at__gte=schedule.effective_from)
     span = rows.filter(due_at__gte=failing_since)

@@ -1,4 +1,4 @@
-"""The serializer fields of schedules that no other endpoint has."""
+"""Serializer fields that only schedules have."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SCHEMA = {"oneOf": [_EXPRESSION, _EXPRESSIONS]}
 
 @extend_schema_field(_SCHEMA)
 class CronField(serializers.Field[str, Any, Any, Any]):
-    """A cron expression, or an array of them. Its value is the text that a schedule keeps.
+    """A cron expression, or an array of them. Its value is the text that a schedule stores.
 
-    The field is optional, and null, "" and [] all mean that there is none. The grammar checks the expressions
-    themselves, because its messages name the position.
+    The field is optional. Null, "" and [] all mean that there is no expression. The expressions themselves are checked
+    by the grammar, whose messages name the position.
     """
 
     default_error_messages = {
@@ -60,5 +60,5 @@ class CronOutputField(serializers.Field[str, Any, Any, Any]):
 
     @staticmethod
     def write(value: str) -> str | list[str] | None:
-        """Returns an array for the text of an array, and null for none."""
+        """Returns an array if the schedule was given one, a string for one expression, and None for none."""
         return split_expressions(value) if value.endswith("\n") else value or None

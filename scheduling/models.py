@@ -22,9 +22,9 @@ from scheduling import walks  # noqa: F401  # models are registered where Django
 from scheduling.recurrence import Recurrence
 
 FOREVER = -1
-# The attempts that a schedule may ask for.
+# A schedule may ask for this many attempts.
 MAX_SCHEDULE_ATTEMPTS = 20
-# One day, in seconds.
+# In seconds: one day.
 MAX_MISFIRE_GRACE = 86_400
 
 
@@ -44,7 +44,7 @@ class DeactivationReason(models.TextChoices):
 
 
 class MisfirePolicy(models.TextChoices):
-    """Says which slots run that were missed while the server was down. The others are recorded as skipped."""
+    """Says which of the slots missed while the server was down still run. The others are recorded as skipped."""
 
     FIRE_LATEST = "fire_latest"
     SKIP = "skip"
@@ -52,7 +52,7 @@ class MisfirePolicy(models.TextChoices):
 
 
 class OverlapPolicy(models.TextChoices):
-    """Decides on a slot that is due while a run of the same schedule is being sent."""
+    """Says what is done with a slot that is due while a run of the same schedule is being sent."""
 
     ALLOW = "allow", "it is sent too"
     SKIP = "skip", "it is skipped"
@@ -71,11 +71,12 @@ class OverlapRule(models.TextChoices):
 
 class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
     def visible_to(self, context: CallerContext) -> ScheduledExecutionQuerySet:
-        """Returns those that the caller may see. Raises MissingTokenError for a void token.
+        """Returns the schedules that the caller may see. Raises MissingTokenError for a void token.
 
-        With a token they are those of its organization, else those of the key's organization that no user owns. A
-        bound key sees those of its command, another those of its organization's commands: so a public command never
-        reads what another organization's users scheduled with theirs. A manager sees all of its own organization.
+        With a token, the caller sees the schedules of the token's organization. Without one, it sees those of the key's
+        organization that no user owns. A bound key sees only the schedules of its command, and an unbound key only
+        those of its organization's commands, so that a public command never sees what users scheduled with another
+        organization's command. A manager sees all schedules of its own organization.
         """
         token = context.optional_token()
         organization = context.organization if token is None else token.organization
@@ -93,50 +94,55 @@ class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
 
 
 class ScheduledExecution(models.Model):
-    """A call that is made once, periodically, or by cron expressions."""
+    """A call that is made once, periodically, or whenever a cron expression says so."""
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
-    # Each run of a schedule writes an entry in each of its indexes, so only what is searched by has one.
+    # Each run of a schedule adds an entry to each of its indexes, so only columns that are searched by have one.
     organization = models.ForeignKey(
         Organization, on_delete=models.PROTECT, related_name="scheduled_executions", db_index=False
     )
     command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="scheduled_executions", db_index=False)
     owner = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="scheduled_executions", db_index=False,
-        help_text="Whom it runs as; empty: the command and the organization alone.",
+        help_text="The user it runs as. Empty: no user, only the command and the organization.",
     )  # fmt: skip
     name = models.CharField(max_length=255)
     is_active = models.BooleanField(default=True)
     description = models.TextField(blank=True, default="")
-    cron = models.TextField(
-        blank=True, default="", help_text="One expression, or several, each of which ends with a newline."
-    )
-    cron_seconds = models.BooleanField(default=False, help_text="Expressions have six fields, seconds first.")
+    cron = models.TextField(blank=True, default="", help_text="One expression, or several, each ending with a newline.")
+    cron_seconds = models.BooleanField(default=False, help_text="Expressions have six fields, the seconds first.")
     dst_gap = models.CharField(max_length=16, choices=GapRule.choices, default=GapRule.RUN_AFTER)
     dst_overlap = models.CharField(max_length=16, choices=OverlapRule.choices, default=OverlapRule.FIRST)
     execution_frequency = models.PositiveIntegerField(default=0)
-    repeats = models.IntegerField(default=FOREVER, help_text="Runs that are left; -1: for ever.")
+    repeats = models.IntegerField(default=FOREVER, help_text="Number of runs left. -1: it runs for ever.")
     payload = JsonTextField(default=dict)
-    callback_url = models.TextField(blank=True, default="", help_text="Empty: the command's.")
+    callback_url = models.TextField(blank=True, default="", help_text="Empty: the command's URL.")
     timezone_type = models.CharField(max_length=24, choices=TimezoneType.choices, default=TimezoneType.ORGANIZATION)
     timezone = models.CharField(max_length=64, blank=True, default="")
-    starts_at = models.DateTimeField(null=True, blank=True, help_text="No slot is before it.")
-    ends_at = models.DateTimeField(null=True, blank=True, help_text="No slot is after it.")
+    starts_at = models.DateTimeField(null=True, blank=True, help_text="There is no slot before this time.")
+    ends_at = models.DateTimeField(null=True, blank=True, help_text="There is no slot after this time.")
     misfire_policy = models.CharField(max_length=16, choices=MisfirePolicy.choices, default=MisfirePolicy.FIRE_LATEST)
     misfire_grace = models.PositiveIntegerField(
-        default=5, help_text="Seconds by which an outage may outlast a slot before the slot counts as missed."
+        default=5, help_text="In seconds. A slot is missed if an outage ends more than this after it."
     )
     overlap = models.CharField(
-        max_length=16, choices=OverlapPolicy.choices, default=OverlapPolicy.ALLOW, help_text="For slots during a run."
+        max_length=16,
+        choices=OverlapPolicy.choices,
+        default=OverlapPolicy.ALLOW,
+        help_text="Applies to slots that are due during a run.",
     )
-    timeout = models.PositiveSmallIntegerField(null=True, blank=True, help_text="In seconds; empty: the server's.")
-    max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's.")
+    timeout = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="In seconds. Empty: the server's default."
+    )
+    max_attempts = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: the server's default.")
     headers = EncryptedValuesField(default=dict, help_text="Extra headers of its callbacks.")
     headers_origin = models.TextField(
-        blank=True, default="", help_text="The origin that the headers were given for. They are sent nowhere else."
+        blank=True,
+        default="",
+        help_text="The origin that the headers were given for. They are never sent to another one.",
     )
-    effective_from = models.DateTimeField(help_text="When its present timing began; every slot since is in the ledger.")
-    anchor_at = models.DateTimeField(help_text="The phase of a period: slots are whole periods after it.")
+    effective_from = models.DateTimeField(help_text="When its current timing began. The ledger has every slot since.")
+    anchor_at = models.DateTimeField(help_text="The start of a period: slots are whole periods after it.")
     next_run_at = models.DateTimeField(null=True, blank=True)
     deactivation_reason = models.CharField(max_length=16, choices=DeactivationReason.choices, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -145,7 +151,7 @@ class ScheduledExecution(models.Model):
     objects = ScheduledExecutionQuerySet.as_manager()
 
     last_delivery: Delivery | None
-    """Read by `prefetch_last_deliveries`."""
+    """Set by `prefetch_last_deliveries`."""
 
     class Meta:
         ordering = ["-id"]
@@ -180,11 +186,11 @@ class ScheduledExecution(models.Model):
             ),
         ]
         indexes = [
-            # The dispatchers' scan of what is due; its cost does not grow with the number of schedules stored.
+            # The dispatchers' scan for due schedules. Its cost does not grow with the number of schedules stored.
             models.Index(fields=["next_run_at"], name="scheduling_schedule_due", condition=Q(is_active=True)),
-            # The lists of callers, newest first.
+            # The lists that callers see, newest first.
             models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
-            # Those that move with their user's zone.
+            # The schedules that move when their user's zone changes.
             models.Index(
                 fields=["owner"], name="scheduling_schedule_owner", condition=Q(timezone_type="user_timezone")
             ),
@@ -195,17 +201,17 @@ class ScheduledExecution(models.Model):
 
     @property
     def is_recurring(self) -> bool:
-        """Whether it runs more than once."""
+        """Returns whether it runs by cron expressions or periodically, not just once."""
         return bool(self.cron or self.execution_frequency)
 
     @property
     def effective_callback_url(self) -> str:
-        """The URL that will be called: its own, or else the command's; empty if neither has one."""
+        """Returns the URL that will be called: its own, or else the command's. Empty if there is neither."""
         return self.callback_url or self.command.callback_url
 
     @property
     def callback_origin(self) -> str:
-        """The origin of the URL that will be called; empty if there is none, or none that can be called."""
+        """Returns the origin of the URL that will be called. Empty if there is no URL or it cannot be called."""
         try:
             return origin_of(self.effective_callback_url)
         except ValueError:
@@ -213,13 +219,13 @@ class ScheduledExecution(models.Model):
 
     @property
     def sent_headers(self) -> dict[str, str]:
-        """The extra headers that are sent: none, if the command's URL has moved to another origin since."""
+        """Returns the extra headers that are sent: none if the command's URL has moved to another origin since."""
         headers: dict[str, str] = self.headers
         return headers if headers and self.headers_origin == self.callback_origin else {}
 
     @property
     def zone(self) -> str:
-        """The IANA zone that its cron expressions are read in, as of now."""
+        """Returns the IANA zone that its cron expressions are read in now."""
         if self.timezone_type == TimezoneType.CUSTOM:
             return self.timezone
         if self.timezone_type == TimezoneType.USER and self.owner is not None:
@@ -227,19 +233,19 @@ class ScheduledExecution(models.Model):
         return self.organization.timezone
 
     def slots(self) -> DeliveryQuerySet:
-        """Its ledger rows, oldest first; at one instant it has one at most."""
+        """Returns its ledger rows, oldest first. There is at most one row for each instant."""
         return Delivery.objects.of_source(self.uuid).order_by("due_at")
 
     @property
     def recurrence(self) -> Recurrence:
-        """When it runs, for the pure engine."""
+        """Returns when it runs, in the form that the pure functions take."""
         return recurrence_of(self, zone=self.zone)
 
 
 def prefetch_last_deliveries(schedules: Sequence[ScheduledExecution]) -> None:
-    """Reads the `last_delivery` of all these schedules in one statement, without its body and attempts.
+    """Sets `last_delivery` of all these schedules with one statement, without its body, headers and attempts.
 
-    It is the ledger row of the latest slot, but not one that was written before its time.
+    It is the ledger row of the latest slot. A row that was written ahead does not count before its time.
     """
     now = clock.now()
     latest = Delivery.objects.filter(source_uuid=OuterRef("uuid"), due_at__lte=now).order_by("-due_at").values("pk")[:1]
@@ -251,7 +257,7 @@ def prefetch_last_deliveries(schedules: Sequence[ScheduledExecution]) -> None:
 
 
 class DispatcherUptime(models.Model):
-    """The one row that tells since when dispatchers have looked for due schedules without a gap."""
+    """The single row that says since when dispatchers have looked for due schedules without a gap."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     up_since = models.DateTimeField()
@@ -266,7 +272,7 @@ class DispatcherUptime(models.Model):
 
 
 class UnspentRepeat(models.Model):
-    """A note that a repeat was counted for a run that could not be sent, until it is given back to the schedule."""
+    """A repeat that was counted for a run that could not be sent, until it is given back to the schedule."""
 
     schedule_uuid = models.UUIDField()
     due_at = models.DateTimeField()
@@ -277,7 +283,7 @@ class UnspentRepeat(models.Model):
 
 
 class Timing(Protocol):
-    """The columns that say when a schedule runs. `H` in its cron takes its values from `uuid`."""
+    """The columns that say when a schedule runs. The values of `H` in its cron depend on `uuid`."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -296,7 +302,7 @@ class Timing(Protocol):
 
 
 def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
-    """Returns the pure engine's view of a schedule's columns; cron wins over the frequency."""
+    """Returns the recurrence that a schedule's columns stand for. Cron wins over the frequency."""
     return Recurrence(
         cron=timing.cron,
         period=settings.FREQUENCY_UNIT * timing.execution_frequency if timing.execution_frequency else None,

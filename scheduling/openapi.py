@@ -1,4 +1,4 @@
-"""Adds to the OpenAPI document of scheduling: examples that work as they stand, and the callback of a run."""
+"""Adds examples and the callback of a run to the OpenAPI document of scheduling. The examples work as they stand."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ REDELIVERY_EXAMPLES = [
 
 
 class RunOutput(Output[Any]):
-    """Which run of which schedule a callback is for."""
+    """The schedule and the run that a callback is for."""
 
     uuid = serializers.UUIDField(help_text="The schedule's.")
     name = serializers.CharField()
     due_at = InstantField()
-    attempt = serializers.IntegerField(help_text="1 for the first.")
+    attempt = serializers.IntegerField(help_text="1 for the first attempt.")
 
 
 class RunCallbackOutput(Output[Any]):
@@ -67,15 +67,17 @@ class RunCallbackOutput(Output[Any]):
     user_uuid = serializers.UUIDField(allow_null=True)
     user_full_name = serializers.CharField(allow_null=True)
     command_uuid = serializers.UUIDField()
-    exchange_token = serializers.CharField(help_text="Fresh on every attempt, of the schedule's user if it has one.")
+    exchange_token = serializers.CharField(
+        help_text="A new one for each attempt. It acts for the schedule's user, if there is one."
+    )
     payload = serializers.DictField(help_text="The schedule's.")
     scheduled_execution = RunOutput()
 
 
 CALLBACK_ANSWERS = {
-    "2XX": OpenApiResponse(description="Delivered, as soon as the status and headers are in. The body is not needed."),
-    "4XX": OpenApiResponse(description="Failed for good; but 408, 425 and 429 are tried again."),
-    "5XX": OpenApiResponse(description="Tried again later. `Retry-After` is respected."),
+    "2XX": OpenApiResponse(description="Delivered once the status and headers have arrived. The body is not needed."),
+    "4XX": OpenApiResponse(description="Failed for good. Only 408, 425 and 429 are retried."),
+    "5XX": OpenApiResponse(description="Retried later. `Retry-After` is respected."),
 }
 RUN_CALLBACK = OpenApiCallback(
     "run",
@@ -84,7 +86,7 @@ RUN_CALLBACK = OpenApiCallback(
         request=RunCallbackOutput,
         responses=CALLBACK_ANSWERS,
         summary="A run of the schedule is due",
-        description="It is sent to the schedule's `callback_url`, or to its command's. Attempts that fail for a reason "
-        "that may pass are repeated with growing pauses.",
+        description="It is sent to the schedule's `callback_url`, or else to its command's. Temporary failures are "
+        "retried with growing pauses.",
     ),
 )

@@ -1,6 +1,7 @@
-"""Decides what becomes of a schedule that is due: which slots are sent, which are skipped, and when it runs next.
+"""Plans a due schedule: which of its slots are sent, which are skipped, and when it runs next.
 
-Pure: it knows neither the database nor the clock. The dispatcher locks the schedules, and writes what is planned here.
+These functions are pure: they know neither the database nor the clock. The dispatcher locks the schedules and writes
+the plans.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from deliveries.turns import UnfinishedRuns
 from scheduling.models import FOREVER, MisfirePolicy, OverlapPolicy, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
-# At most this many late or missed slots of a schedule fire. Earlier ones are recorded as skipped.
+# At most this many late or missed slots of a schedule run. Earlier ones are recorded as skipped.
 MAX_MISFIRES = 100
-# A schedule that is very late fires at most this many slots in one pass. The next pass goes on, after the others.
+# A schedule that is very late runs at most this many slots in one pass. It goes on in the next pass, after the others.
 _MAX_SLOTS_IN_A_PASS = 20
 _MOMENT = timedelta(microseconds=1)
 
 
 class DueSchedule(NamedTuple):
-    """Everything that decides about a schedule's slots: its own columns, and those of its parties."""
+    """Everything that a plan depends on: columns of the schedule, and of its organization, command and user."""
 
     id: int
     uuid: UUID
@@ -49,11 +50,11 @@ class DueSchedule(NamedTuple):
     command_id: int
     owner_id: int | None
     reason: str
-    """The Reason why nothing can be sent for it now; empty if it can be."""
+    """The Reason why nothing can be sent for it now, or an empty string."""
 
 
 class Slot(NamedTuple):
-    """One due time of a schedule that is to be sent, with its URL."""
+    """A slot to send, with its URL."""
 
     schedule_id: int
     due_at: datetime
@@ -71,11 +72,11 @@ class SkippedSlots(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What becomes of one due schedule: its slots, its next run (None: it is completed), and the repeats left."""
+    """The plan for one schedule. Its next run is None if the schedule is completed."""
 
     slots: list[Slot]
     waiting: list[Slot]
-    """The slot that starts when the run before it has ended."""
+    """At most one slot, which starts when the run before it has ended."""
     skipped: list[SkippedSlots]
     next_run_at: datetime | None
     repeats: int
@@ -84,10 +85,11 @@ class Plan(NamedTuple):
 def plan_due(
     schedule: DueSchedule, now: datetime, *, up_since: datetime, max_bytes: int, unfinished: UnfinishedRuns | None
 ) -> Plan:
-    """Plans every slot from the schedule's next run on, whether it is on time, late, or was missed in an outage.
+    """Plans the slots from the schedule's next run up to `now`, whether on time, late, or missed in an outage.
 
-    `up_since` is the end of the latest outage: a slot was missed if it was due more than the grace before. The bodies
-    of the slots take `max_bytes` together. Raises InvalidInputError if the slots cannot be computed.
+    `up_since` is the end of the latest outage. A slot was missed if it was due before that by more than the grace. The
+    payloads of the slots take `max_bytes` together at most, but one slot is always planned. Raises
+    InvalidInputError if the slots cannot be computed.
     """
     recurrence = recurrence_of(schedule, zone=schedule.zone)
     first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
@@ -101,16 +103,16 @@ def plan_due(
         next_run_at = _next_run(schedule, recurrence, passed.latest)
         return Plan([], [], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
     else:
-        # Slots after the outage are late, and found by the next pass.
+        # Slots after the outage are late, and the next pass finds them.
         passed = missed(recurrence, first=first, now=max(first, min(end, up_since)))
         if passed.earlier_last is not None:
             skipped.append(SkippedSlots(first, passed.earlier_last, passed.earlier_count, Reason.MISSED))
         fire = [passed.latest]
     origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
-    # Not "ends_at + grace", which may lie beyond the calendar.
+    # This does not compute "ends_at + grace", which may lie beyond the calendar.
     if schedule.ends_at is not None and up_since - schedule.ends_at > grace:
         reason = reason or Reason.OUTSIDE_WINDOW
-    # Slots beyond what one pass may hold are found late by the next pass.
+    # The next pass finds the slots beyond the limits of this one, as late ones.
     fire = fire[: max(1, min(_MAX_SLOTS_IN_A_PASS, max_bytes // schedule.payload_bytes))]
     if schedule.repeats != FOREVER:
         fire = fire[: schedule.repeats]
@@ -135,7 +137,7 @@ def plan_due(
 def _room(overlap: str, unfinished: UnfinishedRuns | None, count: int) -> tuple[int, int]:
     """Returns how many of `count` slots may be sent, and how many of the others may wait for a run to end.
 
-    If several slots are due together, the first one is unfinished while the others are due.
+    If several slots are due together, the first one already counts as an unfinished run for the others.
     """
     if overlap == OverlapPolicy.ALLOW:
         return count, 0
@@ -147,9 +149,9 @@ def _room(overlap: str, unfinished: UnfinishedRuns | None, count: int) -> tuple[
 
 
 def plan_ahead(schedule: DueSchedule, due_at: datetime) -> Plan | None:
-    """Plans a slot before its time. Returns None if anything but its time may still decide about it.
+    """Plans a slot before its time. Returns None if its plan may still change until then.
 
-    That is so for a slot that would be skipped now and for a last one. Raises InvalidInputError as `plan_due` does.
+    That is so for a slot that would be skipped now, and for the last slot. Raises InvalidInputError as `plan_due` does.
     """
     origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
     if reason:
@@ -174,7 +176,7 @@ def _next_run(schedule: DueSchedule, recurrence: Recurrence, after: datetime) ->
 def _first_of_the_latest(
     recurrence: Recurrence, first: datetime, end: datetime
 ) -> tuple[Missed | None, list[datetime]]:
-    """Returns the slots up to `end` that one pass may fire, and those that are too many to fire at all."""
+    """Returns the older slots that are too many to run, if any, and the slots up to `end` to run."""
     fire = [first, *islice(slots(recurrence, after=first, until=end), _MAX_SLOTS_IN_A_PASS - 1)]
     if len(fire) < _MAX_SLOTS_IN_A_PASS:
         return None, fire
@@ -184,7 +186,7 @@ def _first_of_the_latest(
 def _latest_slots(
     recurrence: Recurrence, first: datetime, end: datetime, count: int
 ) -> tuple[Missed | None, list[datetime]]:
-    """Returns the latest `count` slots up to `end`, and those missed before them, without walking over the latter."""
+    """Returns the older slots, if any, and the latest `count` up to `end`. It does not walk over the older ones."""
     whole = missed(recurrence, first=first, now=end)
     surplus = whole.earlier_count + 1 - count
     if surplus <= 0:

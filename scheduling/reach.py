@@ -1,4 +1,4 @@
-"""Decides which schedules a caller may see, and which of those a caller may change."""
+"""Decides which schedules a caller may see, and which of them the caller may change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def visible_schedules(context: CallerContext) -> ScheduledExecutionQuerySet:
 def find_schedule(context: CallerContext, uuid: str) -> ScheduledExecution:
     """Returns the schedule if the caller may see it. Any other looks as if it did not exist.
 
-    Raises NotFoundError, or MissingTokenError where a token might have shown it.
+    Raises NotFoundError, or MissingTokenError if a token might have made it visible.
     """
     parsed = parse_uuid(uuid)
     schedule = visible_schedules(context).filter(uuid=parsed).first() if parsed else None
@@ -31,7 +31,7 @@ def find_schedule(context: CallerContext, uuid: str) -> ScheduledExecution:
 
 
 def find_own_schedule(context: CallerContext, uuid: str) -> ScheduledExecution:
-    """Returns the same. Raises PermissionDeniedError where it is only for a manager to see and to end."""
+    """Returns the schedule like `find_schedule`. Raises PermissionDeniedError if the caller may only see and end it."""
     schedule = find_schedule(context, uuid)
     refuse_foreign(context, schedule)
     return schedule
@@ -40,7 +40,7 @@ def find_own_schedule(context: CallerContext, uuid: str) -> ScheduledExecution:
 def refuse_foreign(context: CallerContext, schedule: ScheduledExecution) -> None:
     """Raises PermissionDeniedError for a schedule of another organization's command.
 
-    A manager who could change its URL would be sent that command's signatures and its users' tokens.
+    A manager who could change its URL would receive that command's signatures and its users' tokens.
     """
     if schedule.command.organization_id != context.organization.pk:
         message = "The schedule is of another organization's command: you can read, pause and delete it."

@@ -1,7 +1,8 @@
-"""Recomputes next runs after something that they depend on has changed: the rules of time zones, or somebody's zone.
+"""Recomputes next runs when the rules of time zones have changed, or somebody's time zone.
 
-A walk goes over schedules in portions. A portion is one transaction: it reads without locks, locks only what has to
-move, with SKIP LOCKED, and writes how far the walk has come. So nobody waits for a walk, and a crash loses a portion.
+A walk goes over schedules in portions. Each portion is one transaction, which reads without locks, locks only the
+schedules that have to move, with SKIP LOCKED, and records how far the walk has come. So nobody waits for a walk, and a
+crash loses one portion at most.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ WHERE s.id = ANY(%(ids)b::bigint[]) AND s.cron <> '' AND s.next_run_at IS NOT NU
 FOR UPDATE OF s SKIP LOCKED
 """
 
-# By the unique index of slots, over the short time since the change.
+# This uses the unique index of slots, and reads only the short time since the change.
 _PLANNED = """
 SELECT source_uuid, max(COALESCE(last_due_at, due_at)) FROM deliveries_delivery
 WHERE source_uuid = ANY(%(sources)b::uuid[]) AND due_at > %(since)s AND kind = 'scheduled'
@@ -69,7 +70,7 @@ WHERE s.id = v.id
 
 
 class Schedule(NamedTuple):
-    """A schedule as far as its next run, its ledger rows and its events need it."""
+    """The columns of a schedule that its next run, its ledger rows and its events need."""
 
     id: int
     uuid: UUID
@@ -90,14 +91,14 @@ class Schedule(NamedTuple):
     effective_from: datetime
     next_run_at: datetime
     is_concerned: bool
-    """Whether it has a cron expression and a next run, which the change can move."""
+    """Whether the change can move it: it has a cron expression and a next run."""
 
     def slot_after(self, instant: datetime) -> datetime | None:
         recurrence = recurrence_of(self, zone=self.zone)
         return next_slot_within(recurrence, after=instant, starts_at=self.starts_at, ends_at=self.ends_at)
 
     def is_as_computed(self, now: datetime) -> bool:
-        """Returns whether its next run is the next slot, or the one after if the next is in the ledger already."""
+        """Returns whether its next run is the next slot, or the one after that if the next was written ahead."""
         following = self.slot_after(now)
         if following is not None and following < self.next_run_at and following - now <= AHEAD:
             following = self.slot_after(following)
@@ -105,10 +106,10 @@ class Schedule(NamedTuple):
 
 
 def recompute_portion(portion: Sequence[Schedule], walk: Walk, *, changed_at: datetime | None = None) -> int:
-    """Moves the cron schedules of a portion whose next run is another one now. Returns their number.
+    """Moves the cron schedules of a portion whose next run has changed. Returns their number.
 
-    `changed_at` says since when the next run is another one. Schedules whose timing is older than that are computed
-    from then on, so that none of their new slots is lost before the walk comes to them. Without it, from now on.
+    A schedule whose timing is older than `changed_at`, the time of the change, is computed from then on, so that no new
+    slot is lost before the walk reaches it. Without `changed_at`, schedules are computed from now on.
     """
     now = clock.now()
     found = []
@@ -116,17 +117,17 @@ def recompute_portion(portion: Sequence[Schedule], walk: Walk, *, changed_at: da
         if not schedule.is_concerned:
             continue
         if _is_due(schedule, now):
-            # The dispatcher fires it, and computes the following run anew. Only its timing may still have to be noted.
+            # The dispatcher runs it and computes its following run. Only the start of its timing may have to move.
             walk.held += changed_at is not None and schedule.effective_from < changed_at
             continue
         walk.seen += 1
         try:
             is_stale = changed_at is not None and schedule.effective_from < changed_at
-            # A paused schedule is computed when it is resumed; what counts until then is when its timing began.
+            # A paused schedule is computed when it is resumed. Until then only the start of its timing matters.
             if is_stale or (schedule.is_active and not schedule.is_as_computed(now)):
                 found.append(schedule.id)
         except InvalidInputError:
-            # Its zone is gone, for example. The dispatcher deactivates it when it is due.
+            # Its zone may no longer exist, for example. The dispatcher deactivates it when it is due.
             walk.invalid += 1
         except Exception:
             # A schedule that cannot be computed must not stop the others.
@@ -140,13 +141,13 @@ def _is_due(schedule: Schedule, now: datetime) -> bool:
 
 
 def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
-    """Recomputes the next runs of these schedules as they are once they are locked. Returns how many are others now."""
+    """Locks these schedules and recomputes their next runs. Returns the number of next runs that have changed."""
     locked = rows_as(Schedule, _LOCK_STALE, {"ids": ids})
-    # A row that somebody holds may still be as it was before the change when they let go.
+    # A row that somebody else holds may be stored with a next run from before the change.
     walk.held += len(ids) - len(locked)
-    # Read once they are locked: a slot that was fired since they were looked at lies before it.
+    # The clock is read after the locks were taken, so that slots dispatched in the meantime lie before it.
     now = clock.now()
-    # A slot that was written ahead is computed anew too.
+    # A slot that was written ahead is recomputed too.
     withdrawn = withdraw_ahead([schedule.uuid for schedule in locked], now=now, waits=False)
     planned: dict[UUID, datetime] = {}
     if changed_at is not None and locked:
@@ -158,7 +159,7 @@ def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
             walk.held += changed_at is not None
             continue
         if changed_at is None and not schedule.is_active:
-            # It was paused since it was looked at.
+            # It was paused after the walk read it.
             continue
         since = now
         if changed_at is not None and schedule.effective_from < changed_at:
@@ -191,7 +192,7 @@ def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
 
 
 def _record_pause(schedule: Schedule, until: datetime, now: datetime) -> None:
-    """Records the slots of a pause up to `until`, before a next run that lies behind it takes their place."""
+    """Records the slots of a pause up to `until` as skipped, before the next run moves beyond it."""
     if schedule.next_run_at > until:
         return
     end = until if schedule.ends_at is None else min(until, schedule.ends_at)

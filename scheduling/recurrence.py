@@ -1,4 +1,4 @@
-"""When a schedule is due next: pure functions of a recurrence, an instant and the zone database."""
+"""Computes when a schedule is due: pure functions of a recurrence, an instant and the zone database."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """The rule that makes a schedule's slots: cron expressions, else a period, else one slot at `anchor`."""
+    """The rule for a schedule's slots: cron expressions, or else a period, or else one slot at `anchor`."""
 
     zone: str
-    """An IANA name. Cron expressions are read against the wall clock there."""
+    """An IANA name. Cron expressions are matched against the wall clock of this zone."""
     anchor: datetime
-    """The phase of a period, whose slots are anchor + n·period for n ≥ 1; without cron and period, the slot."""
+    """The start of a period, whose slots are anchor + n·period for n ≥ 1. Without cron and period, the only slot."""
     cron: str = ""
-    """One expression, or several, each of which ends with a newline."""
+    """One expression, or several, each ending with a newline."""
     period: timedelta | None = None
     cron_seconds: bool = False
     dst_gap: Literal["run_after", "skip"] = "run_after"
-    """Whether a fixed wall time that a clock change skips fires right after the gap, or not at all."""
+    """Says whether a fixed wall time that a clock change skips fires right after the gap, or not at all."""
     dst_overlap: Literal["first", "both"] = "first"
-    """Whether a fixed wall time that a clock change repeats fires at its first pass only, or at each."""
+    """Says whether a fixed wall time that a clock change repeats fires only the first time, or both times."""
     seed: UUID | str = ""
-    """The text that `H` in an expression takes its values from: a schedule's UUID."""
+    """The text that the values of `H` depend on: a schedule's UUID."""
 
     def __post_init__(self) -> None:
         if self.anchor.tzinfo is None:
@@ -60,7 +60,7 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The slots that have passed without a run: `earlier_count` of them, then `latest`."""
+    """Slots that have passed without a run: `earlier_count` of them, the last at `earlier_last`, and then `latest`."""
 
     latest: datetime
     earlier_count: int
@@ -85,7 +85,7 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
 def next_slot_within(
     recurrence: Recurrence, *, after: datetime, starts_at: datetime | None, ends_at: datetime | None
 ) -> datetime | None:
-    """Returns the same within a window, which includes both its ends; either may be open."""
+    """Returns the first slot after `after` in a window that includes both its ends. Either end may be open."""
     if starts_at is not None and starts_at > after:
         after = starts_at - timedelta(microseconds=1)
     slot = next_slot(recurrence, after=after)
@@ -93,14 +93,14 @@ def next_slot_within(
 
 
 def identity_of(recurrence: Recurrence) -> Hashable:
-    """Returns a value that is equal for two recurrences whose slots are the same, however they are written.
+    """Returns a value that is equal for two recurrences with the same slots, however they are written.
 
     Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never checked.
     """
     if recurrence.cron:
         rule = _rule_of(recurrence)
         zone = rules_of(rule.zone)
-        # A clock that is never changed neither skips nor repeats anything.
+        # A zone without clock changes skips and repeats nothing, so the rules for them do not matter.
         changes = None if isinstance(zone, timedelta) else (rule.fires_after_gap, rule.fires_on_each_pass)
         return "cron", rule.cron, zone, changes
     anchor = recurrence.anchor.astimezone(UTC)
@@ -118,7 +118,7 @@ def slots(recurrence: Recurrence, *, after: datetime, until: datetime | None = N
 
 
 def missed(recurrence: Recurrence, *, first: datetime, now: datetime) -> Missed:
-    """Returns the slots from `first`, which is due, to `now`. Its cost grows with months, never with slots."""
+    """Returns the slots from `first` to `now`. The cost grows with the number of months, not of slots."""
     if first > now:
         raise ValueError("The first missed slot is not due yet.")
     first = first.astimezone(UTC)
@@ -175,7 +175,7 @@ def _rule_of(recurrence: Recurrence) -> CronRule:
     return rule
 
 
-# A herd of schedules asks for the same rule and instant one after the other.
+# The schedules of a herd ask for the same rule and instant, one after the other.
 @lru_cache(maxsize=2048)
 def _next_cron_slot(rule: CronRule, after: int) -> datetime | None:
     slot = first_from(rule, after + 1)

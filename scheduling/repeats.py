@@ -1,8 +1,8 @@
 """Gives back repeats that were counted for runs that could not be sent.
 
-A repeat is counted when a run is dispatched. If its command, say, is deactivated before a sender claims it, nothing is
-sent, and the sender's transaction leaves a note. The notes are worked off here, because a sender must not wait for a
-schedule that somebody else has locked.
+A repeat is counted when a run is dispatched. Nothing is sent if, for example, the command is deactivated before a
+sender claims the run. The sender's transaction then leaves a note. The notes are processed here, because a sender must
+not wait for a schedule that somebody else has locked.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ WHERE d.id = ANY(%(ids)b::uuid[]) AND s.repeats <> -1
 
 
 def note_unsent(ids: Sequence[UUID]) -> None:
-    """Notes that these runs were dispatched and never sent, inside the transaction that records it."""
+    """Notes that these runs were dispatched but never sent, inside the transaction that records their outcome."""
     execute(_NOTE_UNSENT, {"ids": list(ids)})
 
 
 @transaction.atomic
 def give_back_repeats() -> int:
-    """Works off the notes of schedules that nobody has locked. Returns the number of repeats given back.
+    """Processes the notes of schedules that nobody has locked. Returns the number of repeats given back.
 
-    A schedule that its last repeat completed is active again, with the next slot of its phase.
+    If the last repeat had completed the schedule, it becomes active again, with the next slot of its phase.
     """
     schedules = ScheduledExecution.objects.filter(uuid=OuterRef("schedule_uuid"))
     UnspentRepeat.objects.exclude(Exists(schedules)).delete()
@@ -68,7 +68,7 @@ def give_back_repeats() -> int:
 
 def _give_back(schedule: ScheduledExecution, notes: Sequence[UnspentRepeat]) -> int:
     if schedule.repeats == FOREVER:
-        # It was changed meanwhile.
+        # It was changed to run for ever.
         return 0
     schedule.repeats += len(notes)
     if schedule.deactivation_reason == DeactivationReason.COMPLETED and schedule.is_recurring:
@@ -81,9 +81,9 @@ def _give_back(schedule: ScheduledExecution, notes: Sequence[UnspentRepeat]) -> 
 
 
 def _reactivate(schedule: ScheduledExecution, reason: Reason, now: datetime) -> None:
-    """Goes on in the old phase, unless no slot is left in its window.
+    """Makes the schedule active again, in the old phase, unless its window has no slot left.
 
-    Slots that passed since it was completed would have been skipped for the same reason, and are recorded so.
+    Slots that have passed since it was completed are recorded as skipped for the same reason.
     """
     window = {"starts_at": schedule.starts_at, "ends_at": schedule.ends_at}
     last = schedule.slots().filter(kind=Kind.SCHEDULED).values_list("due_at", "last_due_at").last()

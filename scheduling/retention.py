@@ -16,7 +16,7 @@ _MAX_SECONDS_AT_ONCE = 0.2
 
 
 class _Round:
-    """Remembers which schedules were looked at last. The next portion follows them."""
+    """Remembers the last schedule of a portion. The next portion begins after it."""
 
     def __init__(self) -> None:
         self.last_pk = 0
@@ -34,10 +34,10 @@ def _process_state() -> tuple[Sweep, _Round]:
 
 
 def remove_finished() -> int:
-    """Removes one portion: old rows of the whole ledger, and surplus rows of some schedules. Returns their number."""
+    """Removes some old rows of the ledger, and the surplus rows of some schedules. Returns the number removed."""
     sweep, round_ = _process_state()
     removed = 0
-    # If many rows are old it goes on, but not into the next tick.
+    # If many rows are old it goes on, but not for long, so that it does not delay the next tick.
     ends_at = time.monotonic() + _MAX_SECONDS_AT_ONCE
     while portion := sweep.remove_aged(limit=_REMOVED_AT_ONCE):
         removed += portion

@@ -1,4 +1,4 @@
-"""The log's lines about schedules. They never hold a payload or a callback URL."""
+"""Writes the log lines about schedules. They never contain a payload or a callback URL."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 
 logger = structlog.get_logger(__name__)
 
-# Of more schedules that end together only the number is logged: a line for each of a herd would delay the dispatcher.
+# If more schedules than this end together, only their number is logged. A line for each would delay the dispatcher.
 _MAX_LINES = 5
 
 
 class NamedSchedule(Protocol):
-    """A schedule, as far as the log needs it."""
+    """The attributes of a schedule that the log needs."""
 
     @property
     def uuid(self) -> UUID: ...

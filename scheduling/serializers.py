@@ -1,4 +1,4 @@
-"""The scheduling endpoints' bodies. Only shapes are checked here; the services check the rest."""
+"""The bodies of the scheduling endpoints. Only shapes are checked here. The services check the rest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TIMING_FIELDS = ("cron", "execution_frequency", "starts_at")
 
 
 class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], MeantFields):
-    """The fields that may be changed; each is optional."""
+    """The fields that may be changed. All are optional."""
 
     never_null = frozenset({"name"})
     meant = {
@@ -89,10 +89,10 @@ class ScheduledExecutionInput(ScheduledExecutionChanges):
     """A new schedule."""
 
     def refuses(self, data: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, str]:
-        """Refuses what looks like a timing where there is none: a typo must not run the schedule at once."""
+        """Refuses a field that looks like a misspelt timing. Without a timing, the schedule would run at once."""
         if data.get("cron") or data.get("execution_frequency"):
             return {}
-        # A comparison with all names takes a while, so a body of very many fields is not read as a typo.
+        # Comparing names is slow, so only the first fields of a very large body are checked for typos.
         looks_like = {name: self.meant_by(name, _TIMING_FIELDS) for name in islice(unknown, MAX_NAMED_FIELDS)}
         return {name: unknown_message(field) for name, field in looks_like.items() if field is not None}
 
@@ -118,7 +118,7 @@ class LastDeliveryOutput(Output[Delivery]):
 
 
 class ScheduledExecutionOutput(Output[ScheduledExecution]):
-    """A schedule: the nine documented keys, and those that `?expand=` asks for."""
+    """A schedule: the nine documented keys, and the keys that `?expand=` asks for."""
 
     prefetches = {"last_delivery": prefetch_last_deliveries}
 
@@ -128,7 +128,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     is_active = serializers.BooleanField()
     cron = CronOutputField()
     execution_frequency = serializers.IntegerField()
-    repeats = serializers.IntegerField(help_text="Runs that are left; -1: for ever.")
+    repeats = serializers.IntegerField(help_text="Number of runs left. -1: it runs for ever.")
     payload = serializers.DictField()
     callback_url = NullIfEmptyField(source="effective_callback_url", help_text="The URL that is called.")
 
@@ -150,19 +150,21 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     timeout = serializers.IntegerField(required=False, allow_null=True)
     max_attempts = serializers.IntegerField(required=False, allow_null=True)
     headers = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="Their names; the values are never shown."
+        child=serializers.CharField(),
+        required=False,
+        help_text="The names of the headers. Their values are never shown.",
     )
     created_at = InstantField(required=False)
     updated_at = InstantField(required=False)
 
     @staticmethod
     def get_next_run_at(schedule: ScheduledExecution) -> datetime | None:
-        """Returns when it runs next; a schedule that is not active has no next run."""
+        """Returns when it runs next, or None if it is not active."""
         return schedule.next_run_at if schedule.is_active else None
 
     @staticmethod
     def get_headers(schedule: ScheduledExecution) -> list[str]:
-        """Returns the names alone, because a value may be a receiver's secret."""
+        """Returns only the names, because a value may be a receiver's secret."""
         return sorted(schedule.sent_headers)
 
 
@@ -177,7 +179,7 @@ class ScheduledExecutionQuery(ExpandQuery, PageQuery):
 
 
 class SlotQuery(LimitQuery):
-    """The query of a list of slots: `from` is part of the span, `to` is not."""
+    """The query of a list of slots. The span includes `from` but not `to`."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # A class cannot declare the name `from`.
@@ -186,12 +188,12 @@ class SlotQuery(LimitQuery):
             "from": InstantField(required=False, help_text="Slots from this instant on."),
             "to": InstantField(required=False, help_text="Slots before this instant."),
             "state": StrictChoiceField(choices=State.choices, required=False),
-            "cursor": InstantField(required=False, help_text="Slots after this instant; `next` has it."),
+            "cursor": InstantField(required=False, help_text="Slots after this instant. Taken from `next`."),
         }
 
 
 class SlotOutput(Output[Delivery]):
-    """One row of the ledger: a slot, or a run of skipped ones from `due_at` to `last_due_at`."""
+    """One row of the ledger: a slot, or several skipped slots from `due_at` to `last_due_at`."""
 
     uuid = serializers.UUIDField(source="pk")
     kind = serializers.ChoiceField(choices=Kind.choices)
@@ -215,14 +217,14 @@ class SlotPageOutput(Output[Delivery]):
 
 
 class SlotDetailOutput(SlotOutput):
-    """A slot with the records of its attempts and the body that is sent, without its exchange token."""
+    """A slot with the records of its attempts and the body that is sent, without the exchange token."""
 
     attempt_records = serializers.ListField(child=serializers.DictField())
     body = serializers.DictField(allow_null=True)
 
     @staticmethod
     def get_attempt_records(delivery: Delivery) -> list[dict[str, object]]:
-        """Returns the records without secrets that a receiver sent back."""
+        """Returns the records, without secrets that a receiver may have sent back."""
         return shown_attempts(delivery)
 
     @staticmethod
@@ -232,7 +234,7 @@ class SlotDetailOutput(SlotOutput):
 
 
 class RedeliveryInput(serializers.Serializer[Delivery]):
-    """Which finished slots are to be sent once more."""
+    """The finished slots that are to be redelivered."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {
@@ -250,5 +252,5 @@ class RedeliveryInput(serializers.Serializer[Delivery]):
 
 
 class RedeliveryOutput(Output[Delivery]):
-    count = serializers.IntegerField(help_text="How many slots are sent, or would be.")
+    count = serializers.IntegerField(help_text="The number of slots that are sent again, or with `dry_run` would be.")
     dry_run = serializers.BooleanField()

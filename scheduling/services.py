@@ -57,7 +57,7 @@ def create_scheduled_execution(
     command_uuid: UUID | None = None,
     is_owned_by_user: bool = True,
 ) -> ScheduledExecution:
-    """Makes a schedule and computes its first run, which may be due at once.
+    """Creates a schedule and computes its first run, which may be due at once.
 
     `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError or InvalidInputError.
     """
@@ -84,16 +84,16 @@ def create_scheduled_execution(
 @busy_if_locked()
 @transaction.atomic
 def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
-    """Changes the given fields, and cancels unsent deliveries where that has an effect on them.
+    """Changes the given fields, and cancels unsent deliveries that the change has an effect on.
 
-    A new recurrence or start begins a new timing; other changes move no run. Raises InvalidInputError.
+    A new recurrence or start begins a new timing. Other changes do not move any run. Raises InvalidInputError.
     """
     schedule = _locked(schedule)
     now = clock.now()
     before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
     effect_before, passed = effect_of(schedule, now), timing.passed_slots(schedule, now)
     was_active, headers_origin = schedule.is_active, schedule.headers_origin
-    _apply(schedule, _without_own_answer(schedule, changes))
+    _apply(schedule, _without_command_url(schedule, changes))
     changed = {field for field in _EDITABLE_FIELDS if stored_form(getattr(schedule, field)) != before[field]}
     if schedule.repeats == 0 and schedule.is_active:
         if "is_active" in changes:
@@ -145,14 +145,14 @@ def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
 
 
 def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
-    """Goes on from now in the old phase, and records the slots of the pause as skipped. Raises InvalidInputError."""
+    """Resumes the schedule in its old phase. Slots of the pause are recorded as skipped. Raises InvalidInputError."""
     return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
 
 
 @busy_if_locked()
 @transaction.atomic
 def run_now(*, schedule: ScheduledExecution) -> None:
-    """Runs the schedule once more, now, without taking a repeat. Raises InvalidInputError if nothing can be called."""
+    """Runs the schedule now, without using up a repeat. Raises InvalidInputError if nothing can be called."""
     schedule = _locked(schedule)
     due = view_as_due(schedule.pk)
     origin, reason = origin_or_reason(due.callback_url, due.reason)
@@ -165,7 +165,7 @@ def run_now(*, schedule: ScheduledExecution) -> None:
 
 @busy_if_locked()
 def redeliver_slot(*, delivery: Delivery) -> None:
-    """Sends one finished slot once more. Raises NotRedeliverableError."""
+    """Redelivers one finished slot. Raises NotRedeliverableError."""
     if not redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
         raise NotRedeliverableError
 
@@ -181,7 +181,7 @@ def redeliver_slots(
     limit: int,
     dry_run: bool = False,
 ) -> int:
-    """Sends the oldest `limit` finished slots in [due_from, due_to) once more. Returns their number."""
+    """Redelivers the oldest `limit` finished slots in [due_from, due_to). Returns their number."""
     rows = Delivery.objects.of_source(schedule.uuid).filter(due_at__gte=due_from, due_at__lt=due_to, state__in=states)
     chosen = list(redeliverable(rows).order_by("due_at").values_list("pk", flat=True)[:limit])
     return len(chosen) if dry_run else redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
@@ -204,7 +204,7 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
     """Locks the row and returns it as it is now. Raises NotFoundError.
 
-    A dispatcher that holds it is waited for, but for no longer than the process's `lock_timeout`.
+    It waits for a dispatcher that holds the row, but no longer than the process's `lock_timeout`.
     """
     locked = (
         ScheduledExecution.objects.select_for_update(of=("self",))
@@ -219,24 +219,24 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
 
 
 def _withdraw_ahead(schedule: ScheduledExecution, now: datetime) -> None:
-    """Takes back a slot that was written ahead and is still to come, because the change comes before it."""
+    """Withdraws a slot that was written ahead and is still to come, because the change comes before it."""
     next_run_at = withdraw_ahead([schedule.uuid], now=now, waits=True).get(schedule.pk)
     if next_run_at is not None:
         schedule.next_run_at = next_run_at
 
 
-def _without_own_answer(schedule: ScheduledExecution, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the changes without the command's URL: GET shows it, and sent back it stays the command's."""
+def _without_command_url(schedule: ScheduledExecution, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the changes without a callback URL that is the command's, which GET shows and callers may send back."""
     if not schedule.callback_url and changes.get("callback_url") == schedule.command.callback_url:
         return {field: value for field, value in changes.items() if field != "callback_url"}
     return changes
 
 
 def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
-    """Sets the given fields and checks the whole. Raises InvalidInputError with every field that is wrong.
+    """Sets the given fields and checks the whole schedule. Raises InvalidInputError with every field that is wrong.
 
-    Headers belong to the origin that they were given for: they may be a receiver's secrets, so a new URL does not
-    take them along to another origin.
+    Headers may be a receiver's secrets, so they belong to the origin that they were given for. A new URL of another
+    origin drops them.
     """
     values = with_implied(values)
     for field in _EDITABLE_FIELDS & values.keys():
@@ -256,7 +256,7 @@ def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Rea
 def _after_commit(schedule: ScheduledExecution, now: datetime) -> None:
     """Notes which zone rules computed the next run, and wakes a dispatcher if it is due in a moment.
 
-    The next tick may pass before this transaction is committed, so it must not be relied on.
+    The next tick may come before this transaction is committed, so it cannot be relied on.
     """
     transaction.on_commit(zone_rules.note_use, robust=True)
     if schedule.is_active and schedule.next_run_at is not None and schedule.next_run_at <= now + AHEAD:

@@ -1,4 +1,4 @@
-"""How a zone's clock runs: stretches of real time with one offset each, which its clock changes cut.
+"""Cuts real time at a zone's clock changes into stretches with one offset each.
 
 Instants are whole seconds since 1970-01-01 00:00 UTC.
 """
@@ -14,7 +14,7 @@ from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_SECOND = timedelta(seconds=1)
-# An offset is a day at most. Instants keep that far from the ends of the calendar, so that no conversion overflows.
+# An offset is a day at most. Instants stay that far from the ends of the calendar, so that no conversion overflows.
 DAY_AND_MORE = 2 * SECONDS_PER_DAY
 FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE_SECOND + DAY_AND_MORE
 LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE_SECOND - DAY_AND_MORE
@@ -22,7 +22,7 @@ _PROBE = 3 * SECONDS_PER_DAY
 
 
 def seconds_of(instant: datetime) -> int:
-    """Returns the whole seconds from 1970 to the instant, rounded down."""
+    """Returns the seconds from 1970 to the instant, rounded down."""
     return (instant - _EPOCH) // _ONE_SECOND
 
 
@@ -38,15 +38,15 @@ class Stretch(NamedTuple):
     end: int
     offset: int
     seen_until: int
-    """How far the wall clock had come before: short of the stretch's start after a gap, beyond it in an overlap."""
+    """The wall time reached before the stretch: earlier than its first wall time after a gap, later in an overlap."""
 
 
 @lru_cache(maxsize=4096)
 def _stretches(zone: ZoneInfo, year: int) -> tuple[Stretch, ...]:
     """Returns the stretches that cover that year of UTC.
 
-    `zoneinfo` does not tell its transitions, so this asks for the offset every three days: no zone of the database
-    changes twice within six days. The search begins early, so that both years see a change at their boundary.
+    `zoneinfo` has no list of transitions, so this asks for the offset every three days. No zone of the database changes
+    twice within six days. The search begins early, so that both years see a change at their boundary.
     """
     year_start = max((date(year, 1, 1).toordinal() - UNIX_EPOCH_DAY) * SECONDS_PER_DAY, FIRST_INSTANT)
     year_end = min((date(year, 12, 31).toordinal() + 1 - UNIX_EPOCH_DAY) * SECONDS_PER_DAY, LAST_INSTANT)

@@ -25,20 +25,20 @@ def tick() -> None:
 
 @shared_task(name="scheduling.dispatch_due")
 def dispatch_due() -> None:
-    """Dispatches everything that is due now. A hint: any number may run at once, and a needless one finds nothing."""
+    """Dispatches everything that is due now. A hint: any number may run at once, and a superfluous one does nothing."""
     dispatch.dispatch_due()
     _await_next_slot()
 
 
 @shared_task(name="scheduling.dispatch_ahead")
 def dispatch_ahead() -> None:
-    """Writes slots that will be due in a moment. A hint: the slots it leaves are dispatched when they are due."""
+    """Writes slots that will be due in a moment. A hint: slots that it leaves are dispatched when they are due."""
     dispatch.dispatch_ahead()
 
 
 @shared_task(name="scheduling.remove_finished")
 def remove_finished() -> None:
-    """Removes a portion of the ledger rows that need not be kept. A hint: the next one takes what this one leaves."""
+    """Removes some ledger rows that need not be kept. A hint: the next task removes more."""
     retention.remove_finished()
 
 
@@ -56,13 +56,13 @@ def follow_gone() -> None:
 
 @shared_task(name="scheduling.give_back_repeats")
 def give_back_repeats() -> None:
-    """Gives repeats back that were counted for runs that could not be sent. A hint, as above."""
+    """Gives back repeats that were counted for runs that could not be sent. A hint, as above."""
     repeats.give_back_repeats()
 
 
 @shared_task(name="scheduling.follow_zones")
 def follow_zones() -> None:
-    """Recomputes some next runs after somebody moved, or after the rules of time zones changed. A hint, as above."""
+    """Recomputes some next runs after somebody's zone or the rules of time zones have changed. A hint, as above."""
     zone_moves.follow()
     zone_rules.follow()
 

@@ -1,7 +1,7 @@
-"""When a schedule's timing begins, begins again, and goes on after a pause. Nothing here touches the database.
+"""Begins a schedule's timing, begins it again, and resumes it after a pause. Nothing here touches the database.
 
-The functions set the computed columns of a schedule that its caller has locked, or not saved yet: `anchor_at`,
-`effective_from`, `next_run_at` and `deactivation_reason`.
+The functions set the computed columns `anchor_at`, `effective_from`, `next_run_at` and `deactivation_reason`. The
+caller has locked the schedule, or has not saved it yet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scheduling.recurrence import missed, next_slot_within
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Slots that have passed without a dispatcher planning them."""
+    """Slots that have passed and that no dispatcher has planned."""
 
     first: datetime
     last: datetime
@@ -25,7 +25,7 @@ class Passed:
 
 
 def start(schedule: ScheduledExecution, now: datetime) -> None:
-    """Begins the timing at `now` and computes its first run, which is None if its window holds none.
+    """Begins the timing at `now` and computes its first run, which is None if there is none in its window.
 
     With `starts_at`, a one-off runs at that instant, and a period has its first slot there.
     """
@@ -45,7 +45,7 @@ def start(schedule: ScheduledExecution, now: datetime) -> None:
 def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
     if schedule.starts_at is not None:
         return schedule.starts_at - settings.FREQUENCY_UNIT * schedule.execution_frequency
-    # The next whole second, so that no run comes before its whole period is over.
+    # It is rounded up to a whole second, so that the first run never comes before a whole period is over.
     return now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
 
 
@@ -73,7 +73,7 @@ def apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active:
 
 
 def _restart(schedule: ScheduledExecution, now: datetime) -> None:
-    """Starts a completed schedule again: a one-off runs at once, the others run at their next slot in the old phase."""
+    """Starts a completed schedule again: a one-off runs at once, any other at its next slot in the old phase."""
     schedule.effective_from = now
     schedule.next_run_at = _slot_after(schedule, now)
     if schedule.next_run_at is None:
@@ -81,9 +81,9 @@ def _restart(schedule: ScheduledExecution, now: datetime) -> None:
 
 
 def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
-    """Goes on after a pause, in the old phase. A one-off whose only run fell into the pause runs now."""
+    """Resumes a schedule after a pause, in the old phase. A one-off that was due during the pause runs now."""
     if schedule.deactivation_reason in (DeactivationReason.FAILING, DeactivationReason.GONE):
-        # Answers from before it was resumed no longer count.
+        # Answers that came before it was resumed no longer count.
         schedule.effective_from = now
     if schedule.is_recurring:
         schedule.next_run_at = _slot_after(schedule, now)
@@ -92,7 +92,7 @@ def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
 
 
 def passed_slots(schedule: ScheduledExecution, now: datetime) -> Passed | None:
-    """Returns the slots from its next run to `now`, which a pause or a change of timing leaves without a run."""
+    """Returns the slots from its next run to `now`, which do not run because of a pause or a change of timing."""
     first = schedule.next_run_at
     if first is None or first > now or not (schedule.is_recurring or schedule.is_active):
         return None

@@ -1,10 +1,10 @@
-"""Knows since when dispatchers have looked for due schedules without a gap.
+"""Tracks since when dispatchers have looked for due schedules without a gap.
 
 A slot that becomes due while they look is late if it is dispatched later, however long that takes. Only a slot that
 became due in a gap can have been missed. Every dispatcher notes its looks in one row of the database, at most once a
-second, so that one which starts knows about the looks of the others, and of those before a restart.
+second. So a dispatcher that starts knows about the looks of the others, and about those before a restart.
 
-Nobody waits for that row. A dispatcher that finds it locked goes by its own looks, and notes them all when it can.
+Nobody waits for that row. A dispatcher that finds it locked relies on its own looks, and notes them when it can.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from functools import cache
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_of
 
-# Looks that are further apart than this have a gap between them: the server was down, or nothing told it to look.
+# If two looks are further apart than this, there is a gap: the server was down, or nothing made it look.
 MAX_GAP = timedelta(seconds=5)
 _LOOK_NOTED_EVERY = timedelta(seconds=1)
 # The end of a look is noted only if it took this long.
 _LONG_LOOK_SECONDS = 1.0
 
 # `since` is when this process's own unbroken looks began. The commit does not wait for the disk, because a crash of the
-# database is a gap anyway. After a clock has stepped back, no time of before may lie in the future.
+# database is a gap anyway. After a clock has stepped back, no time in the row may lie in the future.
 _NOTE_LOOK = """
 WITH own AS (
     SELECT %(since)s::timestamptz AS since, %(now)s::timestamptz AS now
@@ -78,9 +78,9 @@ def _process_looks() -> _Looks:
 
 @contextmanager
 def look(now: datetime) -> Iterator[datetime]:
-    """Notes a look that begins now, and yields since when there has been no gap.
+    """Notes a look that begins now, and yields the time since which there has been no gap.
 
-    A look that takes long is no gap. One that fails may be the beginning of one.
+    A look that takes long is not a gap. A look that fails may be the beginning of one.
     """
     looks, began = _process_looks(), time.monotonic()
     yield looks.note(now)

@@ -22,10 +22,11 @@ _FIRST_YEAR = 1970
 
 
 def with_implied(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the given values with what they imply: a `timezone` alone makes the schedule use it.
+    """Returns the given values together with the values that they imply.
 
-    In `cron`, `TZ=` stands for `timezone`, and `@every` for `execution_frequency`. Raises InvalidInputError for a
-    `timezone` beside another `timezone_type`, since it would have no effect, and for what contradicts `cron`.
+    A `timezone` implies the `timezone_type` that makes the schedule use it. In `cron`, `TZ=` stands for `timezone`, and
+    `@every` for `execution_frequency`. Raises InvalidInputError for a `timezone` with another `timezone_type`, because
+    it would have no effect, and for a field that contradicts `cron`.
     """
     values = _with_implied_by_cron(values)
     if not values.get("timezone"):
@@ -58,7 +59,7 @@ def _with_implied_by_cron(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _frequency_of(period: timedelta, values: Mapping[str, Any]) -> int:
-    """Returns the `execution_frequency` that `@every` stands for, in the unit that this server counts in."""
+    """Returns the `execution_frequency` that `@every` stands for, in this server's unit."""
     frequency, rest = divmod(period, settings.FREQUENCY_UNIT)
     if rest:
         raise InvalidInputError(
@@ -71,7 +72,7 @@ def _frequency_of(period: timedelta, values: Mapping[str, Any]) -> int:
 
 
 def check_fields(schedule: ScheduledExecution) -> None:
-    """Checks every field and writes URLs, zones and headers in their one spelling.
+    """Checks every field, and normalizes URLs, zones and headers.
 
     Raises InvalidInputError with the message of every field that is wrong.
     """
@@ -103,7 +104,7 @@ def check_has_run(schedule: ScheduledExecution, now: datetime) -> None:
 
 
 def check_headers_have_origin(schedule: ScheduledExecution) -> None:
-    """Raises InvalidInputError for headers of a schedule that has no URL: they belong to the origin of one."""
+    """Raises InvalidInputError for headers of a schedule without a URL, because headers belong to an origin."""
     if schedule.headers and not schedule.callback_origin:
         raise InvalidInputError(
             errors={"headers": ["Headers are kept for one receiver, and there is no URL yet: give callback_url too."]}
@@ -170,7 +171,7 @@ def _check_window(schedule: ScheduledExecution) -> None:
 
 
 def _check_start(schedule: ScheduledExecution) -> None:
-    # A period is anchored one period before its start, and the calendar has a beginning.
+    # The anchor of a period is one period before its start, and must not lie before the calendar begins.
     if schedule.starts_at and schedule.starts_at.year < _FIRST_YEAR:
         raise InvalidInputError(f"starts_at must not be before {_FIRST_YEAR}. For a start at once set it to null.")
 

@@ -1,4 +1,4 @@
-"""Compares the ledger with the rules: each slot that a schedule should have had, against the rows that it has."""
+"""Compares the ledger with the rules: the slots that a schedule should have had, with the rows that it has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS_READ_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`count` slots from `first` to `last` that the ledger lacks, has but should not, or has more than once."""
+    """`count` slots from `first` to `last` that the ledger lacks, should not have, or has more than once."""
 
     kind: Literal["missing", "unexpected", "duplicate"]
     first: datetime
@@ -37,10 +37,11 @@ class _LedgerSpan:
 
 @dataclass(slots=True)
 class Verification:
-    """Walks over one schedule's rows and slots side by side, neither of them kept; `slots` counts what it compared.
+    """Walks over one schedule's rows and slots side by side, without keeping them. `slots` counts the slots compared.
 
-    What is compared: slots since the present timing began, or since the ledger forgets, that the dispatcher has passed.
-    Manual runs are no slots. A run of skipped slots is compared by its ends and its count, without a walk over it.
+    It compares slots since the current timing began, as far back as the ledger's retention reaches and up to the
+    schedule's next run. Manual runs are not slots. Several skipped slots in one row are compared by the row's ends and
+    count, without a walk over them.
     """
 
     schedule: ScheduledExecution
@@ -49,7 +50,7 @@ class Verification:
     slots: int = 0
 
     def differences(self) -> Iterator[Difference]:
-        """Each difference, in order. Raises InvalidInputError where the slots can no longer be computed."""
+        """Yields each difference, in order. Raises InvalidInputError if the slots can no longer be computed."""
         span = self._span()
         if span is None:
             return
@@ -92,14 +93,14 @@ class Verification:
         return Difference("missing", first, passed.latest, passed.earlier_count + 1)
 
     def _span(self) -> tuple[datetime, datetime] | None:
-        """From when to when (excluded) every slot must be in the ledger."""
+        """Returns the span in which every slot must be in the ledger, without its end. None if it is empty."""
         schedule, now = self.schedule, clock.now()
         start = self._beginning(now)
         if schedule.next_run_at is not None:
-            # One that is due already is late, not missing: the dispatcher has not come to it.
+            # A next run that is already due is late, not missing, because the dispatcher has not reached it yet.
             end = schedule.next_run_at
         elif schedule.deactivation_reason == DeactivationReason.INVALID or schedule.repeats == 0:
-            # It stopped where it stopped.
+            # Such a schedule ends with its last slot.
             end = self._last_slot() + _MOMENT
         else:
             end = now if schedule.ends_at is None else min(now, schedule.ends_at) + _MOMENT
@@ -114,17 +115,17 @@ class Verification:
         schedule = self.schedule
         if not schedule.is_recurring:
             return schedule.anchor_at
-        # A slot at the instant at which a timing begins belongs to the time before.
+        # A slot at the very instant at which a timing begins belongs to the timing before.
         began = schedule.effective_from + _MOMENT
         return began if schedule.starts_at is None else max(began, min(schedule.starts_at, now))
 
     def _remembered_since(self, now: datetime) -> datetime:
-        """From when on retention has removed nothing."""
+        """Returns the time since which retention has removed nothing."""
         remembered = now - settings.LEDGER_KEEP_FINISHED
         newest = Delivery.objects.of_source(self.schedule.uuid).order_by("-due_at").values_list("due_at", flat=True)
         kept = newest[settings.LEDGER_KEEP_PER_SCHEDULE : settings.LEDGER_KEEP_PER_SCHEDULE + 1]
         for oldest in kept:
-            # A run of skipped slots that reaches beyond it may be gone, but not the row of a slot after it.
+            # A row of skipped slots that reaches beyond it may have been removed, but not the row of a later slot.
             after = self._scheduled().filter(due_at__gte=oldest).values_list("due_at", flat=True).first()
             remembered = max(remembered, oldest, after or oldest)
         return remembered
@@ -139,7 +140,7 @@ class Verification:
             yield _LedgerSpan(first, last or first, count)
 
     def _covered_before(self, start: datetime) -> datetime:
-        """Up to where slots need not be looked for: a run of skipped ones may reach into the span."""
+        """Returns the time up to which slots are accounted for. A row of skipped slots may reach into the span."""
         last = self._scheduled().filter(due_at__lt=start).values_list("last_due_at", flat=True).last()
         return start - _MOMENT if last is None else max(last, start - _MOMENT)
 

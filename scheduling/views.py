@@ -55,7 +55,7 @@ class ScheduledExecutionList(PlatformView):
     )
     @raises(UnknownParameterError)
     def get(self, request: ApiRequest) -> Response:
-        """Lists the schedules that the caller may see, newest first. Without a token, those that no user owns."""
+        """Lists the schedules that the caller may see, newest first. Without a token, only those that no user owns."""
         query = read_query(ScheduledExecutionQuery, request)
         render = partial(ScheduledExecutionOutput.render_many, expand=query["expand"])
         schedules = visible_schedules(request.context)
@@ -70,7 +70,7 @@ class ScheduledExecutionList(PlatformView):
     )
     @raises(MissingTokenOrCommandError, InvalidCommandError, MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
-        """Schedules a call. It needs an exchange token, or `command_uuid`."""
+        """Schedules a call. It needs an exchange token or `command_uuid`."""
         values = read_body(ScheduledExecutionInput, request)
         schedule = services.create_scheduled_execution(
             context=request.context,
@@ -99,7 +99,7 @@ class ScheduledExecutionDetail(PlatformView):
     )
     @raises(MissingTokenError)
     def put(self, request: ApiRequest, uuid: str) -> Response:
-        """Changes the fields that are given. Runs of the old version that are not sent yet are cancelled."""
+        """Changes the given fields. Unsent runs of the old version are cancelled."""
         schedule = find_schedule(request.context, uuid)
         changes = read_body(ScheduledExecutionChanges, request)
         if changes != {"is_active": False}:
@@ -107,7 +107,7 @@ class ScheduledExecutionDetail(PlatformView):
         had_headers = bool(schedule.headers)
         schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
         if had_headers and not schedule.headers and "headers" not in changes:
-            # The URL has moved to another origin, which must not see what was given for the old one.
+            # The URL has moved to another origin, which must not see headers that were given for the old one.
             note_ignored(request, ["headers"])
         return Response(ScheduledExecutionOutput.render(schedule))
 
@@ -119,13 +119,13 @@ class ScheduledExecutionDetail(PlatformView):
     )
     @raises(MissingTokenError)
     def patch(self, request: ApiRequest, uuid: str) -> Response:
-        """Changes the fields that are given, as PUT does."""
+        """Changes the given fields, as PUT does."""
         return self.put(request, uuid)
 
     @extend_schema(operation_id="delete_schedule", responses={204: None})
     @raises(MissingTokenError)
     def delete(self, request: ApiRequest, uuid: str) -> Response:
-        """Removes the schedule and cancels what it has not sent."""
+        """Deletes the schedule and cancels its unsent deliveries."""
         services.delete_scheduled_execution(schedule=find_schedule(request.context, uuid))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -140,7 +140,7 @@ class SlotList(PlatformView):
     )
     @raises(MissingTokenError, UnknownParameterError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
-        """Lists a schedule's slots, oldest first. A run of skipped slots that reaches into the span is part of it."""
+        """Lists a schedule's slots, oldest first. This includes a row of skipped slots that reaches into the span."""
         schedule = find_schedule(request.context, uuid)
         query = read_query(SlotQuery, request)
         rows, more = _slots_page(schedule, query)
@@ -164,7 +164,7 @@ class SlotRedelivery(PlatformView):
     @extend_schema(operation_id="redeliver_slot", request=None, responses={200: RedeliveryOutput})
     @raises(MissingTokenError, NotRedeliverableError)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
-        """Sends a finished slot once more: the same body and `webhook-id`, with a full set of attempts."""
+        """Redelivers a finished slot with the same body and `webhook-id`, and a full set of attempts."""
         services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
         return Response(RedeliveryOutput.of(count=1, dry_run=False))
 
@@ -180,7 +180,7 @@ class Redelivery(PlatformView):
     )
     @raises(MissingTokenError)
     def post(self, request: ApiRequest, uuid: str) -> Response:
-        """Sends the finished slots of a span once more, the oldest first; `dry_run` only counts them."""
+        """Redelivers the finished slots of a span, the oldest first. `dry_run` only counts them."""
         schedule = find_own_schedule(request.context, uuid)
         values = read_body(RedeliveryInput, request)
         count = services.redeliver_slots(
@@ -195,9 +195,9 @@ class Redelivery(PlatformView):
 
 
 def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any]) -> tuple[list[Delivery], bool]:
-    """Returns the first rows of the span, without what a list does not show, and whether there are more.
+    """Returns the first rows of the span, without the columns that a list does not show, and whether there are more.
 
-    The unique index of slots is walked in order.
+    The query walks the unique index of slots in order.
     """
     rows = schedule.slots().defer("attempts", "body", "headers")
     if "state" in filters:
@@ -208,7 +208,7 @@ def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any]) -> tup
     if "cursor" in filters:
         rows = rows.filter(due_at__gt=filters["cursor"])
     elif start is not None:
-        # The runs of skipped slots do not overlap, so only the latest row before the span can reach into it.
+        # Rows of skipped slots do not overlap, so only the latest row before the span can reach into it.
         before = schedule.slots().filter(kind=Kind.SCHEDULED, due_at__lt=start).last()
         if before is not None and before.last_due_at is not None and before.last_due_at >= start:
             # A manual run may lie between the two.

@@ -1,4 +1,4 @@
-"""The models that say how far recomputing next runs has come. `scheduling.models` registers them with the app."""
+"""The models that record how far the recomputing of next runs has come. `scheduling.models` registers them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from organizations.models import Organization, User
 
 
 class Walk(models.Model):
-    """How far recomputing next runs has come, after something that they depend on has changed."""
+    """A pass over schedules that recomputes their next runs, after something that these depend on has changed."""
 
-    # Processes that do not know of the change yet, or are in the middle of a transaction, are over after this time.
+    # After this time every process knows of the change, and every transaction that began before it has ended.
     OVERLAP = timedelta(minutes=1)
     COUNTS = ("seen", "changed", "held", "invalid")
     PROGRESS = ("began_at", "finished_at", "reached_at", "reached_id", *COUNTS)
 
     began_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    reached_at = models.DateTimeField(null=True, help_text="The next run that was looked at last.")
+    reached_at = models.DateTimeField(null=True, help_text="The next run of the schedule that was looked at last.")
     reached_id = models.BigIntegerField(default=0, help_text="The schedule that was looked at last.")
     seen = models.PositiveBigIntegerField(default=0)
     changed = models.PositiveBigIntegerField(default=0)
-    held = models.PositiveBigIntegerField(default=0, help_text="Schedules that were left, locked by somebody or due.")
+    held = models.PositiveBigIntegerField(
+        default=0, help_text="Schedules that were skipped because they were locked or due."
+    )
     invalid = models.PositiveBigIntegerField(default=0)
 
     class Meta:
@@ -43,7 +45,7 @@ class Walk(models.Model):
         return self.began_at is not None and self.finished_at is None
 
     def begin(self, now: datetime) -> None:
-        """Begins at `now`: schedules that are due by then are the dispatcher's. The caller saves."""
+        """Begins at `now`. Schedules that are due by then are left to the dispatcher. The caller saves."""
         self.began_at = self.reached_at = now
         self.finished_at = None
         self.reached_id = self.seen = self.changed = self.held = self.invalid = 0
@@ -53,14 +55,16 @@ class Walk(models.Model):
 
 
 class ZoneRules(Walk):
-    """A version of the rules of time zones, and the walk that recomputes next runs by it.
+    """A version of the rules of time zones, and the walk that recomputes next runs by these rules.
 
-    Only the newest version is walked for. An older one keeps when a process that was not upgraded yet last used it.
+    Only the newest version has walks. For an older one the row records when a process without the upgrade last used it.
     """
 
-    version = models.CharField(max_length=32, primary_key=True, help_text="The IANA database's, like 2026f.")
-    first_used_at = models.DateTimeField(help_text="When a dispatcher first had it; before, older ones were used.")
-    last_used_at = models.DateTimeField(null=True, help_text="When it was last used although a newer one was known.")
+    version = models.CharField(
+        max_length=32, primary_key=True, help_text="The version of the IANA database, like 2026f."
+    )
+    first_used_at = models.DateTimeField(help_text="When a dispatcher first had it. Until then, older ones were used.")
+    last_used_at = models.DateTimeField(null=True, help_text="When it was last used while a newer one was known.")
 
     class Meta(Walk.Meta):
         verbose_name_plural = "zone rules"
@@ -69,7 +73,7 @@ class ZoneRules(Walk):
         return self.version
 
     def must_begin(self, *, others: Iterable[ZoneRules], now: datetime) -> bool:
-        """Returns whether a walk is due: none was made yet, or older rules may have been used since the last one."""
+        """Returns whether a walk is due: there was none yet, or older rules may have been used since the last one."""
         if self.began_at is None:
             return True
         if self.finished_at is None or now < self.began_at + self.OVERLAP:
@@ -84,7 +88,7 @@ class ZoneMove(Walk):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, related_name="+")
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
     moved_at = models.DateTimeField()
-    look_at = models.DateTimeField(help_text="When there is something to do for it.")
+    look_at = models.DateTimeField(help_text="When to work on it next.")
 
     class Meta(Walk.Meta):
         constraints = [
@@ -101,9 +105,9 @@ class ZoneMove(Walk):
 
     @property
     def is_done(self) -> bool:
-        """Whether the last walk left nothing, and began after all that could still have known the old zone."""
+        """Returns whether the last walk skipped nothing and began when nobody could know the old zone any more."""
         return not self.held and self.began_at is not None and self.began_at >= self.moved_at + self.OVERLAP
 
     def later_moves(self) -> models.QuerySet[ZoneMove]:
-        """The moves of the same organization or user since this one."""
+        """Returns the later moves of the same organization or user."""
         return ZoneMove.objects.filter(organization=self.organization_id, user=self.user_id, pk__gt=self.pk)

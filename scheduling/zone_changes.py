@@ -1,4 +1,4 @@
-"""Notes that an organization or a user moves to another time zone, however they are saved."""
+"""Notes when an organization or a user moves to another time zone, however they are saved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOADED = "_zone_as_loaded"
 
 
 def connect() -> None:
-    """Watches every organization and user that is saved."""
+    """Starts to watch every organization and user that is saved."""
     for model in (Organization, User):
         post_init.connect(_remember, sender=model, dispatch_uid=f"scheduling.zone.remember.{model.__name__}")
         pre_save.connect(_note, sender=model, dispatch_uid=f"scheduling.zone.note.{model.__name__}")
@@ -24,12 +24,12 @@ def connect() -> None:
 
 
 def _remember(instance: Organization | User, **_: Any) -> None:
-    # A deferred field is not loaded for this; then any save counts as a move, which finds nothing to do.
+    # This does not load a deferred field. Any save then counts as a move, and the walk finds nothing to do.
     setattr(instance, _LOADED, instance.__dict__.get("timezone"))
 
 
 def _note(instance: Organization | User, update_fields: Collection[str] | None, **_: Any) -> None:
-    # Before the save: after it, a crash between the two would leave the schedules in the old zone for ever.
+    # This comes before the save. After it, a crash between the two would leave the schedules in the old zone for ever.
     if not instance._state.adding and _is_moving(instance, update_fields):
         note_move(instance)
 

@@ -1,10 +1,10 @@
-"""Schedules follow an organization or a user to another time zone, a portion at a time, outside any request.
+"""Moves schedules to the new time zone of their organization or user, a portion at a time, outside any request.
 
-Saving somebody's zone writes a ZoneMove, and no more. Dispatchers take the oldest one that has work to do, and walk
-over the schedules that are read in that zone. A schedule that becomes due before the walk reaches it fires as its next
-run is stored, and the dispatcher computes the following run in the new zone.
+Saving somebody's zone only writes a ZoneMove. Dispatchers take the oldest move that has work to do, and walk over the
+schedules that follow it. A schedule that becomes due before the walk reaches it still runs at its stored time, and the
+dispatcher computes the following run in the new zone.
 
-A walk is made again after ZoneMove.OVERLAP, for requests that had read the old zone and were still being carried out.
+The walk is repeated after ZoneMove.OVERLAP, because requests in flight may have stored next runs in the old zone.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from scheduling.walks import ZoneMove
 
 logger = structlog.get_logger(__name__)
 
-# A row that somebody held, or that was due, is looked at again after this time.
+# Schedules that were locked or due are tried again after this time.
 _LOOK_AGAIN_AFTER = timedelta(seconds=2)
 
-# By the index of an organization's list, or by that of the schedules in a user's zone: a portion reads at most as many
-# rows as this, whichever zone they are in.
+# This uses the index of an organization's list, or that of the schedules in a user's zone. A portion reads no more rows
+# than its limit, whichever zones the schedules are in.
 _FOLLOWERS = f"""
 SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
 FROM (
@@ -54,7 +54,7 @@ _OF_USER = _FOLLOWERS.format(whose="owner_id = %(mover)s AND timezone_type = 'us
 
 
 def note_move(mover: Organization | User) -> None:
-    """Writes down that somebody's zone is being changed. It must not come after the change itself is committed."""
+    """Notes that somebody's zone is being changed. It must be called before the change itself is committed."""
     now = clock.now()
     who: dict[str, Any] = {"user": mover} if isinstance(mover, User) else {"organization": mover}
     ZoneMove.objects.create(**who, moved_at=now, look_at=now)
@@ -73,15 +73,15 @@ def follow() -> int:
 
 @transaction.atomic
 def _walk_on() -> int | None:
-    """Recomputes the next portion of the oldest walk. Returns the number of schedules moved, None if there is none."""
+    """Recomputes the next portion of the oldest walk. Returns the number of schedules moved, or None without a walk."""
     now = clock.now()
-    # One dispatcher at a time works on a move, and commits with its changes how far it has come.
+    # One dispatcher at a time works on a move. It commits its changes together with its progress.
     waiting = ZoneMove.objects.select_for_update(skip_locked=True, of=("self",)).filter(look_at__lte=now)
     move = waiting.order_by("look_at", "id").first()
     if move is None:
         return None
     if move.later_moves().exists():
-        # The later walk goes over the same schedules.
+        # The walk of the later move goes over the same schedules.
         move.delete()
         return 0
     if not move.is_under_way:
@@ -107,7 +107,7 @@ def _walk_over_portion(move: ZoneMove) -> int:
 
 
 def _end_walk(move: ZoneMove) -> None:
-    """Forgets the move if this walk was the last one, and otherwise says when the next one begins."""
+    """Deletes the move if this walk was the last one, or else sets the time of the next walk."""
     if any(move.counts().values()):
         logger.info("next_runs_recomputed", organization_id=move.organization_id, user_id=move.user_id, **move.counts())
     if move.is_done:

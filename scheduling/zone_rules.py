@@ -1,9 +1,8 @@
-"""Next runs follow the rules of time zones, which change with the `tzdata` package.
+"""Recomputes next runs when the rules of time zones change, which come with the `tzdata` package.
 
-A stored next run was computed by the rules of its time. The first dispatcher with newer rules begins a walk over the
-active cron schedules, soonest first, and every dispatcher with these rules takes part, a portion at a time. The newest
-rules win: during an upgrade a process with older rules changes nothing that is stored, and notes when it computed next
-runs by its own. Then there is another walk.
+The first dispatcher with newer rules begins a walk over the active cron schedules, soonest first. Every dispatcher with
+these rules takes part, a portion at a time. The newest rules win: during an upgrade, a process with older rules does
+not recompute any stored run. If it computes new ones by its own rules, it notes the time, and there is another walk.
 """
 
 from __future__ import annotations
@@ -29,12 +28,13 @@ from scheduling.walks import ZoneRules
 
 logger = structlog.get_logger(__name__)
 
-# Well below ZoneRules.OVERLAP: a use that is not noted is followed, or was preceded, by one that is.
+# This is well below ZoneRules.OVERLAP, so a use that is not noted is always close to one that is.
 _SECONDS_BETWEEN_LOOKS = 10.0
 
 _next_look_at = 0.0
 
-# In the order of the index of due schedules, with and without cron: a portion reads as many rows as this and no more.
+# This follows the order of the index of due schedules, with and without cron, so a portion reads no more rows than its
+# limit.
 _PORTION = f"""
 SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AS is_concerned
 FROM (
@@ -48,9 +48,9 @@ ORDER BY s.next_run_at, s.id
 
 
 def note_use() -> None:
-    """Says that next runs were computed by the rules of this process, if newer rules are known.
+    """Notes that next runs were computed by the rules of this process, if newer rules are known.
 
-    It is called after the commit. It looks for newer rules every few seconds at most.
+    Call it after the commit. It looks for newer rules every few seconds at most.
     """
     global _next_look_at  # noqa: PLW0603
     if time.monotonic() < _next_look_at:
@@ -73,7 +73,7 @@ def follow() -> int:
     if any(version > own for version in known):
         return 0
     if own not in known:
-        # Committed by itself: another dispatcher with the same rules must not wait for the first portion.
+        # This is committed by itself, so that dispatchers with the same rules need not wait for the first portion.
         ZoneRules.objects.bulk_create([ZoneRules(version=own, first_used_at=clock.now())], ignore_conflicts=True)
     changed = 0
     ends_at = time.monotonic() + MAX_SECONDS_AT_ONCE
@@ -85,7 +85,7 @@ def follow() -> int:
 
 
 def are_newest() -> bool:
-    """Returns whether no other process is known to have newer rules than this one."""
+    """Returns whether this process has the newest rules that are known."""
     return all(version <= settings.TZDATA_VERSION for version in _known_versions())
 
 
@@ -95,8 +95,8 @@ def _known_versions() -> set[str]:
 
 @transaction.atomic
 def _walk_on(own: str) -> int | None:
-    """Recomputes the next portion. Returns the number of schedules moved, or None if there is nothing to do here."""
-    # One dispatcher at a time works on a walk, and commits with its changes how far it has come.
+    """Recomputes the next portion. Returns the number of schedules moved, or None if there is nothing to do."""
+    # One dispatcher at a time works on a walk. It commits its changes together with its progress.
     rules = ZoneRules.objects.select_for_update(skip_locked=True).filter(version=own).first()
     if rules is None:
         return None
