@@ -102,6 +102,7 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
                 "celery": {"level": "WARNING"},
                 # The request log reports the same with the request's id.
                 "django.request": {"level": "CRITICAL"},
+                "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "django_structlog.middlewares.request": {"level": "WARNING", "filters": ["not_about_health"]},
             },
         }

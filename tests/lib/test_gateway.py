@@ -155,3 +155,21 @@ def test_an_urgent_path_does_not_wait_for_a_thread(port: int) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         # They had both threads until then.
         assert all(each.recv(1000).endswith(b"\r\n\r\nlate") for each in slow)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 100",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "Content-Length: 2\r\nContent-Length: 2",
+    ],
+)
+def test_two_statements_about_the_length_get_an_answer_in_json(port: int, lengths: str) -> None:
+    request = f"POST /v1/echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lengths}\r\n\r\n"
+
+    status, answer = exchange(port, request.encode() + b"2\r\n{}\r\n0\r\n\r\n")
+
+    assert status in (200, 400)
+    assert status == 200 or answer["code"]

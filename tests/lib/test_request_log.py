@@ -60,3 +60,11 @@ def test_a_key_in_the_query_string_is_not_logged() -> None:
         Client().get("/v1/me/?api_key=cmdp_12345678&limit=5")
 
     assert log[0]["request"] == "GET /v1/me/?api_key=…&limit=5"
+
+
+def test_a_host_that_is_not_ours_is_one_line_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with structlog.testing.capture_logs() as log:
+        assert Client().get("/v1/me/", headers={"host": "elsewhere.example"}).status_code == 400
+
+    assert [(entry["event"], entry["code"]) for entry in log] == [("request_finished", 400)]
+    assert caplog.records == []
