@@ -28,6 +28,14 @@ def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any)
     return mask_secrets(line)
 
 
+class WithoutTraceback(logging.Filter):
+    """Takes the traceback away from what anybody can cause by a request, such as one for another host."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
 class NotAboutHealth(logging.Filter):
     """Drops failed requests to /healthz and /readyz: there are many, and the client sees the answer."""
 
@@ -87,7 +95,7 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
                     ],
                 }
             },
-            "filters": {"not_about_health": {"()": NotAboutHealth}},
+            "filters": {"not_about_health": {"()": NotAboutHealth}, "no_traceback": {"()": WithoutTraceback}},
             "handlers": {
                 "stdout": {
                     "class": "logging.StreamHandler",
@@ -102,7 +110,7 @@ def logging_config(*, log_format: str, level: str, timestamps: bool = True) -> N
                 "celery": {"level": "WARNING"},
                 # The request log reports the same with the request's id.
                 "django.request": {"level": "CRITICAL"},
-                "django.security.DisallowedHost": {"level": "CRITICAL"},
+                "django.security.DisallowedHost": {"filters": ["no_traceback"]},
                 "django_structlog.middlewares.request": {"level": "WARNING", "filters": ["not_about_health"]},
             },
         }

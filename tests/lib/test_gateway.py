@@ -87,9 +87,9 @@ def test_a_large_body_is_read_only_once_the_key_is_known(port: int) -> None:
 
 def test_one_address_cannot_have_everything_in_progress(port: int) -> None:
     with ExitStack() as stack:
-        for _ in range(20):
+        # The server allows 20, and may take up the next request before the last of these.
+        for _ in range(25):
             begun(port, stack, announcing(100, X_Address="greedy") + b"{")
-        # None of them is answered before 1.5 s; the server may need a moment to take them all up.
         answers = (exchange(port, announcing(2, X_Address="greedy"), b"{}") for _ in range(50))
 
         assert any(status == 429 and answer["code"] == "throttled" for status, answer in answers)
