@@ -20,7 +20,7 @@ from benchmarks.support.schedules import insert_schedules, settle
 from benchmarks.support.yardstick import Yardstick, measure_bare
 
 # DELIVERY_WINDOW and DELIVERY_ORIGIN_LIMIT as they are by default: what one deliverer may have in flight.
-_WINDOW = 100
+_DELIVERER_WINDOW = 100
 _ORIGIN_LIMIT = 50
 
 
@@ -167,7 +167,7 @@ def _bare(receiver: Receiver, options: argparse.Namespace) -> Yardstick:
         request,
         urls=receiver.urls,
         count=options.n,
-        window=min(_WINDOW, _ORIGIN_LIMIT * options.origins),
+        window=min(_DELIVERER_WINDOW, _ORIGIN_LIMIT * options.origins),
         processes=options.deliverers,
     )
 

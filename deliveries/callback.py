@@ -1,4 +1,4 @@
-"""What one attempt sends: the stored body with its fresh parts, and the headers that let a receiver trust it."""
+"""Builds the request of one attempt: the stored body with its fresh parts, and headers that a receiver can check."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _next_signature(claim: Claim) -> list[str]:
 def _extra_headers(claim: Claim) -> list[bytes]:
     if not claim.headers:
         return []
-    # HTTP's own encoding of header values; pycurl would refuse a text that is not ASCII.
+    # HTTP encodes header values as Latin-1. pycurl would refuse a str that is not ASCII.
     return [f"{name}: {value}".encode("latin-1") for name, value in read_headers(claim.headers).items()]
 
 

@@ -1,7 +1,7 @@
-"""The log's lines about callbacks.
+"""Logs what became of callbacks.
 
-They name the schedule or event and the receiver's origin. They never hold the URL's path or query, the payload or the
-answer, which may hold secrets; those are in the ledger.
+A line names the schedule or event and the receiver's origin. It never holds the URL's path or query, the payload or the
+answer, because they may hold secrets. Those are in the ledger.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ logger = structlog.get_logger(__name__)
 def log_callback(claim: Claim, verdict: Verdict, result: Result | None) -> None:
     """Logs the outcome of an attempt.
 
-    Without LOG_CALLBACKS it logs only the first failure of a delivery and the last: a line for each of thousands of
-    callbacks a second would cost more than sending them.
+    Without LOG_CALLBACKS it logs only the first and the last failure of a delivery. At thousands of callbacks a second,
+    a line for each would cost more than sending it.
     """
     is_delivered = verdict.state == State.DELIVERED
     if not settings.LOG_CALLBACKS and (is_delivered or (verdict.state == State.PENDING and claim.attempt > 1)):

@@ -1,4 +1,4 @@
-"""Why an attempt has no answer, in the terms of the API. Pure, but for libcurl's error numbers."""
+"""Translates libcurl's errors into the API's reasons why an attempt has no answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ERRORS = {
     8: AttemptError.PROTOCOL,  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
 }
 
-# What libcurl says before the reason, and OpenSSL's own codes.
+# The words that libcurl puts before the reason, and OpenSSL's own codes.
 _TLS_NOISE = re.compile(
     r"^(?:SSL certificate problem|SSL certificate OpenSSL verify result|SSL|TLS connect error): "
     r"|\s*\(\d+\)$|error:[0-9A-F]{8}:"
@@ -49,7 +49,7 @@ def error_of(errno: int) -> AttemptError:
 
 
 def cause_of(error: AttemptError, detail: str) -> str:
-    """Returns the cause in a sentence. For TLS it has libcurl's reason: the receiver's owner can act on that alone."""
+    """Returns the cause in a sentence. For TLS it gives libcurl's reason, which the receiver's owner needs."""
     if error != AttemptError.TLS:
         return str(error.label)
     reason = "".join(character for character in _TLS_NOISE.sub("", detail.strip()) if character.isprintable())
@@ -59,13 +59,13 @@ def cause_of(error: AttemptError, detail: str) -> str:
 
 
 def proxy_failure(errno: int, *, status: int, is_connected: bool) -> Failure:
-    """Returns why the proxy made no tunnel. It may be the receiver's fault: no connection, or not in time.
+    """Returns why the proxy made no tunnel. If it could not connect in time, that may be the receiver's fault.
 
-    `status` is the proxy's answer to CONNECT, or 0.
+    `status` is the proxy's answer to CONNECT, or 0 if it gave none.
     """
     is_late = is_connected and not status and errno == pycurl.E_OPERATION_TIMEDOUT
     if status == 407:
-        # Smokescreen says so of every receiver that it does not allow.
+        # The proxy Smokescreen gives this answer for every receiver that it does not allow.
         cause = "wants other credentials, or does not let callbacks go to this receiver (status 407)"
     elif status:
         cause = f"{'could not' if status >= 500 else 'refused to'} connect to the receiver (status {status})"

@@ -1,4 +1,4 @@
-"""Checks the headers that callers add to a callback, and reads them back for a sending."""
+"""Checks the headers that callers add to a callback, and reads them back for sending."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ MAX_HEADERS_BYTES = 8 * 1024
 _OURS_PREFIX = "webhook-"
 _RESERVED = frozenset(
     {
-        # What frames the message and belongs to one connection: RFC 9110 §7.6.1, RFC 9112 §6.
+        # Headers that frame the message or belong to one connection: RFC 9110 §7.6.1, RFC 9112 §6.
         *("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-authenticate"),
         *("proxy-authentication-info", "proxy-authorization", "proxy-connection", "te", "trailer"),
         *("transfer-encoding", "upgrade"),
-        # What the sender says itself, about a body that it neither compresses nor lets the receiver compress.
+        # Headers that the sender sets itself. It does not compress the body, nor does it let the receiver compress its
+        # own.
         *("accept-encoding", "content-encoding", "content-type", "user-agent", "x-correlation-id"),
         *("x-dailybot-signature", "x-dailybot-signature-next"),
     }
@@ -49,19 +50,19 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         seen.add(folded)
         # A stored value that no key decrypts was checked when it was given.
         checked[name] = value if isinstance(value, EncryptedText) else _checked_value(name, value)
-    # As they stand in the request: "Name: value\r\n".
+    # The four bytes beside name and value are those of "Name: value\r\n".
     if sum(len(name) + len(value) + 4 for name, value in checked.items()) > MAX_HEADERS_BYTES:
         raise InvalidInputError(f"The headers are longer than {MAX_HEADERS_BYTES} bytes in all.")
     return checked
 
 
 def read_headers(stored: str) -> dict[str, str]:
-    """Returns the headers that a delivery is sent with. Raises SecretUnreadableError."""
+    """Returns the headers that a delivery is sent with. Raises SecretUnreadableError if one cannot be decrypted."""
     return decrypt_values(orjson.loads(stored)) if stored else {}
 
 
 def header_values(stored: str) -> list[str]:
-    """Returns the values that can be decrypted, to be removed from what receivers echo."""
+    """Returns the values, decrypted where possible, so that they can be removed from what receivers send back."""
     return [decrypt_if_possible(value) for value in orjson.loads(stored).values()] if stored else []
 
 
@@ -75,7 +76,7 @@ def _checked_value(name: str, value: str) -> str:
         raise InvalidInputError(f"The value of the header {_shown(name)} must be a string.")
     stripped = value.strip(" \t")
     if not stripped:
-        # libcurl takes a header without a value as the wish to leave it out.
+        # libcurl does not send a header without a value.
         raise InvalidInputError(f"The header {_shown(name)} has no value.")
     if not _VALUE.fullmatch(stripped):
         raise InvalidInputError(

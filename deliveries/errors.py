@@ -1,4 +1,4 @@
-"""What can be wrong with a delivery before it is sent."""
+"""Errors of deliveries that are about to be sent."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When to look for deliveries that were answered 410 Gone, and how far back.
+"""Decides how far back to look for deliveries that were answered 410 Gone.
 
-Deliverers record the answer and no more. What follows from it is found in the ledger by the apps above.
+Deliverers only record the answer. The apps above find it in the ledger and act on it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from datetime import datetime, timedelta
 from commands_platform.lib import clock
 
 _USUALLY = timedelta(minutes=2)
-# Now and then a look goes further back: for rows that somebody held, and after an outage of the housekeeping.
+# Once a minute a look goes further back, to find rows that were locked before, or that came while housekeeping was
+# down.
 _AT_MOST = timedelta(days=1)
 _FAR_EVERY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Lookback:
-    """The walk of one process over the latest answers."""
+    """How far back one process looks, and when it last looked further."""
 
     _next_far_at: float = 0.0
 
     def since(self) -> datetime:
-        """Returns the instant from which on the next look reads."""
+        """Returns the instant from which the next look reads."""
         is_far = time.monotonic() >= self._next_far_at
         if is_far:
             self._next_far_at = time.monotonic() + _FAR_EVERY_SECONDS

@@ -1,4 +1,4 @@
-"""Which delivery is sent next: claims what is due, keeps it by origin, and hands it out one origin after the other."""
+"""Decides which delivery is sent next: claims due deliveries, queues them by origin, and takes each origin in turn."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from deliveries.origins import Origins
 from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left
 from deliveries.queue import Claim
 
-# A run begins with a small claim: its first requests leave at once, and it shows whether one receiver has the most.
+# A run begins with a small claim, so that its first requests leave at once. It also shows whether most are for one
+# receiver.
 _FIRST_CLAIM = 40
 _ORIGINS_AT_ONCE = 500
-# A sender that is further behind than this keeps a part of each claim for what is due now.
+# A sender that is further behind than this keeps a part of each claim for deliveries that are due now.
 _BEHIND = timedelta(seconds=2)
 _SHARE_DUE_NOW = 0.25
 _EXPIRE_AT_ONCE = 500
 _EXPIRE_SECONDS = 5.0
 
-# Bounds the bytes of bodies that wait here: for all origins that are not busy, and for all that are.
+# Bounds the bytes of bodies that wait here. It applies once to all busy origins and once to all others.
 MAX_BYTES_WAITING = 4 * 1024 * 1024
-# Bounds the bytes of large bodies in flight. Small bodies pass them by.
+# Bounds the bytes in flight for large bodies. Small bodies do not wait for it.
 MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
 _LARGE_BODY = 16 * 1024
-# A claim that was lost as often may have killed its senders. It is sent alone, so that no other row is lost with it.
+# A delivery whose claim was lost this often may have killed its senders. It is sent alone, so that no other is lost
+# with it.
 MIN_LOST_OF_A_SUSPECT = 2
 
 
@@ -43,7 +45,7 @@ class _Claimed(NamedTuple):
 
 
 class Intake:
-    """What one run of the sender has claimed and not begun yet."""
+    """The claims of one run of the sender that have not begun yet."""
 
     def __init__(self, origins: Origins, *, window: int, lease: timedelta) -> None:
         self._origins = origins
@@ -54,27 +56,27 @@ class Intake:
         self._bytes: Counter[str] = Counter()
         self._suspects: deque[Claim] = deque()
         self._next_poll_at = self._next_busy_poll_at = 0.0
-        # A walk past the origins that are not busy: where it has come to, and how long it has taken.
+        # A walk over the origins that are not busy: how far it has come, and how long it has taken.
         self._last_origin = ""
         self._walked_for = 0.0
         self._more_may_be_due = True
         self._has_begun = False
         self._is_expiring = False
-        # Origins whose oldest due deliveries are late; None stands for all that are claimed together.
+        # Origins whose oldest due deliveries are late; None stands for all origins that are claimed together.
         self._behind: set[str | None] = set()
 
     def has_more(self) -> bool:
-        """Returns whether there may be something to send or to end right now."""
+        """Returns whether there may be a delivery to send or to fail right now."""
         if self.waiting_count or self._suspects or self._more_may_be_due or self._is_expiring:
             return True
         return any(self._origins.room(origin) for origin in self._origins.busy())
 
     def look_at_once(self) -> None:
-        """Makes the next `claim` look, however short ago the last look was."""
+        """Makes the next `claim` look at once, without the usual pause."""
         self._next_poll_at = 0.0
 
     def claim(self, *, idle: int, in_flight: int) -> None:
-        """Claims what is due, at most a window ahead, so that no claim waits for long while its lease runs.
+        """Claims due deliveries, at most a window ahead, so that no claim waits for long while its lease runs.
 
         `idle` and `in_flight` count the sender's handles.
         """
@@ -96,7 +98,7 @@ class Intake:
             ended = time.monotonic()
             self._walked_for += ended - now
             if not is_on_a_walk:
-                # A walk past many origins goes on to its end, and then pauses.
+                # Only the end of a walk is followed by a pause.
                 pause = self._walked_for if rush_left() else 5 * self._walked_for
                 self._next_poll_at = ended + min(max(poll_seconds(), pause), MAX_POLL_SECONDS)
                 self._walked_for = 0.0
@@ -107,12 +109,12 @@ class Intake:
                 self._claim_of(origin)
 
     def take(self, claims: Sequence[Claim]) -> None:
-        """Queues claims by origin, and gives back at once those beyond an origin's share."""
+        """Queues claims by origin. Releases at once those beyond an origin's share."""
         surplus = []
         if any(claim.lost >= MIN_LOST_OF_A_SUSPECT for claim in claims):
             self._suspects.extend(claim for claim in claims if claim.lost >= MIN_LOST_OF_A_SUSPECT)
             claims = [claim for claim in claims if claim.lost < MIN_LOST_OF_A_SUSPECT]
-        # For each origin: its claims, how many may begin, and how many may wait for that.
+        # For each origin: its claims, how many of them may begin, and how many may wait here.
         shares: dict[str, tuple[deque[Claim], int, int]] = {}
         for claim in claims:
             share = shares.get(claim.origin)
@@ -136,7 +138,7 @@ class Intake:
     def next_claims(self, bytes_in_flight: Callable[[], int]) -> Iterator[Claim]:
         """Yields the claims that may begin now, one of each origin in turn.
 
-        The caller begins or ends each before it asks for the next. `bytes_in_flight` tells how much it is sending.
+        The caller begins or ends each before it asks for the next. `bytes_in_flight` returns the bytes it is sending.
         """
         while self._waiting:
             has_begun = False
@@ -145,7 +147,7 @@ class Intake:
                 is_too_large = size > _LARGE_BODY and bytes_in_flight() > max(0, MAX_BYTES_IN_FLIGHT - size)
                 if is_too_large or not self._origins.room(origin):
                     continue
-                # An origin that had its turn goes to the end, so that each comes first once.
+                # An origin that had its turn goes to the end, so that every origin gets its turn.
                 line = self._waiting.pop(origin)
                 claim = line.popleft()
                 self.waiting_count -= 1
@@ -160,7 +162,7 @@ class Intake:
                 return
 
     def next_suspect(self) -> Claim | None:
-        """Returns a claim that may kill this process, if one may begin now. Gives back all others that wait here."""
+        """Returns a claim that may kill this process, if one may begin now. Releases all others that wait here."""
         if not self._suspects:
             return None
         origin = self._suspects[0].origin
@@ -174,7 +176,7 @@ class Intake:
         return claim
 
     def leave_paused(self) -> None:
-        """Gives back the claims of origins whose breaker is open, and ends what has waited for those for too long."""
+        """Releases the claims of paused origins, and fails deliveries that have waited too long for them."""
         self._is_expiring = False
         for origin in self._origins.paused():
             held = self._waiting.pop(origin, None)
@@ -188,7 +190,7 @@ class Intake:
             expire = partial(outcomes.expire, origin=origin, limit=_EXPIRE_AT_ONCE)
             has_more = unless_away(expire, otherwise=0) == _EXPIRE_AT_ONCE
             self._is_expiring = self._is_expiring or has_more
-            # A look reads all that is due for the origin, so the time it took decides on the pause.
+            # A look reads everything that is due for the origin. The longer it takes, the longer the pause.
             ended = time.monotonic()
             pause = 0.0 if has_more else max(_EXPIRE_SECONDS, 50 * (ended - began))
             self._origins.expire_not_before(origin, ended + pause)
@@ -208,7 +210,7 @@ class Intake:
         look = partial(queue.waiting_origins, after=self._last_origin, limit=_ORIGINS_AT_ONCE)
         self._last_origin = ""
         found: list[str] = unless_away(look, otherwise=[])
-        # One more than there is room for tells that there is more.
+        # Asking for one more than there is room for shows whether there are more.
         of = {origin: self._origins.room(origin) + 1 for origin in found if origin not in busy}
         claimed = self._claim_due(limit, max_bytes, of=of) if of else _Claimed([], is_full=False)
         if claimed.is_full:
@@ -218,7 +220,7 @@ class Intake:
         return claimed
 
     def _claim_of(self, origin: str) -> None:
-        """Claims for one busy origin: it has more due than it may have in flight."""
+        """Claims for one busy origin, which has more due than it may have in flight."""
         held = len(self._waiting.get(origin, ()))
         room, ahead = self._origins.room(origin), self._max_ahead(origin)
         max_bytes = MAX_BYTES_WAITING // len(self._origins.busy()) - self._bytes[origin]
@@ -231,7 +233,7 @@ class Intake:
         self.take(claims)
 
     def _max_ahead(self, origin: str) -> int:
-        """Returns how many claims may wait for an origin: many where it answers, none where it is only being probed."""
+        """Returns how many claims may wait for an origin: many if it answers, none if it is in doubt."""
         if self._origins.is_in_doubt(origin):
             return 0
         # Two windows in all, so that claims wait here for a short time only.
@@ -240,8 +242,8 @@ class Intake:
     def _claim_due(self, limit: int, max_bytes: int, *, of: Mapping[str, int] | None = None) -> _Claimed:
         """Claims the oldest.
 
-        Behind a backlog from an outage, a part of the places goes to what is due now. Without the database there is
-        nothing to claim, and what is in flight goes on.
+        After an outage, a part of each claim goes to deliveries that are due now, not to the backlog. While the
+        database is away nothing is claimed, and requests in flight go on.
         """
         claim = partial(queue.claim, lease=self._lease)
         # Each busy origin has a backlog of its own; all others share one.
@@ -271,6 +273,6 @@ def _bytes_of(claims: Sequence[Claim]) -> int:
 
 
 def release(claims: Sequence[Claim]) -> None:
-    """Gives claims back. Those that cannot be given back now are free when their lease ends."""
+    """Releases claims. If the database is away, their rows become free when the lease ends."""
     if claims:
         unless_away(partial(outcomes.release, claims), otherwise=None)

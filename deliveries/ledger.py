@@ -1,4 +1,4 @@
-"""The ledger: writes the row of a slot, which outlives the schedule or the event that it came from."""
+"""Writes rows of the ledger. They outlive the schedule or the event that they came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deliveries.models import Kind, Reason, State
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """A row to be written: one slot to be sent, or one slot or run of slots that was skipped."""
+    """A row to be written: one slot to be sent, or one or several slots in a row that were skipped."""
 
     organization_id: int
     command_id: int
@@ -34,11 +34,11 @@ class NewRow:
     slot_count: int = 1
 
 
-_ROWS_AT_ONCE = 1_000
+_ROWS_PER_INSERT = 1_000
 _BODIES_AT_ONCE = 4 * 1024 * 1024
 
-# A slot that is already there stays as it is: however often it is found due, it is written once.
-_INSERT = """
+# A slot that is found due several times is written once: a row that exists stays as it is.
+_INSERT_NEW_ROWS = """
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
     reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts,
@@ -58,18 +58,18 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 
 
 def insert(rows: Iterable[NewRow], *, now: datetime) -> int:
-    """Writes the rows; how many of them were new. The caller tells a sender, after its commit."""
+    """Writes the rows. Returns the number of new ones. The caller wakes a sender after it has committed."""
     return sum(_insert(portion, now) for portion in _portions(rows))
 
 
 def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
-    """The rows in portions that a statement and its parameter can take, whatever their bodies' length."""
+    """Yields the rows in portions that fit into one statement, however long their bodies are."""
     portion: list[NewRow] = []
     size = 0
     for row in rows:
         portion.append(row)
         size += len(row.body)
-        if len(portion) == _ROWS_AT_ONCE or size >= _BODIES_AT_ONCE:
+        if len(portion) == _ROWS_PER_INSERT or size >= _BODIES_AT_ONCE:
             yield portion
             portion, size = [], 0
     if portion:
@@ -79,12 +79,12 @@ def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
 def _insert(rows: list[NewRow], now: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            _INSERT,
+            _INSERT_NEW_ROWS,
             {
                 "now": now,
                 "expires": now + settings.DELIVERY_EXPIRES_AFTER,
                 "max_attempts": default_attempts(),
-                # psycopg would go through an array of texts one by one, in Python.
+                # One JSON text, because psycopg handles each element of an array in Python.
                 "rows": orjson.dumps([_values(row) for row in rows]).decode(),
             },
         )
@@ -92,7 +92,7 @@ def _insert(rows: list[NewRow], now: datetime) -> int:
 
 
 def default_attempts() -> int:
-    """How many attempts a delivery has that asks for no number of its own: one more than there are waits."""
+    """Returns the number of attempts unless a schedule sets its own: one more than there are retry delays."""
     return len(settings.DELIVERY_RETRY_DELAYS) + 1
 
 

@@ -1,4 +1,4 @@
-"""Receivers send back what they were sent. Secrets of a command or a schedule are neither kept nor shown."""
+"""Removes secrets from texts of receivers, which may send back what they were sent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from commands_platform.lib.masking import REMOVED, mask_secrets
 from deliveries.custom_headers import header_values
 from deliveries.models import Delivery
 
-# A shorter value of a header is no secret, and may stand anywhere in a text.
+# A shorter header value is hardly a secret, and removing it could damage any text.
 _MIN_HEADER_SECRET_LENGTH = 6
 
 
 def remove_secrets(text: str, *, secrets: Iterable[str], headers: str) -> str:
-    """Returns the text without what `mask_secrets` knows, these secrets, and the values of these stored headers."""
+    """Returns the text without these secrets, the values of these stored headers, and whatever `mask_secrets` finds."""
     own = {*secrets, *(part for value in header_values(headers) for part in _secret_parts(value))}
-    # The longest first: one may be part of another.
+    # The longest first, because one secret may be part of another.
     for secret in sorted(filter(None, own), key=len, reverse=True):
         text = text.replace(secret, REMOVED)
     return mask_secrets(text)
@@ -32,7 +32,7 @@ def without_secrets(text: str, delivery: Delivery) -> str:
 
 
 def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:
-    """Returns the records of its attempts, the first one first, with their texts made safe to show."""
+    """Returns the records of its attempts in order, with their texts made safe to show."""
     return [
         {key: without_secrets(value, delivery) if isinstance(value, str) else value for key, value in record.items()}
         for record in delivery.attempts
@@ -41,7 +41,7 @@ def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:
 
 
 def _secret_parts(value: str) -> Iterator[str]:
-    """Yields a header's value, and its last word: of `Bearer abc`, a receiver may send back `abc` alone."""
+    """Yields a header's value and its last word: a receiver may send back only the `abc` of `Bearer abc`."""
     for part in (value, value.rpartition(" ")[2]):
         if len(part) >= _MIN_HEADER_SECRET_LENGTH:
             yield part

@@ -1,4 +1,4 @@
-"""The ledger: one row for each slot and destination, from due to its end, and the queue of what is still to be sent."""
+"""The ledger: one row for each slot and destination. Its pending rows are the queue of the senders."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from commands_platform.lib.database.encrypted import CopiedValuesField
 from commands_platform.lib.database.identifiers import new_ledger_id
 from organizations.models import Command, Organization, User
 
-# Counters of a row are smallint.
-MAX_COUNT = 32_767
+# The counters of a row are of this type.
+MAX_SMALLINT = 32_767
 
 
 class State(models.TextChoices):
@@ -32,7 +32,7 @@ class Kind(models.TextChoices):
 
 
 class Reason(models.TextChoices):
-    """Why a slot was not delivered; part of the API, so a code never changes."""
+    """Why a slot was not delivered. The codes are part of the API and never change."""
 
     MISSED = "missed", "the server was not running at the time, or too many runs were late"
     PAUSED = "paused", "the schedule was paused"
@@ -60,7 +60,7 @@ class Reason(models.TextChoices):
 
 
 class AttemptError(models.TextChoices):
-    """Why an attempt has no answer; part of the API, so a code never changes."""
+    """Why an attempt has no answer. The codes are part of the API and never change."""
 
     DNS = "dns", "The host name could not be resolved."
     REFUSED = "refused", "No connection could be made."
@@ -76,7 +76,7 @@ class AttemptError(models.TextChoices):
 
 
 def _literal(state: State) -> Func:
-    """A state in a statement's text: a plan that holds for any parameter could not use the indexes of that state."""
+    """Returns the state as a literal. A generic plan for a parameter could not use the indexes of one state."""
     return Func(template=f"'{state}'", output_field=models.CharField())
 
 
@@ -88,7 +88,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state=_literal(State.FAILED))
 
     def due(self, now: datetime) -> DeliveryQuerySet:
-        """Those that a sender may claim: their time has come, and nobody has them under a lease."""
+        """Returns those that a sender may claim: their time has come, and nobody holds a lease on them."""
         return self.pending().filter(Q(lease=None) | Q(leased_until__lte=now), next_attempt_at__lte=now)
 
     def lock_all(self) -> bool:
@@ -97,15 +97,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return len(locked) == self.count()
 
     def of_source(self, uuid: UUID) -> DeliveryQuerySet:
-        """What one schedule or one event led to."""
+        """Returns the deliveries of one schedule or one event."""
         return self.filter(source_uuid=uuid)
 
 
 class Delivery(models.Model):
-    """One slot for one destination. A run of skipped slots is one row with its first and last due time and a count.
+    """One slot for one destination. Consecutive skipped slots are one row with the first and last due time and a count.
 
-    The foreign keys are not enforced by the database: the ledger outlives what it tells of, and three look-ups for each
-    row would be half the cost of writing it. The rows they name are never deleted, only deactivated.
+    The database does not enforce the foreign keys, because three look-ups for each row would be half the cost of
+    writing it. The rows that they name are never deleted, only deactivated.
     """
 
     id = models.UUIDField(primary_key=True, default=new_ledger_id, editable=False)
@@ -128,21 +128,25 @@ class Delivery(models.Model):
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
     url = models.TextField(blank=True, default="")
     origin = models.TextField(
-        blank=True, default="", help_text="Scheme, host and port of the URL: whom a limit is for."
+        blank=True, default="", help_text="Scheme, host and port of the URL. Limits apply to each origin."
     )
     headers = CopiedValuesField(
-        blank=True, default="", help_text="Extra headers as a JSON object with encrypted values; empty: none."
+        blank=True, default="", help_text="Extra headers as a JSON object with encrypted values, or empty."
     )
-    timeout = models.PositiveSmallIntegerField(null=True, help_text="In seconds; empty: the server's.")
-    body = models.TextField(blank=True, default="", help_text="As JSON, without the exchange token.")
+    timeout = models.PositiveSmallIntegerField(
+        null=True, help_text="In seconds. If empty, the server's default applies."
+    )
+    body = models.TextField(blank=True, default="", help_text="The JSON body, without the exchange token.")
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)
     attempts_before = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="Attempts made when it was last redelivered; waits are counted from there."
+        default=0,
+        db_default=0,
+        help_text="Attempts made before it was last redelivered. Retry delays are counted from there.",
     )
     next_attempt_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(help_text="Until then it waits for an origin that does not answer.")
-    lease = models.UUIDField(null=True, help_text="Whose it is while it is being sent.")
+    expires_at = models.DateTimeField(help_text="It fails if its origin still does not answer by then.")
+    lease = models.UUIDField(null=True, help_text="Identifies the claim that holds it while it is being sent.")
     leased_until = models.DateTimeField(null=True)
     attempts = models.JSONField(default=list)
     last_status = models.PositiveSmallIntegerField(null=True)
@@ -162,7 +166,7 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"),
             models.CheckConstraint(
                 name="deliveries_delivery_pending",
-                # Without a next attempt it waits for the run before it.
+                # A pending row without a next attempt waits for the run before it.
                 condition=Q(state="pending", next_attempt_at__isnull=False, finished_at=None)
                 | Q(state="pending", next_attempt_at=None, finished_at=None, lease=None)
                 | (~Q(state="pending") & Q(next_attempt_at=None, finished_at__isnull=False, lease=None)),
@@ -184,23 +188,23 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            # The senders' claim; finished rows leave it, so it stays as small as the queue is.
+            # For the senders' claim. Finished rows leave it, so it is no larger than the queue.
             models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
-            # The same for each origin: past what waits for one of them there is a short way to the others.
+            # For the claim of each origin, however large the backlog of another origin is.
             models.Index(
                 fields=["origin", "next_attempt_at"], name="deliveries_delivery_by_origin", condition=Q(state="pending")
             ),
-            # Runs that wait for the run before them: few, and looked for after each recording.
+            # For runs that wait for the run before them. They are few, and looked for whenever outcomes are recorded.
             models.Index(
                 fields=["source_uuid"],
                 name="deliveries_delivery_waiting",
                 condition=Q(state="pending", next_attempt_at=None),
             ),
-            # The operators' list of what failed, newest first.
+            # For the operators' list of failures, newest first.
             models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),
-            # The look for receivers that are gone.
+            # For the search for receivers that are gone.
             models.Index(fields=["finished_at"], name="deliveries_delivery_gone", condition=Q(reason="gone")),
-            # What a schedule has not sent yet: for its cancellation, whatever the length of its history.
+            # For cancelling a schedule's unsent deliveries, however long its history is.
             models.Index(fields=["source_uuid"], name="deliveries_delivery_unsent", condition=Q(state="pending")),
         ]
 

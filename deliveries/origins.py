@@ -1,10 +1,10 @@
-"""How much of the sender one receiver may have: a limit on its requests in flight, a breaker, and its own wish to wait.
+"""Limits how much of the sender one receiver may use, by a limit on requests in flight, a breaker, and `Retry-After`.
 
 Receivers are told apart by origin: scheme, host and port. An origin's limit starts small, grows by one with each answer
-and is halved when none comes, so that a hanging receiver holds a few places and not the window. After several attempts
-in a row without an answer the breaker opens: nothing is sent to the origin until its pause is over, then one request at
-a time, until one is answered. An answer of any status closes it: a receiver that answers holds nobody up. A 429 halves
-the limit, and nothing is sent to the origin for as long as its `Retry-After` says.
+and is halved when a request gets none, so a hanging receiver takes a few places and not the whole window. After several
+attempts in a row without an answer the breaker opens: nothing is sent to the origin until its pause is over, and then
+one request at a time until one is answered. An answer of any status closes the breaker, because a receiver that answers
+delays nobody. A 429 halves the limit, and nothing is sent to the origin for as long as its `Retry-After` says.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class OriginSettings:
-    """`most` and `first` requests in flight, `failures` in a row that open the breaker; spans are in seconds.
+    """The limits of an origin. Spans are in seconds.
 
-    `remembered` is for how long, and `max_remembered` for how many origins, the state is kept.
+    `most` is the largest limit on requests in flight and `first` is the limit of a new origin. `failures` in a row open
+    the breaker. State is kept for `remembered` seconds after its last use, for at most `max_remembered` origins.
     """
 
     most: int = 50
@@ -44,15 +45,15 @@ class _Origin:
 
 @dataclass(slots=True)
 class Origins:
-    """The state of the origins that this sender has met last."""
+    """The state of the origins that this sender has used most recently."""
 
     settings: OriginSettings
     clock: Callable[[], float] = time.monotonic
-    # The one that was used last comes last.
+    # The most recently used one comes last.
     _origins: dict[str, _Origin] = field(default_factory=dict)
     # In the order in which they became busy.
     _busy: dict[str, None] = field(default_factory=dict)
-    # Those that have a pause or are held, or have been until lately.
+    # Those that are paused or held, and some that were until recently.
     _resting: dict[str, None] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -68,7 +69,7 @@ class Origins:
             if now < state.held_until:
                 return 0
             if state.pause:
-                # Half open: one request at a time finds out.
+                # Half open: one request at a time tests whether it answers again.
                 return 1 if now >= state.open_until and not state.in_flight else 0
         return max(0, state.limit - state.in_flight)
 
@@ -84,7 +85,7 @@ class Origins:
         state.used_at = self.clock()
 
     def abandon(self, origin: str) -> None:
-        """Counts a request as over that we or our proxy ended: that tells nothing about the receiver."""
+        """Counts a request as over that we or our proxy ended. It says nothing about the receiver."""
         self._origins[origin].in_flight -= 1
 
     def end(self, origin: str, *, is_answered: bool) -> bool:
@@ -96,7 +97,7 @@ class Origins:
             state.limit = min(state.limit + 1, self.settings.most)
             return False
         if state.pause and self.clock() < state.open_until:
-            # It was in flight when the breaker opened: it is no probe, and tells nothing new.
+            # It was in flight when the breaker opened, so it is not a probe and tells nothing new.
             return False
         state.failures += 1
         state.limit = max(1, state.limit // 2)
@@ -109,7 +110,7 @@ class Origins:
         return not is_probe
 
     def slow_down(self, origin: str, *, hold: float) -> None:
-        """Halves its limit, after a 429, and lets nothing begin for `hold` seconds."""
+        """Halves its limit after a 429, and lets no request begin for `hold` seconds."""
         state = self._remember(origin)
         state.limit = max(1, state.limit // 2)
         if hold > 0:
@@ -117,7 +118,7 @@ class Origins:
             self._rest(origin)
 
     def mark_busy(self, origin: str) -> None:
-        """Notes that more is due for it than it has room for: it is claimed for by itself from now on."""
+        """Notes that more is due for it than it has room for. From now on it has claims of its own."""
         self._remember(origin)
         self._busy[origin] = None
 
@@ -126,7 +127,7 @@ class Origins:
         self._busy.pop(origin, None)
 
     def busy(self) -> list[str]:
-        """Returns the origins that are claimed for by themselves."""
+        """Returns the origins that have more due than they have room for."""
         return list(self._busy)
 
     def paused(self) -> dict[str, float]:
@@ -157,7 +158,7 @@ class Origins:
         self.mark_busy(origin)
 
     def _remember(self, origin: str) -> _Origin:
-        """Returns its state as the latest used one: a new one where it is not known, or was not used for long."""
+        """Returns its state and marks it as used now. An unknown origin, or one not used for long, gets a new state."""
         state = self._origins.pop(origin, None)
         now = self.clock()
         if state is None or (not state.in_flight and now - state.used_at > self.settings.remembered):
@@ -169,7 +170,7 @@ class Origins:
         return state
 
     def _forget_oldest(self, *, but: str) -> None:
-        """Forgets the origin that was not used for longest, if it is not in use."""
+        """Forgets the least recently used origin that has nothing in flight."""
         for name, state in self._origins.items():
             if not state.in_flight and name != but:
                 del self._origins[name]

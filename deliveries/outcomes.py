@@ -1,7 +1,7 @@
-"""What came of claims, in SQL: records outcomes, gives claims back, and ends what has waited for too long.
+"""Writes to the queue after a claim, in SQL: records outcomes, releases claims, and fails what has waited for too long.
 
-Every statement names the lease, and none waits for a row: it leaves those that another session has locked. So they
-cannot take part in a deadlock either, whatever the order of their rows.
+Recording and releasing name the lease, so a sender that has lost it writes nothing. No statement waits for a row: each
+leaves out the rows that another session has locked. So none can be part of a deadlock, whatever the order of its rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deliveries.turns import start_waiting_runs
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: the row's next state, and the attempt's own record, or None where nothing was sent."""
+    """How a claim ended: the row's next state, and the record of the attempt, or None if nothing was sent."""
 
     id: UUID
     lease: UUID
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """How many outcomes were written, and which were not, because another session has locked their rows."""
+    """The number of outcomes that were written, and those whose rows another session has locked."""
 
     written: int
     locked: list[Outcome]
@@ -52,14 +52,14 @@ class _Written(NamedTuple):
     """Whether a run of any source waits for the run before it."""
 
 
-# The database's clock, where no other one replaces it.
+# The database's clock, unless another one replaces it.
 _NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
 
 _WRITTEN = """d.id, d.state, d.kind, d.source_uuid, d.attempt_count, (
     SELECT EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL)
 ) AS is_any_waiting"""
 
-# A cancellation that came while the request was in flight stands in `reason`: it forbids a retry, not a success.
+# A cancellation that came while the request was in flight is noted in `reason`. It prevents a retry, not a success.
 _RECORD = f"""
 WITH v AS (
     SELECT * FROM unnest(
@@ -81,9 +81,9 @@ WHERE d.id = v.id AND d.lease = v.lease AND {{condition}}
 RETURNING {_WRITTEN}
 """
 
-# The usual way locks no row twice. Where one of the rows is locked by another session, it gives up after a millisecond.
+# The usual way: it locks no row twice, and gives up after a millisecond if another session has locked one of the rows.
 _RECORD_ALL = _RECORD.format(held="", condition="(SELECT set_config('lock_timeout', '1ms', true)) = '1ms'")
-# The other way costs half as much again, and leaves those rows.
+# The other way leaves out the locked rows. It costs half as much again.
 _RECORD_UNLOCKED = _RECORD.format(
     held=""", held AS (
     SELECT d.id FROM deliveries_delivery d JOIN v ON d.id = v.id AND d.lease = v.lease
@@ -92,12 +92,12 @@ _RECORD_UNLOCKED = _RECORD.format(
     condition="d.id IN (SELECT id FROM held)",
 )
 
-# The rest of the rows whose lease is ours still: somebody has locked them.
+# Finds the rows that were not written although the lease is still ours, because somebody has locked them.
 _STILL_HELD = """
 SELECT id FROM deliveries_delivery WHERE (id, lease) IN (SELECT * FROM unnest(%(ids)b::uuid[], %(leases)b::uuid[]))
 """
 
-# An attempt that was never begun is not counted.
+# An attempt that never began is not counted.
 _RELEASE = """
 UPDATE deliveries_delivery
 SET lease = NULL, leased_until = NULL, attempt_count = greatest(attempt_count - 1, 0)
@@ -107,7 +107,7 @@ WHERE id IN (
 )
 """
 
-# While an origin does not answer, rows end that have waited for longer than every retry would have taken.
+# While an origin does not answer, its rows fail once they have waited longer than all retries would have taken.
 _EXPIRE = f"""
 UPDATE deliveries_delivery d
 SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = %(now)s, lease = NULL,
@@ -125,7 +125,7 @@ RETURNING {_WRITTEN}
 
 
 def record(outcomes: Sequence[Outcome]) -> Recorded:
-    """Writes the outcomes whose lease is still ours, in one statement, with what follows from them."""
+    """Writes the outcomes whose lease is still ours, in one statement, announces failures and starts waiting runs."""
     ids, leases, states, reasons, retry_in, statuses, attempts = zip(*outcomes, strict=True)
     parameters = {
         "now": clock.replaced(),
@@ -164,14 +164,14 @@ def _write(statement: str, parameters: Mapping[str, object], *, has_news: bool) 
 
 
 def _still_held(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Returns those whose lease is ours still."""
+    """Returns the outcomes whose lease is still ours."""
     parameters = {"ids": [each.id for each in outcomes], "leases": [each.lease for each in outcomes]}
     held = {id_ for (id_,) in rows_of(_STILL_HELD, parameters)}
     return [outcome for outcome in outcomes if outcome.id in held]
 
 
 def _announce(rows: Sequence[_Written]) -> None:
-    # An event's own failed delivery makes no further event: a hook on failures that fails would feed itself.
+    # A failed delivery of an event makes no further event. Otherwise a failing hook on failures would feed itself.
     failed = [row.id for row in rows if row.state == State.FAILED and row.kind != Kind.EVENT]
     if failed:
         deliveries_failed.send(sender=None, ids=failed)
@@ -189,7 +189,7 @@ def _start_waiting_runs(rows: Sequence[_Written]) -> None:
 
 
 def expire(*, origin: str, limit: int) -> int:
-    """Fails up to `limit` deliveries that have waited too long for an origin that does not answer. Returns how many."""
+    """Fails up to `limit` deliveries that have waited too long for a silent origin. Returns the number of them."""
     with transaction.atomic():
         rows = rows_as(_Written, _EXPIRE, {"now": clock.now(), "origin": origin, "limit": limit})
         _announce(rows)
@@ -198,7 +198,7 @@ def expire(*, origin: str, limit: int) -> int:
 
 
 def release(claims: Sequence[Claim]) -> None:
-    """Gives back claims that no request was made for. A row that somebody has locked is free when its lease ends."""
+    """Releases claims that no request was made for. A row that somebody has locked becomes free when its lease ends."""
     by_lease: dict[UUID, list[UUID]] = {}
     for claim in claims:
         by_lease.setdefault(claim.lease, []).append(claim.id)

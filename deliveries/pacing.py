@@ -1,10 +1,10 @@
-"""How often a sender looks for new work. Slots are due on whole seconds, so around each of them it looks more often."""
+"""Sets how often a sender looks for new work. Slots are due on whole seconds, so it looks more often around them."""
 
 from __future__ import annotations
 
 import time
 
-# The usual time between two looks while requests are in flight. A look is one probe of a small index.
+# The usual time between two looks while requests are in flight. A look costs one probe of a small index.
 POLL_SECONDS = 0.05
 MAX_POLL_SECONDS = 0.5
 # The rush around a whole second: when it begins and ends, and how often a sender looks during it.

@@ -1,8 +1,8 @@
-"""The queue side of the ledger, in SQL: claims what is due, under a lease.
+"""The queue side of the ledger, in SQL: claims due deliveries under a lease.
 
-When a lease ends, its row is free again, so the rows of a sender that dies come back by themselves. Later writes name
-the lease, and a sender that has lost it writes nothing. Claiming and releasing change no indexed column, which makes
-them cheap (PostgreSQL's heap-only tuples).
+When a lease ends, its row is free again, so the rows of a sender that dies return to the queue by themselves. Later
+writes name the lease, and a sender that has lost it writes nothing. Claiming and releasing change no indexed column,
+which makes them cheap (PostgreSQL's heap-only tuples).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
-from deliveries.models import MAX_COUNT
+from deliveries.models import MAX_SMALLINT
 
 
 class CommandFacts(NamedTuple):
-    """What a callback needs to know of its command."""
+    """The facts about a command that its callbacks need."""
 
     id: int
     token_generation: int
     signing_secrets: tuple[str, ...]
     signature: str
     next_signature: str
-    """The static signature that replaces the other one soon; empty unless it is being rotated."""
+    """The static signature that will replace the current one. It is empty unless a rotation is under way."""
     is_readable: bool
     """False if its secrets cannot be decrypted."""
 
@@ -37,7 +37,8 @@ class CommandFacts(NamedTuple):
 class Claim(NamedTuple):
     """One delivery that this process holds until its lease ends, with all that is needed to send it.
 
-    `size` is its body's, in bytes. `lost` counts earlier claims that never came back: it may have killed their senders.
+    `size` is the size of its body in bytes. `lost` counts earlier claims without an outcome: the delivery may have
+    killed their senders.
     """
 
     id: UUID
@@ -57,14 +58,14 @@ class Claim(NamedTuple):
     user_token_generation: int
     lateness: timedelta
     skip: str
-    """The Reason why it cannot be sent now; empty where it can."""
+    """The Reason why it cannot be sent now, or empty if it can."""
     command: CommandFacts
     lease: UUID
     held_since: float
 
 
 class _Row(NamedTuple):
-    """A row of the claim's statement: the fields of a Claim up to its command, and what the command is made of."""
+    """A row of the claim's statement: the fields of a Claim up to its command, then the columns of the command."""
 
     id: UUID
     kind: str
@@ -91,13 +92,13 @@ class _Row(NamedTuple):
     previous_signature: str | None
 
 
-# How much of a row is its claim's own; the rest is its command's.
-_OWN = _Row._fields.index("command_id")
+# The columns before this one are the claim's, the rest are its command's.
+_OWN_COLUMNS = _Row._fields.index("command_id")
 _EVER = timedelta(days=100_000)
 _NO_LIMIT = 1 << 40
 _RECENT = timedelta(seconds=1)
 
-# The database's clock, where no other one replaces it.
+# The database's clock, unless another one replaces it.
 _NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
 
 _OLDEST = """
@@ -108,7 +109,7 @@ ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
-# Each origin's by itself, along an index of its own: past the backlog of one there is a short way to the next.
+# Reads each origin by itself, along the index by origin, so a backlog for one does not slow down the others.
 _OLDEST_OF_EACH = """
 SELECT oldest.*, wanted.place
 FROM unnest(%(origins)b::text[], %(limits)b::int[]) WITH ORDINALITY AS wanted(origin, most, place), LATERAL (
@@ -121,8 +122,8 @@ FROM unnest(%(origins)b::text[], %(limits)b::int[]) WITH ORDINALITY AS wanted(or
 LIMIT %(limit)s
 """
 
-# It ends with the row that exceeds the budget of bytes, so it takes one at least.
-# The commit of a claim does not wait for the disk: a crash of the database would only make it void.
+# A claim ends with the row that exceeds the budget of bytes, so it takes at least one.
+# Its commit does not wait for the disk, because a crash of the database would only undo the claim.
 _CLAIM = """
 WITH due AS ({due}), sized AS (
     SELECT *, sum(size) OVER (ORDER BY place, next_attempt_at, id) - size AS bytes_before FROM due
@@ -149,16 +150,16 @@ SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, cl
 FROM claimed
 {joins}ORDER BY claimed.next_attempt_at, claimed.id
 """
-_PARTIES = sendable.joins_sql(
+_PARTIES_OF_CLAIMED = sendable.joins_sql(
     organization_id="claimed.organization_id", command_id="claimed.command_id", user_id="claimed.user_id"
 )
 _REASON = sendable.reason_sql(user_id="claimed.user_id", url="claimed.url")
 _CLAIM_OLDEST, _CLAIM_OF_EACH = (
-    _CLAIM.replace("{due}", due).format(now=_NOW, joins=_PARTIES, reason=_REASON, max_count=MAX_COUNT)
+    _CLAIM.replace("{due}", due).format(now=_NOW, joins=_PARTIES_OF_CLAIMED, reason=_REASON, max_count=MAX_SMALLINT)
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
 
-# One probe of the index for each origin, whatever is due for it.
+# Takes one probe of the index for each origin, however much is due for it.
 _ORIGINS = """
 WITH RECURSIVE found AS (
     SELECT %(after)s::text AS origin, 0 AS number
@@ -172,7 +173,7 @@ WITH RECURSIVE found AS (
 SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
 """
 
-# The state stands in the text: a plan for any parameters could not use the index of what is pending.
+# The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
 SELECT FROM deliveries_delivery
 WHERE state = 'pending' AND next_attempt_at <= COALESCE(%(until)s::timestamptz, {_NOW})
@@ -195,13 +196,13 @@ def claim(
     no_later_than: timedelta | None = None,
     max_bytes: int = _NO_LIMIT,
 ) -> list[Claim]:
-    """Claims up to `limit` due deliveries, the oldest, for this caller alone until the lease ends.
+    """Claims up to `limit` of the oldest due deliveries. They belong to this caller alone until the lease ends.
 
-    `of` names the only origins to claim for, and how many of each; the limits then go by the order of the origins. With
-    `no_later_than` only those that have been due for less long than that are claimed. The last of them is the one whose
-    body exceeds `max_bytes` in all.
+    `of` restricts the claim to these origins, with a maximum for each. Limits then apply in the order of the origins.
+    `no_later_than` restricts it to deliveries that have been due for less than that time. The claim ends with the
+    delivery whose body makes the total exceed `max_bytes`.
     """
-    # Read before the rows are locked: the lease as this process sees it ends no later than the database's.
+    # Read before the rows are locked, so that for this process the lease ends no later than for the database.
     held_since, token = time.monotonic(), uuid4()
     parameters = {
         "now": clock.replaced(),
@@ -215,7 +216,7 @@ def claim(
         rows = rows_as(_Row, _CLAIM_OLDEST, parameters)
     else:
         rows = rows_as(_Row, _CLAIM_OF_EACH, parameters | {"origins": list(of), "limits": list(of.values())})
-    return [Claim._make((*row[:_OWN], _command(*row[_OWN:]), token, held_since)) for row in rows]
+    return [Claim._make((*row[:_OWN_COLUMNS], _command(*row[_OWN_COLUMNS:]), token, held_since)) for row in rows]
 
 
 @lru_cache(maxsize=1024)
@@ -231,14 +232,14 @@ def _command(id_: int, token_generation: int, *texts: str | None) -> CommandFact
 
 
 def count_due(*, most: int, until: datetime | None = None) -> int:
-    """Returns how many that became due in the last second may be claimed, up to `most`; 1 if only older ones may.
+    """Returns how many deliveries of the last second can be claimed, up to `most`, or 1 if only older ones can.
 
-    With `until`, a time in the future, those that will be due by then count too.
+    With `until`, a time in the future, deliveries that will be due by then count too.
     """
     parameters = {"now": clock.replaced(), "until": until, "recent": _RECENT, "most": most}
     return int(rows_of(_COUNT_FREE, parameters)[0][0])
 
 
 def waiting_origins(*, after: str = "", limit: int) -> list[str]:
-    """Returns up to `limit` origins that something is still to be sent to, now or later, in order, from `after` on."""
+    """Returns up to `limit` origins after `after`, in order, that have pending deliveries, due or not."""
     return [origin for (origin,) in rows_of(_ORIGINS, {"after": after, "limit": limit})]

@@ -1,7 +1,7 @@
-"""Removes finished rows that are old, or too many of one source, in small portions. A row that is locked is left.
+"""Removes old finished rows, and surplus rows of one source, in small portions. It leaves locked rows.
 
-Rows are found in the order of their keys, which is that of their making, so no index is kept for this alone. Failures
-stay longer than the rest; a sweep remembers how far it has come, to not read over them each time.
+Keys are in the order of creation, so finding old rows needs no index of its own. Failures stay longer than the rest. A
+sweep remembers how far it has come, so that it does not read them again each time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Swept(NamedTuple):
 
 @dataclass(slots=True)
 class Sweep:
-    """A walk over the old end of the ledger, a portion at a time. It begins anew some time after it came through."""
+    """A walk over the old end of the ledger, a portion at a time. Some time after it has ended, it starts over."""
 
     keep_finished: timedelta
     keep_failed: timedelta
@@ -87,9 +87,9 @@ class Sweep:
 
 
 def remove_surplus(*, source_uuid: UUID, keep: int, limit: int) -> int:
-    """Removes up to `limit` of a source's oldest finished rows beyond its newest `keep`, but no failures.
+    """Removes up to `limit` of a source's oldest finished rows, except its newest `keep` rows and its failures.
 
-    Returns how many.
+    Returns the number of rows removed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_SURPLUS, {"source": source_uuid, "keep": keep, "limit": limit})

@@ -1,4 +1,4 @@
-"""Whether and when a failed attempt is made again."""
+"""Decides whether and when a failed attempt is retried."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def backoff(
 ) -> timedelta | None:
     """Returns the wait after `attempt` attempts (1 or more) have failed, up to 20 % longer than its delay.
 
-    The last delay repeats: how many attempts there are is for the caller to say. None where there are no delays at all.
-    `random` returns a float in [0, 1).
+    The last delay repeats, because the caller limits the number of attempts. Returns None if there are no delays at
+    all. `random` returns a float in [0, 1).
     """
     if attempt < 1:
         raise ValueError("Attempts are counted from 1.")
@@ -52,7 +52,7 @@ def longest_last_wait(delays: Sequence[timedelta]) -> timedelta:
 
 
 def hold_of(retry_after: timedelta | None, *, cap: timedelta = DEFAULT_RETRY_AFTER_CAP) -> timedelta:
-    """Returns for how long a whole origin is left alone that answered 429, by its `Retry-After`, up to the cap."""
+    """Returns how long nothing is sent to an origin that answered 429: its `Retry-After`, up to the cap."""
     return min(max(retry_after or timedelta(0), timedelta(0)), cap)
 
 
@@ -65,9 +65,10 @@ def retry_delay(
     random: Callable[[], float] = random_module.random,
     retry_after_cap: timedelta = DEFAULT_RETRY_AFTER_CAP,
 ) -> timedelta | None:
-    """Returns the wait before attempt `attempt` + 1, or None when there shall be none.
+    """Returns the wait before attempt `attempt` + 1, or None if there is none.
 
-    `retry_after`, what the receiver asked for, can make the wait longer, up to the cap, and never shorter.
+    `retry_after` is the wait that the receiver asked for. It can make the wait longer, up to the cap, but never
+    shorter.
     """
     wait = backoff(attempt, delays=delays, random=random)
     if wait is None or not is_retryable(status):

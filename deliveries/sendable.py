@@ -1,7 +1,7 @@
-"""Decides whether a callback may be sent now: the one table of reasons, in SQL.
+"""Decides in SQL whether a callback may be sent now, and the reason if not.
 
-The dispatcher, the sender's claim, an extra run and the matching of hooks all use it, so their answers are the same.
-A statement joins the parties of a row by `joins_sql`, and selects the reason by `reason_sql`.
+The dispatcher, the sender's claim, an extra run and the matching of hooks all use it, so they always agree. A statement
+joins the parties of a row by `joins_sql`, and selects the reason by `reason_sql`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CASE WHEN o.is_active IS NOT TRUE THEN '{Reason.ORGANIZATION_INACTIVE}'
 def origin_or_reason(url: str, reason: str) -> tuple[str, Reason | None]:
     """Returns the URL's origin and None, or an empty string and the Reason why nothing can be sent to it.
 
-    `reason` is what the table says. No part of SQL parses a URL, so whether it is one is decided here.
+    `reason` is the result of `reason_sql`. SQL does not parse URLs, so this function checks that the URL is valid.
     """
     if reason:
         return "", Reason(reason)
@@ -53,5 +53,5 @@ def origin_or_reason(url: str, reason: str) -> tuple[str, Reason | None]:
         return "", Reason.INVALID_CALLBACK_URL
 
 
-# A herd has few URLs.
+# Cached, because a herd has few URLs.
 _origin_of = lru_cache(maxsize=4096)(origin_of)

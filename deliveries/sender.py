@@ -1,7 +1,7 @@
 """The sender: a plain loop over one libcurl multi handle, with a sliding window of transfers in flight.
 
-It claims under a lease, sends, and records, and there is no barrier between the three: a slow receiver holds its own
-places in the window and nobody else's. Between runs the handles and their connections stay open.
+It claims under a lease, sends and records, with no barrier between the three, so a slow receiver delays nobody else.
+The handles and their connections stay open between runs.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ logger = structlog.get_logger(__name__)
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
-# The loop comes round many times a second; more than this between two rounds is no fault of a receiver.
+# The loop runs many times a second. A longer time between two rounds is not the fault of a receiver.
 _STALL_SECONDS = 0.5
-# A row that another session has locked is recorded in a later round; this is the time between two tries.
+# A row that another session has locked is recorded later. This is the time between two tries.
 _LOCKED_RETRY_SECONDS = 0.02
-# So many claims beyond its attempts may be lost, by crashes or by deploys. Then the row is taken for their cause.
+# Crashes and deploys may lose this many claims beyond a row's attempts. After that, the row is taken for their cause.
 MAX_LOST_CLAIMS = 3
 
 
@@ -63,21 +63,21 @@ class SenderSettings:
 
 @dataclass(slots=True)
 class _Run:
-    """What one run of the loop has in hand."""
+    """The state of one run of the loop."""
 
     intake: Intake
     in_flight: int = 0
     bytes_in_flight: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
-    # Outcomes whose rows another session has locked, by their rows.
+    # Outcomes whose rows another session has locked, by row.
     locked: dict[UUID, Outcome] = field(default_factory=dict)
     next_locked_try_at: float = 0.0
     finished: int = 0
 
 
 class Sender:
-    """Sends what is due, again and again. There is one for each process, used by one thread."""
+    """Sends due deliveries. Each process has one, which only one thread uses."""
 
     def __init__(self, config: SenderSettings) -> None:
         self._config = config
@@ -93,11 +93,12 @@ class Sender:
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Sends until nothing is due and nothing is in flight. Returns the number of deliveries recorded.
 
-        When `should_stop` turns true it claims no more, gives what is in flight a few seconds, and hands the rest back.
+        When `should_stop` turns true, it claims no more, waits a few seconds for requests in flight, and releases the
+        rest.
         """
         run = self._begin_run()
         stop_at: float | None = None
-        # Woken just before or after a whole second: what is due at it may be still to come.
+        # If it was woken around a whole second, more deliveries of that second may still come.
         stay_until = time.monotonic() + rush_left()
         try:
             while True:
@@ -134,7 +135,7 @@ class Sender:
         return _Run(Intake(self._origins, window=self._config.window, lease=self._config.lease))
 
     def _start(self, run: _Run) -> None:
-        """Begins what there is room for."""
+        """Begins as many requests as there is room for."""
         if not self._idle:
             return
         for claim in run.intake.next_claims(lambda: run.bytes_in_flight):
@@ -145,16 +146,16 @@ class Sender:
             return
         suspect = run.intake.next_suspect()
         if suspect is not None:
-            # It may be the last thing that this process does.
+            # Recorded first, because sending the suspect may kill this process.
             self._record(run, everything=True)
             self._start_or_finish(run, suspect)
 
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
-        # A request must be over before its lease is; a process that was frozen may find that it is too late to begin.
+        # A request must end before its lease does. After a freeze it may be too late to begin.
         if time.monotonic() + self._timeout_of(claim) > claim.held_since + self._lease_seconds:
             release([claim])
         elif claim.id in run.locked:
-            # It was sent already: what came of it is written under the new lease.
+            # It was already sent, so its outcome is written under the new lease.
             self._keep(run, run.locked.pop(claim.id)._replace(lease=claim.lease))
         elif claim.reason:
             self._finish(run, claim, Verdict(State.CANCELLED, claim.reason))
@@ -166,7 +167,7 @@ class Sender:
             self._start_one(run, claim)
 
     def _timeout_of(self, claim: Claim) -> float:
-        """Returns the schedule's own timeout or the server's, in seconds, and in any case less than a lease."""
+        """Returns the schedule's own timeout or the server's, in seconds. It is always shorter than a lease."""
         return min(claim.timeout or self._timeout_seconds, self._lease_seconds * 0.8)
 
     def _start_one(self, run: _Run, claim: Claim) -> None:
@@ -198,7 +199,7 @@ class Sender:
                 self._end(run, curl.transfer, None)
             for curl, errno, _message in failed:
                 self._end(run, curl.transfer, errno)
-        # After the sockets have been read: what was answered while this process could not run has been answered.
+        # Checked after the sockets are read, so that answers that came while this process could not run still count.
         now = time.monotonic()
         if now < self._next_look_at:
             return
@@ -210,7 +211,7 @@ class Sender:
                 self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
 
     def _forgive_stall(self) -> None:
-        """Gives transfers the time back in which this process could not run: it was frozen, or without a database."""
+        """Extends the transfers by the time in which this process was frozen or without a database."""
         now = time.monotonic()
         if now - self._performed_at > _STALL_SECONDS:
             for transfer in self._busy:
@@ -218,18 +219,18 @@ class Sender:
         self._performed_at = now
 
     def _is_lost(self, transfer: Transfer, now: float) -> bool:
-        """Returns whether its lease is over, so that another sender may have its delivery. Only a stall makes it so."""
+        """Returns whether its lease has ended, so that another sender may have its delivery. That needs a stall."""
         claim = transfer.claim
         return claim is not None and claim.held_since + self._lease_seconds <= now
 
     def _abandon(self, run: _Run, transfer: Transfer) -> None:
-        """Ends it without an outcome: it tells nothing about the receiver."""
+        """Ends the transfer without an outcome, because it says nothing about the receiver."""
         self._free(run, transfer)
         if transfer.claim is not None:
             self._origins.abandon(transfer.claim.origin)
 
     def _free(self, run: _Run, transfer: Transfer) -> None:
-        """Takes it out of flight, so that it can be used again."""
+        """Takes the transfer out of flight, so that it can be used again."""
         self._multi.remove_handle(transfer.curl)
         self._busy.discard(transfer)
         self._idle.append(transfer)
@@ -242,7 +243,7 @@ class Sender:
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
         result = transfer.result(errno)
-        # A refused address tells nothing about the receiver.
+        # A refused address says nothing about the receiver, so it does not count as a failure.
         is_answered = result.status is not None or result.error == AttemptError.BLOCKED_ADDRESS
         if result.is_proxys_fault:
             self._origins.abandon(claim.origin)
@@ -290,7 +291,7 @@ class Sender:
         run.outcomes.append(outcome)
 
     def _record(self, run: _Run, *, everything: bool = False) -> None:
-        """Writes outcomes in batches, and the last of them as soon as nothing is in flight."""
+        """Writes outcomes in batches. When nothing is in flight, it writes the rest at once."""
         now = time.monotonic()
         if run.locked and (everything or now >= run.next_locked_try_at):
             run.next_locked_try_at = now + _LOCKED_RETRY_SECONDS
@@ -308,15 +309,15 @@ class Sender:
         self._write(run, written)
 
     def _write(self, run: _Run, written: list[Outcome]) -> None:
-        """Writes outcomes, and keeps those for later whose rows another session has locked."""
-        # Trying beyond the lease is of no use: the rows are somebody else's by then.
+        """Writes outcomes. Those whose rows another session has locked are kept for later."""
+        # Trying longer than the lease is of no use, because by then the rows belong to another sender.
         recorded = retry_while_away(lambda: outcomes.record(written), patience=self._lease_seconds)
         for outcome in recorded.locked:
             run.locked[outcome.id] = outcome
         run.finished += len(written) - len(recorded.locked)
 
     def _give_back(self, run: _Run) -> None:
-        """Ends what is still in flight and returns every claim, so that another sender need not wait for the lease."""
+        """Ends requests in flight and releases every claim, so that other senders need not wait for leases to end."""
         claims = run.intake.give_up()
         for transfer in list(self._busy):
             self._free(run, transfer)
@@ -347,7 +348,7 @@ def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[st
 
 @cache
 def process_sender() -> Sender:
-    """Returns this process's sender, by the settings. It is made on first use, after the worker has forked."""
+    """Returns this process's sender, made from the settings on first use, after the worker has forked."""
     return Sender(
         SenderSettings(
             window=settings.DELIVERY_WINDOW,

@@ -1,4 +1,4 @@
-"""Cancels what has not been sent yet, and delivers once more. For the apps above."""
+"""Cancels unsent deliveries, and sends finished ones once more, for the apps above."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from django.db.models.functions import Cast, Greatest, Least
 
 from commands_platform.lib import broker, clock
 from deliveries import ledger
-from deliveries.models import MAX_COUNT, Delivery, Reason, State
+from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.retry_policy import longest_last_wait
 from deliveries.tasks import deliver_pending
 
 REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
-# The record of each attempt stays with its row, with up to 4 KiB of the answer.
+# The row keeps the record of each attempt, with up to 4 KiB of the answer.
 MAX_KEPT_ATTEMPTS = 200
 
 
 def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason, due_after: datetime | None = None) -> None:
     """Cancels the unsent deliveries of these sources: all of them, or those that are due after an instant.
 
-    A request that is in flight cannot be called back: its row takes the reason, which forbids another attempt.
+    A request in flight cannot be recalled. Its row takes the reason, which prevents a retry.
     """
     rows = Delivery.objects.pending().filter(source_uuid__in=list(source_uuids))
     _cancel(rows if due_after is None else rows.filter(due_at__gt=due_after), reason)
 
 
 def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:
-    """Cancels what one hook has not been sent yet."""
+    """Cancels the unsent deliveries of one hook."""
     _cancel(
         Delivery.objects.pending().filter(organization_id=organization_id, destination=destination), Reason.HOOK_REMOVED
     )
@@ -49,9 +49,9 @@ def unsent_of_command(*, command_id: int, organization_id: int, before: datetime
 def cancel_pending_of_command(
     *, command_id: int, organization_id: int, before: datetime, reason: Reason, limit: int
 ) -> int:
-    """Cancels some of what one command has not sent yet in one organization. Returns how many rows took the reason.
+    """Cancels up to `limit` unsent deliveries of one command in one organization. Returns the number of rows changed.
 
-    Rows that somebody holds are left to the next call.
+    It leaves rows that somebody has locked to the next call.
     """
     rows = unsent_of_command(command_id=command_id, organization_id=organization_id, before=before)
     locked = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
@@ -62,8 +62,8 @@ def cancel_pending_of_command(
 
 @transaction.atomic
 def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
-    # Locked in one order, so that two cancellations of the same rows cannot wait for each other. The rows then stay as
-    # they are read: a sender that records or releases at this moment is through, or leaves them until we are.
+    # Locked in one order, so that two cancellations of the same rows cannot wait for each other. The locked rows cannot
+    # change: a sender that records or releases them now either has finished, or leaves them until we have.
     ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
     is_free = Q(lease=None)
     Delivery.objects.pending().filter(pk__in=ids).update(
@@ -75,7 +75,7 @@ def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
 
 
 def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Returns those of them that can be sent once more: they are finished, and there is something to send."""
+    """Returns the deliveries that can be sent once more: they are finished and have a URL and room for attempts."""
     return deliveries.filter(state__in=REDELIVERABLE_STATES, attempt_count__lt=MAX_KEPT_ATTEMPTS).exclude(url="")
 
 
@@ -87,12 +87,12 @@ def is_redeliverable(delivery: Delivery) -> bool:
 
 @transaction.atomic
 def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
-    """Sends finished deliveries once more, with a full set of attempts and the same webhook-id. Returns how many."""
+    """Sends finished deliveries once more, with a full set of attempts and the same webhook-id. Returns the number."""
     now = clock.now()
-    # As when a row is written: attempts beyond the usual number make it wait for longer.
+    # As for a new row, attempts beyond the usual number extend the time it may wait.
     extra = Greatest(F("max_attempts") - F("attempts_before") - ledger.default_attempts(), 0)
     extra_time = ExpressionWrapper(extra * Value(longest_last_wait(settings.DELIVERY_RETRY_DELAYS)), DurationField())
-    # A sum of smallints is a smallint, and may be too large for one.
+    # A sum of smallints is a smallint, which it might overflow.
     attempts_made = Cast(F("attempt_count"), IntegerField())
     count = redeliverable(deliveries).update(
         state=State.PENDING,
@@ -100,7 +100,7 @@ def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
         next_attempt_at=now,
         finished_at=None,
         expires_at=Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
-        max_attempts=Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_COUNT),
+        max_attempts=Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_SMALLINT),
         attempts_before=F("attempt_count"),
     )
     if count:

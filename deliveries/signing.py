@@ -1,4 +1,4 @@
-"""The signature of Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`."""
+"""Signs callbacks by Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
 def signature_header(secrets: Sequence[str], *, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: one `v1,<base64>` per secret, in their order, between spaces.
+    """Returns the value of `webhook-signature`: one `v1,<base64>` for each secret, in order, separated by spaces.
 
-    `timestamp` is in Unix seconds, as `webhook-timestamp` says it. A malformed secret, or none at all, raises
-    InvalidSigningSecretError, which never repeats it.
+    `timestamp` is the Unix time in `webhook-timestamp`. Raises InvalidSigningSecretError, which never repeats the
+    secret, if a secret is malformed or there is none.
     """
     if not secrets:
         raise InvalidSigningSecretError("There is no secret to sign with.")
@@ -31,7 +31,7 @@ def signature_header(secrets: Sequence[str], *, message_id: str, timestamp: int,
 def _key(secret: str) -> bytes:
     text = secret.removeprefix(SECRET_PREFIX)
     try:
-        # The reference libraries take secrets without their padding too.
+        # The reference libraries accept secrets without padding too.
         key = binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except ValueError as error:
         raise InvalidSigningSecretError from error

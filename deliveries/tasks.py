@@ -1,4 +1,4 @@
-"""The deliverer's task."""
+"""The Celery task of the deliverer."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from deliveries.sender import process_sender
 
 @shared_task(name="deliveries.deliver_pending")
 def deliver_pending() -> None:
-    """Sends what is due. A hint: it carries nothing, and one too many finds nothing to do."""
+    """Sends due deliveries. It is a hint without arguments; a superfluous one finds nothing to do."""
     process_sender().drain(should_stop=lambda: state.should_stop not in (None, False))

@@ -1,6 +1,6 @@
-"""One transfer at a time on one reusable libcurl handle, with the address guard at its socket.
+"""Makes one transfer at a time on a reusable libcurl handle. The address guard checks each socket before it opens.
 
-Where callbacks leave through a forward proxy, every socket leads to that, and the guard is asked about the URL alone.
+With a forward proxy, every socket leads to the proxy, so the guard checks only the URL.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from outbound.forward_proxy import ForwardProxy
 
 RESPONSE_LIMIT = 4096
 
-# An answer counts as soon as its status and headers are in. Its body may take this long before we hang up.
+# An answer counts as soon as its status and headers have arrived. After this time without its whole body, we hang up.
 BODY_SECONDS = 1.0
 
-# A connection is not reused when it has been idle, or open, for this long, so that a name that has moved is followed.
+# A connection that was idle or open for this long is not reused, so that callbacks follow a name to its new address.
 _MAX_IDLE_SECONDS = 60
 _MAX_CONNECTION_SECONDS = 120
 _DNS_CACHE_SECONDS = 30
@@ -44,7 +44,7 @@ _END_OF_HEADERS = (b"\n\r\n", b"\n\n")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a transfer ended. Either `status` is set or `error` is; `retry_after` is in seconds."""
+    """How a transfer ended. Either `status` or `error` is set. `retry_after` is in seconds."""
 
     status: int | None
     error: AttemptError | None
@@ -61,7 +61,7 @@ def certificate_bundle() -> str:
 
 
 class _Socket(socket.socket):
-    """A socket that pycurl copies, so this one is closed as soon as it has."""
+    """A socket that closes itself as soon as pycurl has copied it."""
 
     def __del__(self) -> None:
         self.close()
@@ -94,17 +94,17 @@ class Transfer:
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        # libcurl would resolve dot segments; `start` sets the request's target, which it would respell too.
+        # Otherwise libcurl would resolve dot segments. It would respell the target too, so `start` sets it.
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE_SECONDS)
         curl.setopt(pycurl.MAXLIFETIME_CONN, _MAX_CONNECTION_SECONDS)
         curl.setopt(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
-        # The sender keeps the real limits. libcurl checks its own before it reads the socket: in a process that could
-        # not run for a while, it would throw away answers that have long been there.
+        # The sender enforces the real limits. libcurl checks its own before it reads the socket, so after a pause of
+        # this process it would throw away answers that have already arrived.
         curl.setopt(pycurl.TIMEOUT_MS, 3_600_000)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, 3_600_000)
         curl.setopt(pycurl.CAINFO, certificate_bundle())
-        # Unset, libcurl would take a proxy from the environment, and the guard would see its address only.
+        # If unset, libcurl would use a proxy from the environment, and the guard would see only the proxy's address.
         curl.setopt(pycurl.PROXY, proxy.url if proxy else "")
         if proxy is not None:
             _set_up_tunnel(curl, proxy)
@@ -114,11 +114,11 @@ class Transfer:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: float) -> None:
-        """Sets the handle up for this request. The caller adds it to its multi handle. May raise pycurl.error.
+        """Sets up the handle for this request. May raise pycurl.error.
 
-        The caller ends it as soon as `is_late`.
+        The caller adds it to its multi handle, and ends it as soon as `is_late` returns true.
         """
-        # The request has the body now; one copy is enough.
+        # The request holds the body now, and one copy of a large one is enough.
         self.claim = claim._replace(body="") if claim.size > _LARGE_BODY else claim
         self.started_at = started_at
         self._url, self._refusal, self._has_opened = request.url, None, False
@@ -134,13 +134,13 @@ class Transfer:
         curl.setopt(pycurl.POSTFIELDS, request.body)
 
     def forget(self) -> None:
-        """Lets go of a large body, which libcurl would keep until the next request."""
+        """Frees a large body, which libcurl would keep until the next request."""
         if self.claim is not None and self.claim.size > _LARGE_BODY:
             self.curl.setopt(pycurl.POSTFIELDS, b"")
         self.claim = None
 
     def is_late(self, now: float) -> bool:
-        """Returns whether the time for an answer is over, or the time for the body of one. To be asked regularly."""
+        """Returns whether the time for the answer, or for its body, is over. The caller must ask regularly."""
         if now >= self.ends_at:
             return True
         if self._answered_at is None:
@@ -150,7 +150,7 @@ class Transfer:
         return now - self._answered_at >= BODY_SECONDS
 
     def result(self, errno: int | None) -> Result:
-        """Returns what came of it. `errno` is libcurl's, or None where the transfer ended well."""
+        """Returns how the transfer ended. `errno` is libcurl's error number, or None if it found no fault."""
         curl = self.curl
         status: int | None = None
         failure: Failure | None = None
@@ -158,7 +158,7 @@ class Transfer:
             status = int(curl.getinfo(pycurl.RESPONSE_CODE))
             message = _join(_meaning(status), self._fault_of_body(errno))
         else:
-            # libcurl takes headers that are cut short for an answer.
+            # libcurl reports success for headers that were cut short.
             failure = self._failure(pycurl.E_GOT_NOTHING if errno is None else errno)
             message = failure.cause
         error = failure.error if failure else None
@@ -167,7 +167,7 @@ class Transfer:
             record["started_at"] = format_instant(self.started_at)
         record |= {"status": status, "error": error, "message": message}
         record |= _timings(curl)
-        # The peer may be the proxy: where the receiver is, it alone knows.
+        # With a proxy the peer is the proxy, and only it knows the receiver's address.
         record["address"] = None if self._has_proxy else curl.getinfo(pycurl.PRIMARY_IP) or None
         record["response"] = self._kept_response()
         retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
@@ -191,10 +191,10 @@ class Transfer:
         return "The answer's body was cut short."
 
     def _kept_response(self) -> str:
-        """Returns the beginning of the answer as text, without the secrets that the request held."""
+        """Returns the beginning of the answer's body as text, without the secrets that the request held."""
         if not self._response or self.claim is None:
             return ""
-        # PostgreSQL's text has no NUL.
+        # PostgreSQL's text type cannot hold NUL.
         text = self._response.decode("utf-8", "replace").replace("\0", "\ufffd")
         command = self.claim.command
         own = (*command.signing_secrets, command.signature, command.next_signature)
@@ -206,7 +206,7 @@ class Transfer:
     def _write(self, data: bytes) -> int | None:
         room = RESPONSE_LIMIT - len(self._response)
         self._response += data[:room]
-        # A short count makes libcurl drop the connection: what is beyond the limit is never read.
+        # A short count makes libcurl drop the connection, so nothing beyond the limit is read.
         return None if len(data) <= room else 0
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
@@ -220,14 +220,14 @@ class Transfer:
         return _Socket(family, kind, protocol)
 
     def _refusal_of(self, address: str, port: int) -> str | None:
-        """Returns why no socket to this address may be opened for the URL, as a sentence, or None."""
+        """Returns a sentence that says why no socket to this address may be opened for the URL, or None."""
         refusal = self._guard.url_refusal(self._url)
         if refusal is None and not self._has_proxy and (reason := self._guard.refusal(address, port)) is not None:
             refusal = f"Callbacks may not reach this address: {reason}. {self._guard.advice(address)}"
         return refusal
 
     def _failure(self, errno: int) -> Failure:
-        # One of a name's addresses may be refused while another cannot be reached now: that one may answer next time.
+        # A name may have one address that is refused and another that is down now, but may answer on a retry.
         if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
             return Failure(AttemptError.BLOCKED_ADDRESS, self._refusal)
         error = error_of(errno)
@@ -240,19 +240,19 @@ class Transfer:
         return Failure(error, cause_of(error, self.curl.errstr()))
 
     def _has_tunnel(self) -> bool:
-        """Returns whether the proxy has connected us: in this transfer, or in an earlier one whose socket is used."""
+        """Returns whether the proxy has connected us, in this transfer or in an earlier one whose socket is reused."""
         if self._has_opened:
             return 200 <= int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) < 300
         return bool(self.curl.getinfo(pycurl.PRIMARY_IP))
 
 
 def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:
-    """CONNECT for http too: what the proxy itself answers can then never be taken for the receiver's answer."""
+    """Uses CONNECT for http too, so that an answer of the proxy is never taken for the receiver's answer."""
     curl.setopt(pycurl.HTTPPROXYTUNNEL, 1)
-    # Unset, libcurl would go around the proxy for the hosts of the environment's no_proxy.
+    # If unset, libcurl would bypass the proxy for the hosts in the environment's no_proxy.
     curl.setopt(pycurl.NOPROXY, "")
     curl.setopt(pycurl.PROXY_CAINFO, certificate_bundle())
-    # For the CONNECT request; the callback has its own.
+    # For the CONNECT request. The callback sets its own.
     curl.setopt(pycurl.USERAGENT, USER_AGENT)
     if proxy.username is not None:
         curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
@@ -260,7 +260,7 @@ def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:
 
 
 def target_of(url: str) -> str:
-    """Returns the path and query of a URL, as they stand in it."""
+    """Returns the path and query of a URL, unchanged."""
     return url[url.index("/", url.index("://") + 3) :]
 
 

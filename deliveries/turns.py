@@ -1,8 +1,8 @@
-"""Runs of a source that must not run at once: which of them are unfinished, and when the next one may start.
+"""Lets the runs of a source take turns where only one may be under way at a time.
 
 A run that waits for the run before it is a pending row without a next attempt, so no sender can claim it. It starts
-when an outcome is recorded and no other run of its source is being sent. Each look of a dispatcher starts the runs that
-were left, for example by a sender that died.
+when an outcome is recorded and no other run of its source is being sent. A dispatcher also starts waiting runs whenever
+it looks for work, for example those left by a sender that died.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class UnfinishedRuns(NamedTuple):
 
     source_uuid: UUID
     is_one_being_sent: bool
-    """One is due or under way. A retry that is not due yet does not count."""
+    """Whether one is due or in flight. A retry that is not due yet does not count."""
     is_one_waiting: bool
-    """One waits for that to end."""
+    """Whether one waits for the run before it."""
 
 
 def unfinished_runs(sources: Sequence[UUID]) -> dict[UUID, UnfinishedRuns]:
@@ -64,6 +64,6 @@ def unfinished_runs(sources: Sequence[UUID]) -> dict[UUID, UnfinishedRuns]:
 
 
 def start_waiting_runs(*, limit: int, sources: Sequence[UUID] | None = None) -> int:
-    """Lets runs start whose source has no other run under way, of these sources or of any. Returns their number."""
+    """Starts runs, of these sources or of any, that wait for no other run any more. Returns their number."""
     parameters = {"now": clock.replaced(), "limit": limit, "sources": sources}
     return len(rows_of(_START_ANY if sources is None else _START_THESE, parameters))

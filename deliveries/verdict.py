@@ -1,4 +1,4 @@
-"""What the answer to an attempt means: the delivery is done, is tried again later, or has failed. Pure."""
+"""Judges an attempt by its answer: the delivery is delivered, is retried later, or has failed. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deliveries.retry_policy import GONE_STATUS, is_retryable, retry_delay
 
 
 class Verdict(NamedTuple):
-    """The delivery's next state, why, and the wait before its next attempt where there is one."""
+    """The delivery's next state, the reason, and the wait before its next attempt if there is one."""
 
     state: State
     reason: str = ""
@@ -28,9 +28,9 @@ def judge(
     max_attempts: int,
     delays: Sequence[timedelta],
 ) -> Verdict:
-    """Returns what becomes of a delivery whose attempt was answered with `status`, or ended with `error`.
+    """Returns the verdict on a delivery whose attempt was answered with `status`, or ended with `error`.
 
-    Only 2xx is a success. `retry_after` is what the receiver asked for, in seconds, or 0.
+    Only 2xx is a success. `retry_after` is the wait that the receiver asked for, in seconds, or 0.
     """
     if status is not None and 200 <= status < 300:
         return Verdict(State.DELIVERED)

@@ -1,8 +1,9 @@
-"""Keeps the server from calling what it must not reach, itself included.
+"""Keeps the server from calling addresses that it must not reach, itself included.
 
-`refusal` protects when a socket is made: until then a name leads wherever its owner likes. `check_url`, when a URL is
-saved, accepts URLs that every parser reads alike, and tells the caller early what could never be delivered. It is asked
-again through `url_refusal` when a socket is made: the rules may have become stricter since.
+`refusal` does the protecting, when a socket is made: until then, the owner of a name can change its address.
+`check_url` runs when a URL is saved. It accepts only URLs that every parser reads alike, and tells the caller early if
+a URL could never be called. `url_refusal` repeats that check when a socket is made, because the rules may be stricter
+by then.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MAX_URL_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORTS_SHOWN = 20
 
-# Services that an HTTP request can disturb or that answer without a password; the first line is from the bad ports of
-# browsers (WHATWG Fetch). None lies in the range that Linux gives to outgoing sockets, 32768 and above.
+# Ports of services that an HTTP request can disturb, or that answer without a password. The first line comes from the
+# ports that browsers block (WHATWG Fetch). None is 32768 or above, the range that Linux gives to outgoing sockets.
 _SERVICE_PORTS = frozenset(
     {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 10080}
     | {1433, 1521, 2375, 2376, 2377, 2379, 2380, 3306, 3389, 4369, 5432, 5672, 5900, 5984, 5985, 5986, 6379, 6380}
@@ -31,12 +32,12 @@ _SERVICE_PORTS = frozenset(
     | {26379, 27017, 27018, 27019}
 )
 
-_URL = re.compile(
+_URL_PARTS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
 )
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]+))?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Says what to do about an address that is refused: by default, or whatever the operator allows.
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# Advice about a refused address. The second part is for addresses that the operator may allow.
 _USE_PUBLIC = "Use a host with a public address"
 _ASK_OPERATOR = "or have the operator allow its network (CALLBACK_ALLOWED_NETWORKS)"
 
@@ -45,12 +46,12 @@ _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """What may be called. Build one per process.
+    """Decides which URLs and addresses may be called. Build one per process.
 
-    `allowed_networks` re-enables what is refused by default, save metadata, link-local, multicast, broadcast and
-    unspecified addresses. `allowed_ports` of None means 80, 443 and all from 1024 on but those of well-known services.
-    `own_places` are the hosts and ports where the server itself is reached, or something that belongs to it, and
-    `own_port` is the one that it listens on, on this machine.
+    `allowed_networks` allows networks that are refused by default, but never metadata, link-local, multicast, broadcast
+    and unspecified addresses. If `allowed_ports` is None, ports 80, 443 and from 1024 on are allowed, except those of
+    well-known services. `own_places` are the hosts and ports of the server itself and of what belongs to it. `own_port`
+    is the port that it listens on, on this machine.
     """
 
     allowed_networks: Sequence[IPv4Network | IPv6Network] = ()
@@ -63,13 +64,13 @@ class AddressGuard:
         object.__setattr__(self, "allowed_networks", tuple(self.allowed_networks))
 
     def check_url(self, url: str) -> str:
-        """Returns the URL with scheme, host and port in their normal spelling, ASCII only; the rest stays as it is.
+        """Returns the URL in ASCII, with scheme, host and port in their normal spelling. The rest stays as it is.
 
-        Raises InvalidCallbackUrlError, which says what to do instead. Names are not looked up: `refusal` judges where
-        they lead.
+        Raises InvalidCallbackUrlError, which says what to do instead. It does not look up names: `refusal` judges their
+        addresses later.
         """
         _check_characters(url)
-        parts = _URL.fullmatch(url)
+        parts = _URL_PARTS.fullmatch(url)
         if parts is None:
             refuse("The URL must start with http:// or https:// and a host, like https://example.com/hook.")
         scheme = parts["scheme"].lower()
@@ -100,7 +101,7 @@ class AddressGuard:
         return normalised
 
     def url_refusal(self, url: str) -> str | None:
-        """Returns what `check_url` has against a URL that it once accepted, as a sentence, or None."""
+        """Returns the sentence with which `check_url` now refuses a URL that it once accepted, or None."""
         try:
             self.check_url(url)
         except InvalidCallbackUrlError as error:
@@ -108,9 +109,9 @@ class AddressGuard:
         return None
 
     def refusal(self, address: str, port: int | None = None) -> str | None:
-        """Returns why a socket to this literal address must not be made, in plain words, or None.
+        """Returns the reason why no socket to this literal address may be made, or None.
 
-        An IPv6 address that carries an IPv4 address is judged by what it carries.
+        An IPv6 address that carries an IPv4 address is judged by the IPv4 address.
         """
         if self._is_own_address(address, port):
             return f"{address} is this server itself"
@@ -127,7 +128,7 @@ class AddressGuard:
         return f"{address} is {what}"
 
     def advice(self, address: str) -> str:
-        """Returns what to do about an address that is refused, as a sentence."""
+        """Returns a sentence that says what to do about a refused address."""
         everything = AddressGuard(allowed_networks=parse_networks("0.0.0.0/0,::/0"))
         may_be_allowed = everything.refusal(address) is None and self.refusal(address) is not None
         return f"{_USE_PUBLIC}, {_ASK_OPERATOR}." if may_be_allowed else f"{_USE_PUBLIC}."
@@ -141,10 +142,10 @@ class AddressGuard:
         if host.startswith("["):
             return f"[{self._check_literal(_ipv6_literal(host[1:-1]))}]"
         name = ascii_name(host)
-        if _NUMBER.fullmatch(name.rpartition(".")[2]):
+        if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
             return self._check_literal(_ipv4_literal(name))
         if name == "localhost" or name.endswith(".localhost"):
-            # RFC 6761 §6.3: never anything but loopback.
+            # RFC 6761 §6.3: these names always mean loopback.
             reasons = [self.refusal("127.0.0.1"), self.refusal("::1")]
             if None not in reasons:
                 refuse(
@@ -179,8 +180,8 @@ class AddressGuard:
 
 
 def origin_of(url: str) -> str:
-    """Returns `https://host:port` of a URL from `check_url`, always with its port. ValueError for anything else."""
-    parts = _URL.fullmatch(url)
+    """Returns `scheme://host:port` of a URL from `check_url`, always with the port. Raises ValueError otherwise."""
+    parts = _URL_PARTS.fullmatch(url)
     authority = parts and _AUTHORITY.fullmatch(parts["authority"])
     if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
         raise ValueError("Not a URL that check_url returned.")
@@ -188,10 +189,10 @@ def origin_of(url: str) -> str:
 
 
 def parse_places(text: str) -> frozenset[tuple[str, int]]:
-    """Returns host and port of each URL of a comma-separated list. ValueError names a bad one."""
+    """Returns the host and port of each URL in a comma-separated list. Raises ValueError, which names a bad one."""
     places = set()
     for item in filter(None, map(str.strip, text.split(","))):
-        parts = _URL.fullmatch(item.lower())
+        parts = _URL_PARTS.fullmatch(item.lower())
         authority = parts and _AUTHORITY.fullmatch(parts["authority"])
         if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
             raise ValueError(f"{item!r} is not a URL like https://commands.example.com")
@@ -224,7 +225,7 @@ def _ipv6_literal(text: str) -> IPv6Address:
 
 
 def _ipv4_literal(text: str) -> IPv4Address:
-    """Returns the address of a dotted quad. Other spellings that resolvers read (`0x7f.1`) are disguises."""
+    """Returns the address of a dotted quad. Refuses other spellings that resolvers accept, like `0x7f.1`."""
     try:
         return IPv4Address(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Which addresses callbacks may not reach, and which IPv6 addresses carry IPv4 ones."""
+"""Knows which addresses callbacks may not reach, and which IPv6 addresses carry IPv4 addresses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _ranges(*table: tuple[str, str]) -> tuple[_Range, ...]:
     return tuple(_Range(int(network[0]), int(network[-1]), what) for network, what in networks)
 
 
-# No operator's list re-enables these.
+# An operator cannot allow these.
 _ALWAYS_REFUSED = {
     4: _ranges(
         ("169.254.169.254/32", "a cloud metadata address"),
         ("169.254.170.2/32", "a cloud metadata address"),
         ("100.100.100.200/32", "a cloud metadata address"),  # Alibaba
-        ("168.63.129.16/32", "a cloud metadata address"),  # Azure's wire server; looks public
+        ("168.63.129.16/32", "a cloud metadata address"),  # Azure's wire server, which looks public
         ("192.0.0.192/32", "a cloud metadata address"),  # Oracle
         ("169.254.0.0/16", "a link-local address"),
         ("0.0.0.0/8", "an unspecified address"),  # Linux connects 0.0.0.0 to loopback
@@ -40,7 +40,7 @@ _ALWAYS_REFUSED = {
         ("fe80::/10", "a link-local address"),
         ("::/128", "an unspecified address"),
         ("ff00::/8", "a multicast address"),
-        # RFC 8215 leaves the prefix length to the site, so where the IPv4 address stands cannot be known.
+        # RFC 8215 leaves the prefix length to the site, so the position of the IPv4 address is unknown.
         ("64:ff9b:1::/48", "a local NAT64 address"),
     ),
 }
@@ -68,8 +68,8 @@ _REFUSED_UNLESS_ALLOWED = {
         ("3fff::/20", "a documentation address"),
         ("2001:2::/48", "a benchmarking address"),
         ("2001::/23", "a reserved address"),
-        # What is left outside 2000::/3 is not global unicast: discard-only 100::/64, SRv6's 5f00::/16 and all that has
-        # not been given out.
+        # Everything else outside 2000::/3 is not global unicast: discard-only 100::/64, SRv6's 5f00::/16, and the
+        # ranges that have not been assigned.
         ("::/3", "a reserved address"),
         ("4000::/2", "a reserved address"),
         ("8000::/1", "a reserved address"),
@@ -78,7 +78,7 @@ _REFUSED_UNLESS_ALLOWED = {
 
 
 class _Embedding(NamedTuple):
-    """Where IPv6 addresses of a range carry an IPv4 one: `shift` bits from the right, its bits flipped by `flip`."""
+    """Where IPv6 addresses of a range carry an IPv4 address: `shift` bits from the right, XORed with `flip`."""
 
     range: _Range
     shift: int
@@ -91,7 +91,7 @@ def _embedding(network: str, shift: int, flip: int = 0) -> _Embedding:
 
 _EMBEDDINGS = (
     _embedding("::ffff:0:0/96", 0),  # IPv4-mapped
-    _embedding("::/96", 0),  # IPv4-compatible, RFC 4291; `::` and `::1` are not of them
+    _embedding("::/96", 0),  # IPv4-compatible, RFC 4291, except `::` and `::1`
     _embedding("::ffff:0:0:0/96", 0),  # IPv4-translated, RFC 2765
     _embedding("64:ff9b::/96", 0),  # NAT64, RFC 6052
     _embedding("2002::/16", 80),  # 6to4, RFC 3056
@@ -101,9 +101,9 @@ _EMBEDDINGS = (
 
 
 def refused_as(address: IPv4Address | IPv6Address, *, allowed: Sequence[IPv4Network | IPv6Network]) -> str | None:
-    """Returns what the address is, where it must not be reached; None where it may.
+    """Returns the kind of an address that must not be reached, or None if it may be reached.
 
-    What it carries is not looked at: that is for `embedded_in`.
+    It does not look at the IPv4 addresses that an address carries: see `embedded_in`.
     """
     number = int(address)
     for first, last, what in _ALWAYS_REFUSED[address.version]:
@@ -128,7 +128,7 @@ def embedded_in(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
 
 
 def is_of_this_machine(address: str) -> bool:
-    """Returns whether the literal address is one of this machine's own: only those can be bound."""
+    """Returns whether the literal address belongs to this machine. Only such an address can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -139,7 +139,7 @@ def is_of_this_machine(address: str) -> bool:
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Returns the networks of a comma-separated list of CIDRs. ValueError names a bad one."""
+    """Returns the networks in a comma-separated list of CIDRs. Raises ValueError, which names a bad one."""
     networks = []
     for item in filter(None, map(str.strip, text.split(","))):
         try:

@@ -1,4 +1,4 @@
-"""What can be wrong with a callback URL."""
+"""Errors of callback URLs."""
 
 from __future__ import annotations
 

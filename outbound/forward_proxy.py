@@ -1,4 +1,4 @@
-"""The forward proxy through which callbacks leave, where an operator has one."""
+"""The forward proxy through which callbacks leave, if the operator has one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import unquote_to_bytes
 
-# RFC 3986's user info, with a password of its own.
+# The characters of RFC 3986's user info, without the colon between user name and password.
 _CREDENTIAL = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 _PROXY = re.compile(
     r"(?P<scheme>https?)://"
@@ -19,7 +19,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class ForwardProxy:
-    """Where it is, and what we say who we are; the latter is in no text that is made of it."""
+    """The URL of the proxy, and our credentials, which its repr leaves out."""
 
     url: str
     username: bytes | None = field(default=None, repr=False)
@@ -27,9 +27,9 @@ class ForwardProxy:
 
 
 def parse_proxy(text: str) -> ForwardProxy | None:
-    """The proxy of `http://[user:password@]host:port`, or of https; None for an empty text.
+    """Returns the proxy of `http://[user:password@]host:port`, or of https, or None for an empty text.
 
-    The ValueError for anything else repeats none of it: there may be a password in it.
+    Raises ValueError for anything else. It never repeats the text, which may hold a password.
     """
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""The process's address guard, by the settings."""
+"""Makes the process's address guard from the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @cache
 def address_guard() -> AddressGuard:
-    """Returns what every callback URL is checked with when it is saved, and every address when it is connected to."""
+    """Returns the guard that checks every callback URL when it is saved, and every address before we connect."""
     return AddressGuard(
         allowed_networks=settings.CALLBACK_ALLOWED_NETWORKS,
         allowed_ports=settings.CALLBACK_ALLOWED_PORTS,
@@ -24,10 +24,11 @@ def address_guard() -> AddressGuard:
 
 
 def own_places() -> frozenset[tuple[str, int]]:
-    """Returns the hosts and ports where the server is reached, and its forward proxy.
+    """Returns the hosts and ports of the server itself and of its forward proxy.
 
-    They are those of PUBLIC_URLS. Without any, they are ports 80 and 443 of each name in ALLOWED_HOSTS. Patterns are
-    left out, because a receiver may share a domain, and so is loopback, where other ports are other programs.
+    The server's are those of PUBLIC_URLS. If there are none, they are ports 80 and 443 of each name in ALLOWED_HOSTS,
+    without patterns, because a receiver may share a domain, and without loopback, whose other ports are other programs.
+    The port that it listens on counts for every name in ALLOWED_HOSTS.
     """
     places = set(settings.PUBLIC_URLS)
     names = {name.lower() for name in settings.ALLOWED_HOSTS if not name.startswith((".", "*"))}

@@ -1,4 +1,4 @@
-"""The one spelling of a host name, for names that every program reads alike."""
+"""Normalizes host names, and refuses those that programs do not all read alike."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from outbound.errors import refuse
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 
-# Marks and letters that UTS 46 drops from a host: two spellings of one name.
+# Marks and letters that UTS 46 drops from a host, so that one name has two spellings.
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _LETTERS_AND_MARKS = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc"})
 
 
 def ascii_name(host: str) -> str:
-    """Returns the name in lower case and ASCII (RFC 5890), or raises InvalidCallbackUrlError."""
+    """Returns the name in lower case and ASCII (RFC 5890). Raises InvalidCallbackUrlError."""
     labels = list(_ascii_labels(unicodedata.normalize("NFC", host.lower()).split(".")))
     name = ".".join(labels)
     if len(name) > 253:
@@ -39,7 +39,7 @@ def _ascii_labels(labels: Iterable[str]) -> Iterator[str]:
 def _a_label(label: str) -> str:
     """Returns the A-label of a lower-case NFC label (RFC 5890). IDNA 2003, IDNA 2008 and UTS 46 must agree on it.
 
-    Digits and dots of other scripts, compatibility forms and ß or ς would be other names to other programs: refused.
+    It refuses digits and dots of other scripts, compatibility forms, ß and ς: other programs would read other names.
     """
     is_stable = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold()) == label
     categories = [unicodedata.category(character) for character in label if not character.isascii()]

@@ -11,7 +11,7 @@ from outbound.address_guard import AddressGuard
 from outbound.addresses import parse_networks
 from outbound.forward_proxy import parse_proxy
 
-# The proxy itself is on loopback: the guard must let us reach it and nothing else there.
+# The proxy itself is on loopback. The guard must let us reach it, and nothing else there.
 PUBLIC_ONLY = AddressGuard()
 LOOPBACK = AddressGuard(allowed_networks=parse_networks("127.0.0.0/8"))
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nsecret"

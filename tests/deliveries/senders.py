@@ -32,14 +32,14 @@ def make_sender(**changes: object) -> Sender:
 
 
 def due_again(delivery: Delivery) -> None:
-    """Lets the wait before the next attempt be over, and a lease too."""
+    """Ends the wait before the next attempt, and any lease."""
     now = clock.now()
     Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=now)
     Delivery.objects.filter(pk=delivery.pk).exclude(lease=None).update(leased_until=now)
 
 
 def run_until(sender: Sender, stop: threading.Event) -> None:
-    """For a thread: drains until the event is set."""
+    """Drains until the event is set. It is made to run in a thread."""
     try:
         sender.drain(should_stop=stop.is_set)
     finally:
@@ -47,7 +47,7 @@ def run_until(sender: Sender, stop: threading.Event) -> None:
 
 
 def run_and_close(sender: Sender) -> None:
-    """For a thread: drains once."""
+    """Drains once, and closes the connection. It is made to run in a thread."""
     try:
         sender.drain()
     finally:

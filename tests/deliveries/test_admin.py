@@ -1,4 +1,4 @@
-"""The ledger in the admin: read-only, found by ids, delivered once more."""
+"""The ledger in the admin: operators can only read deliveries, search them, and send them once more."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_redelivery_is_offered_only_for_deliveries_that_can_be_sent_again(operat
     assert re.findall('name="_selected_action"[^>]* value="([^"]*)"', listed) == [str(failed.pk)]
 
 
-def test_what_cannot_be_sent_again_says_so(operator: Client) -> None:
+def test_the_page_says_when_a_delivery_cannot_be_sent_again(operator: Client) -> None:
     pending = make_delivery()
 
     response = operator.get(confirm(operator, pending, "redeliver")["Location"])
@@ -60,7 +60,7 @@ def test_what_cannot_be_sent_again_says_so(operator: Client) -> None:
     assert not LogEntry.objects.exists()
 
 
-def test_of_several_deliveries_those_that_can_are_sent_again(operator: Client) -> None:
+def test_the_action_sends_again_those_deliveries_that_it_can(operator: Client) -> None:
     failed = [_failed(), _failed()]
     pending = make_delivery()
 
@@ -71,7 +71,7 @@ def test_of_several_deliveries_those_that_can_are_sent_again(operator: Client) -
     assert Delivery.objects.pending().count() == 3
 
 
-def test_a_delivery_is_found_by_its_id_and_by_what_it_came_from(operator: Client) -> None:
+def test_a_delivery_is_found_by_its_id_and_by_its_source(operator: Client) -> None:
     delivery = make_delivery()
     make_delivery()
 
@@ -81,7 +81,7 @@ def test_a_delivery_is_found_by_its_id_and_by_what_it_came_from(operator: Client
     assert _found(operator, "q=command") == []
 
 
-def test_deliveries_are_filtered(operator: Client) -> None:
+def test_deliveries_can_be_filtered(operator: Client) -> None:
     command = make_command()
     pending, failed = make_delivery(command), _failed()
 
@@ -110,7 +110,7 @@ def test_the_first_id_of_an_instant_lies_between_those_before_and_after() -> Non
     )
 
 
-def test_attempts_are_told_in_words_the_latest_first(operator: Client) -> None:
+def test_attempts_are_described_in_words_with_the_latest_first(operator: Client) -> None:
     first = make_attempt(number=1, status=None, error="timeout", message="No answer came in time.", total_ms=10_002.4)
     second = make_attempt(number=2, status=204, message="", response="")
     delivery = make_delivery(attempts=[first, second], attempt_count=2)
@@ -135,7 +135,7 @@ def test_an_answer_is_shown_as_text_and_never_as_html(operator: Client) -> None:
 @pytest.mark.parametrize(
     "attempts", [[{}], [None], ["text"], [{"number": "x", "started_at": 5, "status": "204", "total_ms": "long"}]]
 )
-def test_a_record_that_lacks_something_still_has_its_page(operator: Client, attempts: list[object]) -> None:
+def test_an_incomplete_record_of_an_attempt_does_not_break_the_page(operator: Client, attempts: list[object]) -> None:
     delivery = make_delivery(attempts=attempts, body="no JSON")
 
     assert operator.get(page_of(delivery)).status_code == 200
@@ -149,7 +149,7 @@ def test_a_body_is_shown_indented(operator: Client) -> None:
     assert "  &quot;payload&quot;: {\n    &quot;text&quot;: &quot;&lt;b&gt;Hello&lt;/b&gt;&quot;" in html
 
 
-def test_a_long_body_is_cut(operator: Client) -> None:
+def test_a_long_body_is_shortened(operator: Client) -> None:
     delivery = make_delivery(body=f'{{"payload":"{"a" * 200_000}"}}')
 
     response = operator.get(page_of(delivery))
@@ -158,7 +158,7 @@ def test_a_long_body_is_cut(operator: Client) -> None:
     assert len(response.content) < 200_000
 
 
-def test_a_delivery_leads_to_its_schedule(operator: Client) -> None:
+def test_a_delivery_links_to_its_schedule(operator: Client) -> None:
     schedule = make_schedule()
     delivery = make_delivery(schedule.command, source_uuid=schedule.uuid)
 
@@ -167,13 +167,13 @@ def test_a_delivery_leads_to_its_schedule(operator: Client) -> None:
     assert f"/admin/scheduling/scheduledexecution/by-uuid/{schedule.uuid}/" in html
 
 
-def test_a_delivery_of_an_event_leads_to_its_hook(operator: Client) -> None:
+def test_a_delivery_of_an_event_links_to_its_hook(operator: Client) -> None:
     delivery = make_delivery(kind=Kind.EVENT, destination="hook:42")
 
     assert "/admin/events/hook/42/change/" in operator.get(page_of(delivery)).content.decode()
 
 
-def test_a_run_of_skipped_slots_tells_how_many_and_why(operator: Client) -> None:
+def test_a_row_of_skipped_slots_says_how_many_and_why(operator: Client) -> None:
     now = clock.now()
     delivery = make_delivery(
         state=State.SKIPPED,
@@ -191,7 +191,7 @@ def test_a_run_of_skipped_slots_tells_how_many_and_why(operator: Client) -> None
     assert "14 runs: the first" in html
 
 
-def test_a_list_tells_the_receivers_origin_and_not_its_path(operator: Client) -> None:
+def test_the_list_shows_the_origin_of_the_receiver_but_not_its_path(operator: Client) -> None:
     make_delivery(url="https://hooks.example.com/services/T0PSECRET")
 
     html = operator.get(page(Delivery, "changelist")).content.decode()

@@ -1,4 +1,4 @@
-"""Why an attempt has no answer: the codes are documented, and a TLS failure says what is wrong."""
+"""An attempt without an answer has a documented error, and a TLS failure says what is wrong."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_a_tls_failure_says_what_is_wrong_with_the_certificate(
         (pycurl.E_OUT_OF_MEMORY, AttemptError.OTHER),
     ],
 )
-def test_libcurls_numbers_have_names_of_ours(errno: int, error: AttemptError) -> None:
+def test_error_numbers_of_libcurl_become_documented_errors(errno: int, error: AttemptError) -> None:
     assert error_of(errno) == error
     assert cause_of(error, "") == error.label
 
 
-def test_only_tls_tells_libcurls_reason_and_not_without_bounds() -> None:
+def test_only_tls_failures_give_the_reason_of_libcurl_and_shorten_it() -> None:
     assert cause_of(AttemptError.DNS, "Could not resolve host: x") == AttemptError.DNS.label
     assert len(cause_of(AttemptError.TLS, "x" * 10_000)) < 300
     assert "\n" not in cause_of(AttemptError.TLS, "two\nlines")
@@ -112,7 +112,9 @@ def test_only_tls_tells_libcurls_reason_and_not_without_bounds() -> None:
 def test_the_reference_lists_every_error_of_an_attempt() -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
 
-    listed = re.search(r"An attempt without an answer has an `error`:\n(.*?)\n\n[^|]", reference, re.DOTALL)
+    listed = re.search(
+        r"An attempt without an answer has an `error`:\n.*?\|---\|---\|\n(.*?)\n\n[^|]", reference, re.DOTALL
+    )
 
     assert listed is not None
     assert re.findall(r"^\| `(\w+)` \| [^|]+ \|", listed[1], re.MULTILINE) == AttemptError.values

@@ -1,4 +1,4 @@
-"""What an answer leads to, and what is kept of each attempt."""
+"""Answers decide what happens to a delivery, and each attempt leaves a record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_an_attempt_keeps_its_timings_and_the_beginning_of_the_answer(sender: Se
     assert attempt["response"] == "\ufffd" + "x" * 4095
 
 
-def test_a_receiver_that_echoes_the_request_leaves_no_secret_in_the_ledger(sender: Sender, receiver: Receiver) -> None:
+def test_a_receiver_that_sends_the_request_back_leaves_no_secret_in_the_ledger(
+    sender: Sender, receiver: Receiver
+) -> None:
     receiver.always_answer(lambda request: Answer(200, body=request.body + "".join(request.headers.values()).encode()))
     command = make_command()
     headers = '{"Authorization":"Bearer hush-hush"}'
@@ -76,7 +78,7 @@ def test_these_answers_are_retried_with_the_same_webhook_id(sender: Sender, rece
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 403, 404, 422])
-def test_these_answers_end_it_at_once(sender: Sender, receiver: Receiver, status: int) -> None:
+def test_these_answers_fail_the_delivery_at_once(sender: Sender, receiver: Receiver, status: int) -> None:
     receiver.answer_with(Answer(status, headers=(("Location", f"{receiver.url}/elsewhere"),)))
     delivery = make_delivery(url=receiver.url)
 
@@ -99,7 +101,7 @@ def test_retry_after_makes_the_wait_longer(sender: Sender, receiver: Receiver) -
     assert timedelta(seconds=120) <= delivery.next_attempt_at - before <= timedelta(seconds=125)
 
 
-def test_when_every_attempt_has_failed_so_has_the_delivery(receiver: Receiver) -> None:
+def test_a_delivery_fails_when_every_attempt_has_failed(receiver: Receiver) -> None:
     sender = make_sender(retry_delays=(timedelta(seconds=5), timedelta(seconds=30)))
     receiver.always_answer(lambda _: Answer(500))
     delivery = make_delivery(url=receiver.url, max_attempts=3)
@@ -113,7 +115,7 @@ def test_when_every_attempt_has_failed_so_has_the_delivery(receiver: Receiver) -
     assert len(receiver.requests) == 3
 
 
-def test_attempts_beyond_the_waits_are_made_at_the_last_wait(receiver: Receiver) -> None:
+def test_attempts_beyond_the_list_of_delays_use_the_last_one(receiver: Receiver) -> None:
     sender = make_sender(retry_delays=(timedelta(seconds=5), timedelta(seconds=30)))
     receiver.always_answer(lambda _: Answer(503))
     delivery = make_delivery(url=receiver.url, max_attempts=20)
@@ -162,7 +164,7 @@ def test_a_refused_connection_is_retried(sender: Sender) -> None:
     assert delivery.attempts[0]["error"] == "refused"
 
 
-def test_a_row_that_cannot_be_sent_fails_alone(sender: Sender, receiver: Receiver) -> None:
+def test_a_row_that_cannot_be_sent_fails_without_the_others(sender: Sender, receiver: Receiver) -> None:
     poison = make_delivery(url=receiver.url, body="not JSON")
     others = [make_delivery(url=receiver.url) for _ in range(5)]
 

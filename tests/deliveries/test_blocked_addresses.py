@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_an_address_that_must_not_be_reached_is_not(receiver: Receiver, host: str) -> None:
+def test_a_blocked_address_is_not_called(receiver: Receiver, host: str) -> None:
     sender = make_sender(guard=AddressGuard())
     delivery = make_delivery(url=f"http://{host}:{receiver.port}/callback")
 
@@ -55,8 +55,8 @@ def test_a_url_that_was_saved_under_laxer_rules_is_not_called(
     assert receiver.requests == []
 
 
-def test_a_name_with_one_address_that_may_be_reached_is_tried_again(sender: Sender) -> None:
-    """Where `localhost` is ::1 too, that one is refused, and says nothing of 127.0.0.1, which is only not there."""
+def test_a_name_with_at_least_one_allowed_address_is_retried(sender: Sender) -> None:
+    """`localhost` may also be ::1, which is refused. That says nothing about 127.0.0.1, where only nobody listens."""
     with Receiver() as gone:
         port = gone.port
     delivery = make_delivery(url=f"http://localhost:{port}/")

@@ -1,4 +1,4 @@
-"""An answer counts as soon as its status and headers are in, whatever becomes of its body."""
+"""An answer counts as soon as its status and headers have arrived, whatever happens to its body."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def deliver(head: str, *, body: bytes = b"", hangs: bool = False, trickles: bool
 
     with RawReceiver(answer) as receiver:
         delivery = make_delivery(url=receiver.url)
-        # Far more than the body's time: a test that waits for this one fails by pytest's own limit.
+        # Far longer than a body may take. A sender that waited for it would exceed pytest's own limit.
         make_sender(timeout=timedelta(seconds=30)).drain()
         assert len(receiver.requests) == 1
     delivery.refresh_from_db()
@@ -67,7 +67,7 @@ def deliver(head: str, *, body: bytes = b"", hangs: bool = False, trickles: bool
         *("after early hints", "more than is kept"),
     ],
 )
-def test_a_2xx_counts_whatever_becomes_of_its_body(head: str, body: bytes, ending: dict[str, bool], note: str) -> None:
+def test_a_2xx_counts_whatever_happens_to_its_body(head: str, body: bytes, ending: dict[str, bool], note: str) -> None:
     delivery = deliver(head, body=body, **ending)
 
     (attempt,) = delivery.attempts
@@ -76,7 +76,7 @@ def test_a_2xx_counts_whatever_becomes_of_its_body(head: str, body: bytes, endin
     assert (attempt["error"], attempt["message"]) == (None, note)
 
 
-def test_the_beginning_of_a_body_without_end_is_kept() -> None:
+def test_the_beginning_of_an_endless_body_is_kept() -> None:
     delivery = deliver("HTTP/1.1 200 OK\nContent-Length: 50\n\n", body=b"beginning", hangs=True)
 
     assert delivery.attempts[0]["response"] == "beginning"
@@ -101,7 +101,7 @@ def test_every_other_status_counts_too(status: int, state: State, reason: str) -
     ["HTTP/1.1 200 OK\n", "HTTP/1.1 200 OK\nContent-Le", "HTTP/1.1 103 Early Hints\nLink: x\n\n", "HTTP/1.1 2"],
     ids=["headers without end", "a header cut short", "early hints alone", "a status cut short"],
 )
-def test_an_answer_whose_headers_are_cut_short_is_none(head: str) -> None:
+def test_headers_that_are_cut_short_are_not_an_answer(head: str) -> None:
     delivery = deliver(head)
 
     (attempt,) = delivery.attempts
@@ -110,7 +110,7 @@ def test_an_answer_whose_headers_are_cut_short_is_none(head: str) -> None:
     assert attempt["message"] == AttemptError.RESET.label
 
 
-def test_a_slow_body_holds_no_place_in_the_window(receiver: Receiver) -> None:
+def test_a_slow_body_does_not_keep_a_place_in_the_window(receiver: Receiver) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         hanging.wait_until_closed(connection)

@@ -1,4 +1,4 @@
-"""However large bodies are, a sender holds few bytes of them."""
+"""A sender holds a limited number of bytes, however large bodies are."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_a_claim_ends_with_the_body_that_exceeds_its_budget() -> None:
 
 
 @pytest.mark.django_db
-def test_a_claim_takes_one_body_whatever_its_size() -> None:
+def test_a_claim_takes_at_least_one_body_however_large() -> None:
     make_due(2, size=100_000)
 
     assert len(queue.claim(limit=10, lease=MINUTE, max_bytes=1)) == 1
 
 
 @pytest.mark.django_db
-def test_the_budget_of_a_claim_for_several_origins_goes_by_their_order() -> None:
+def test_the_byte_budget_of_a_claim_is_used_in_the_order_of_its_origins() -> None:
     for origin in ("http://a:80", "http://b:80", "http://c:80"):
         make_due(2, size=1000, origin=origin)
 
@@ -63,7 +63,7 @@ def test_the_budget_of_a_claim_for_several_origins_goes_by_their_order() -> None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("origins", [1, 4], ids=["one origin", "several origins"])
-def test_what_waits_in_a_sender_has_a_budget_of_bytes(origins: int) -> None:
+def test_bodies_that_wait_in_a_sender_have_a_byte_budget(origins: int) -> None:
     for number in range(origins):
         make_due(60 // origins, size=LARGE, origin=f"http://receiver-{number}.example:80")
     intake = make_intake()
@@ -78,7 +78,7 @@ def test_what_waits_in_a_sender_has_a_budget_of_bytes(origins: int) -> None:
 
 
 @pytest.mark.django_db
-def test_small_bodies_pass_large_ones_by() -> None:
+def test_small_bodies_do_not_wait_for_large_ones() -> None:
     make_due(3, size=LARGE, origin="http://large.example:80")
     make_due(3, size=200, origin="http://small.example:80")
     intake = make_intake()
@@ -91,7 +91,7 @@ def test_small_bodies_pass_large_ones_by() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_large_bodies_arrive_whole_and_all(receiver: Receiver) -> None:
+def test_all_large_bodies_arrive_whole(receiver: Receiver) -> None:
     make_due(60, size=LARGE, origin="http://127.0.0.1", url=receiver.url)
     make_due(20, size=200, origin="http://127.0.0.1:1", url=receiver.url)
 
@@ -104,7 +104,7 @@ def test_large_bodies_arrive_whole_and_all(receiver: Receiver) -> None:
 
 
 @pytest.mark.django_db
-def test_the_rows_of_a_claim_are_bound_by_name_and_lead_a_claims_fields() -> None:
-    own = queue._Row._fields[: queue._OWN]
+def test_the_rows_of_a_claim_begin_with_the_fields_of_a_claim() -> None:
+    own = queue._Row._fields[: queue._OWN_COLUMNS]
 
     assert Claim._fields == (*own, "command", "lease", "held_since")

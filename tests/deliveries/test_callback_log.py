@@ -1,4 +1,4 @@
-"""The log tells the story of each callback, and no secret of it."""
+"""The log says what became of each callback, and contains no secrets."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_event_is_logged_by_its_name(sender: Sender, receiver: Receiver, sett
     assert [line["event_name"] for line in lines()] == ["kudos.posted"]
 
 
-def test_without_the_setting_only_a_first_failure_and_the_last_one_are_logged(
+def test_without_the_setting_only_the_first_and_the_last_failure_are_logged(
     sender: Sender, receiver: Receiver, lines: Any
 ) -> None:
     receiver.answer_with(Answer(503), Answer(503), Answer(404))

@@ -1,4 +1,4 @@
-"""Cancellations, and commands and users that are not active."""
+"""Cancelled deliveries, and those of inactive commands and users, are not sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def test_a_cancelled_delivery_is_not_sent(sender: Sender, receiver: Receiver) ->
         (State.FAILED, State.FAILED, Reason.REJECTED),
     ],
 )
-def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: State, state: State, reason: str) -> None:
+def test_a_cancellation_in_mid_flight_prevents_a_retry_but_not_a_success(
+    answer: State, state: State, reason: str
+) -> None:
     delivery = make_delivery()
     (claim,) = queue.claim(limit=1, lease=timedelta(seconds=60))
     cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
@@ -53,7 +55,7 @@ def test_a_cancellation_in_mid_flight_forbids_a_retry_and_no_success(answer: Sta
     assert (delivery.state, delivery.reason) == (state, reason)
 
 
-def test_a_cancelled_delivery_whose_sender_died_is_ended_not_sent(sender: Sender, receiver: Receiver) -> None:
+def test_a_cancelled_delivery_whose_sender_died_is_ended_without_being_sent(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
     queue.claim(limit=1, lease=timedelta(seconds=60))
     cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
@@ -74,7 +76,7 @@ def test_a_cancelled_delivery_whose_sender_died_is_ended_not_sent(sender: Sender
         ("user", Reason.USER_INACTIVE),
     ],
 )
-def test_nothing_is_sent_for_somebody_inactive(
+def test_nothing_is_sent_for_inactive_parties(
     sender: Sender, receiver: Receiver, deactivate: str, reason: Reason
 ) -> None:
     user = make_user()
@@ -91,8 +93,8 @@ def test_nothing_is_sent_for_somebody_inactive(
     assert receiver.requests == []
 
 
-def test_a_cancellation_meets_an_outcome_that_is_being_recorded() -> None:
-    """A sender records a retry, and gives its lease back, at the very moment of the cancellation."""
+def test_a_cancellation_and_an_outcome_can_be_recorded_at_once() -> None:
+    """A sender records a retry, and releases its lease, at the very moment of the cancellation."""
     delivery = make_delivery()
     (claim,) = queue.claim(limit=1, lease=timedelta(seconds=60))
     recorded, go_on = threading.Event(), threading.Event()

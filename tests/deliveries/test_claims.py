@@ -1,4 +1,4 @@
-"""What is due for many origins: each has its own way in the index, and none is forgotten."""
+"""Claims for many origins: the index finds each of them, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
     return [make_delivery(command, origin=origin, **values) for _ in range(count)]
 
 
-def test_every_origin_for_which_something_waits_is_found_once() -> None:
+def test_every_origin_with_pending_deliveries_is_found_once() -> None:
     make_due(BUSY, 5)
     make_due(QUIET, 2)
     make_due(OTHER, next_attempt_at=clock.now() + timedelta(hours=1))
@@ -40,7 +40,7 @@ def test_every_origin_for_which_something_waits_is_found_once() -> None:
     assert queue.waiting_origins(limit=10) == [BUSY, OTHER, QUIET]
 
 
-def test_origins_are_walked_through_in_portions() -> None:
+def test_origins_are_read_in_portions() -> None:
     for origin in (BUSY, QUIET, OTHER):
         make_due(origin)
 
@@ -63,7 +63,7 @@ def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> No
     assert Delivery.objects.due(clock.now()).count() == 4
 
 
-def test_a_claim_for_some_origins_has_a_limit_in_all() -> None:
+def test_a_claim_for_some_origins_has_an_overall_limit() -> None:
     make_due(BUSY, 5)
     make_due(QUIET, 5)
 
@@ -71,7 +71,7 @@ def test_a_claim_for_some_origins_has_a_limit_in_all() -> None:
     assert Delivery.objects.exclude(lease=None).count() == 3
 
 
-def test_a_claim_for_some_origins_takes_the_oldest_that_are_due() -> None:
+def test_a_claim_for_some_origins_takes_their_oldest_due_deliveries() -> None:
     now = clock.now()
     oldest, middle, _newest, later = (
         make_delivery(origin=QUIET, next_attempt_at=now + timedelta(seconds=seconds)) for seconds in (-30, -20, -10, 60)
@@ -84,7 +84,7 @@ def test_a_claim_for_some_origins_takes_the_oldest_that_are_due() -> None:
     assert later.lease is None
 
 
-def test_only_what_has_just_become_due_can_be_asked_for() -> None:
+def test_a_claim_can_be_limited_to_deliveries_that_just_became_due() -> None:
     now = clock.now()
     make_delivery(origin=QUIET, next_attempt_at=now - timedelta(seconds=30))
     fresh = make_delivery(origin=QUIET, next_attempt_at=now)
@@ -103,16 +103,16 @@ def test_only_what_has_just_become_due_can_be_asked_for() -> None:
     ],
     ids=["pending", "due", "failed"],
 )
-def test_a_state_stands_in_the_text_of_a_statement(rows: DeliveryQuerySet, state: str) -> None:
-    """As a parameter it would keep a plan that holds for any parameter from the small indexes of that state."""
+def test_a_state_is_a_literal_in_a_statement(rows: DeliveryQuerySet, state: str) -> None:
+    """As a parameter it would keep a generic plan from using the small indexes of that state."""
     statement, parameters = rows.query.sql_with_params()
 
     assert f"= ('{state}')" in statement
     assert state not in parameters
 
 
-def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
-    """What was surplus is given back; when the origin has room again there may be nothing left to begin."""
+def test_claims_beyond_the_share_of_an_origin_leave_no_trace() -> None:
+    """The surplus is released. When the origin has room again, there may be nothing left to begin."""
     settings = OriginSettings(most=5, first=5, failures=10)
     sender = Sender(
         SenderSettings(
@@ -139,7 +139,7 @@ def test_claims_beyond_an_origins_share_leave_nothing_behind() -> None:
     assert Delivery.objects.due(clock.now()).count() == 1
 
 
-def test_senders_are_counted_for_what_became_due_in_the_last_second_and_nobody_has_in_hand() -> None:
+def test_only_unclaimed_deliveries_of_the_last_second_are_counted_for_more_senders() -> None:
     now = clock.now()
     make_due(QUIET, 4, now=now - timedelta(milliseconds=400))
     make_due(OTHER, 2, now=now + timedelta(milliseconds=500))
@@ -154,7 +154,7 @@ def test_senders_are_counted_for_what_became_due_in_the_last_second_and_nobody_h
         assert queue.count_due(most=100) == 4
 
 
-def test_however_much_has_waited_for_longer_one_sender_is_enough_for_it() -> None:
+def test_one_sender_is_enough_for_older_deliveries() -> None:
     now = clock.now()
     make_due(QUIET, 3, now=now - timedelta(seconds=5))
 

@@ -1,4 +1,4 @@
-"""Connections are reused, and not for ever: a name that has moved is followed."""
+"""Connections are reused, but not for ever, so that callbacks follow a name to its new address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def answer_each(connection: socket.socket) -> None:
-    """Answers every request of a connection; each is small enough to come in one piece."""
+    """Answers every request of a connection. Each is small enough to arrive in one piece."""
     connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
     while connection.recv(65536):
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -33,12 +33,12 @@ def send_twice(*, pause: float) -> int:
         return len(receiver.requests)
 
 
-def test_a_connection_is_used_again() -> None:
+def test_a_connection_is_reused() -> None:
     assert send_twice(pause=0) == 1
 
 
 @pytest.mark.parametrize("limit", ["_MAX_CONNECTION_SECONDS", "_MAX_IDLE_SECONDS"])
-def test_a_connection_that_is_too_old_is_not_used_again(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_a_connection_that_is_too_old_is_not_reused(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     monkeypatch.setattr(transfer, limit, 1)
 
     assert send_twice(pause=2.1) == 2

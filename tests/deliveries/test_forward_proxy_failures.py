@@ -1,4 +1,4 @@
-"""What a forward proxy answers is never taken for a receiver's answer."""
+"""An answer of a forward proxy is never taken for a receiver's answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
     ],
     ids=["403", "407", "503", "302", "garbage", "closed", "silence"],
 )
-def test_what_the_proxy_answers_is_not_the_receivers_answer(
+def test_an_answer_of_the_proxy_is_not_an_answer_of_the_receiver(
     proxy: Proxy, receiver: Receiver, answer: bytes | None, cause: str
 ) -> None:
     proxy.names["receiver.test"] = receiver.port
@@ -66,10 +66,10 @@ def test_what_the_proxy_answers_is_not_the_receivers_answer(
     assert [request.webhook_id for request in receiver.requests] == [str(delivery.pk)]
 
 
-def test_without_the_proxy_nothing_leaves(receiver: Receiver) -> None:
+def test_nothing_is_sent_while_the_proxy_is_away(receiver: Receiver) -> None:
     with Proxy() as gone:
         url = gone.url
-    # A label may have 63 letters: this name is looked up nowhere.
+    # A label may have at most 63 letters, so this name cannot be looked up anywhere.
     nameless = f"http://{'x' * 64}:3128"
     causes = {}
     for proxy in (url, nameless):
@@ -92,7 +92,7 @@ def test_without_the_proxy_nothing_leaves(receiver: Receiver) -> None:
     [(Answer(delay=3), "timeout"), (Answer(status=503), None), (Answer(status=407), None)],
     ids=["silence", "503", "407"],
 )
-def test_what_happens_beyond_the_tunnel_is_the_receivers(
+def test_failures_beyond_the_tunnel_belong_to_the_receiver(
     proxy: Proxy, receiver: Receiver, answer: Answer, error: str | None, is_first: bool
 ) -> None:
     proxy.names["receiver.test"] = receiver.port
@@ -117,10 +117,10 @@ def test_what_happens_beyond_the_tunnel_is_the_receivers(
     [(FORBIDDEN, 6), (WANTS_CREDENTIALS, 6), (b"", 6), (UNAVAILABLE, 2)],
     ids=["403", "407", "closed", "503"],
 )
-def test_a_receiver_pays_only_for_what_may_be_its_own_fault(
+def test_only_failures_of_the_receiver_count_against_it(
     proxy: Proxy, receiver: Receiver, answer: bytes, tried_at_first: int
 ) -> None:
-    """Two failures open a receiver's breaker here, and what is due for it then waits without being tried."""
+    """Here two failures open a receiver's breaker. Its due deliveries then wait without being tried."""
     proxy.names["receiver.test"] = receiver.port
     proxy.answer_with(*[answer] * tried_at_first)
     origins = OriginSettings(most=2, first=2, failures=2, first_pause=30)

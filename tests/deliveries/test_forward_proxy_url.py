@@ -1,4 +1,4 @@
-"""How the forward proxy is configured, and that its credentials are printed nowhere."""
+"""The setting of the forward proxy is validated, and its credentials are never printed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_proxy_is_read_from_its_url(text: str, proxy: ForwardProxy | None) -> 
         *("http://a%3Ada:hush@proxy:1", "http://ada:hush:hush@proxy:1", "http://ada:hüsh@proxy:1", "http://proxy:1\n"),
     ],
 )
-def test_what_is_no_proxys_url_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_proxy_url_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="must") as error:
         parse_proxy(text)
 
@@ -48,7 +48,7 @@ def test_what_is_no_proxys_url_is_refused_and_not_repeated(text: str) -> None:
         assert part not in str(error.value)
 
 
-def test_a_malformed_proxy_stops_the_process_with_a_line_without_its_password() -> None:
+def test_a_malformed_proxy_stops_the_process_without_printing_its_password() -> None:
     variables = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -73,7 +73,7 @@ def test_a_malformed_proxy_stops_the_process_with_a_line_without_its_password() 
     assert "hush" not in line
 
 
-def test_a_proxy_that_is_printed_keeps_its_credentials_to_itself() -> None:
+def test_printing_a_proxy_does_not_show_its_credentials() -> None:
     printed = repr(parse_proxy("http://ada:hush@proxy.internal:3128"))
 
     assert "proxy.internal" in printed

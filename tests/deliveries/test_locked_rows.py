@@ -43,7 +43,7 @@ def locked_by_a_stranger(delivery: Delivery) -> Iterator[None]:
 
 
 class Withholding:
-    """A receiver that answers all its requests when it may."""
+    """A receiver that answers its requests once it is released."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -78,7 +78,7 @@ def _wait_until_delivered(deliveries: list[Delivery]) -> None:
     raise AssertionError("The other deliveries were not recorded.")
 
 
-def test_an_outcome_whose_row_is_locked_is_written_later_and_the_others_at_once() -> None:
+def test_outcomes_of_locked_rows_are_written_later_and_all_others_at_once() -> None:
     with Withholding() as receiver:
         delivery = make_delivery(url=receiver.raw.url)
         others = [make_delivery(url=receiver.raw.url) for _ in range(3)]
@@ -126,8 +126,8 @@ def _wait_until_lease_is_over(delivery: Delivery) -> None:
     raise AssertionError("The lease did not end.")
 
 
-def test_a_claim_of_a_row_that_was_sent_already_writes_its_outcome_and_sends_nothing(receiver: Receiver) -> None:
-    """The stranger let go just when the lease was over, and our own next claim came first."""
+def test_a_new_claim_of_a_row_that_was_already_sent_only_writes_its_outcome(receiver: Receiver) -> None:
+    """The stranger released the row just when the lease ended, and our own next claim came first."""
     sender = make_sender()
     delivery = make_delivery(url=receiver.url)
     (lost,) = queue.claim(limit=1, lease=timedelta(0))
@@ -143,7 +143,7 @@ def test_a_claim_of_a_row_that_was_sent_already_writes_its_outcome_and_sends_not
     assert receiver.requests == []
 
 
-def test_recording_tells_locked_rows_from_lost_leases() -> None:
+def test_recording_distinguishes_locked_rows_from_lost_leases() -> None:
     locked, lost, ours = (make_delivery() for _ in range(3))
     claims = {claim.id: claim for claim in queue.claim(limit=3, lease=MINUTE)}
     Delivery.objects.filter(pk=lost.pk).update(lease=claims[ours.pk].id)
@@ -157,7 +157,7 @@ def test_recording_tells_locked_rows_from_lost_leases() -> None:
     assert outcomes.record(recorded.locked) == outcomes.Recorded(1, [])
 
 
-def test_housekeeping_passes_locked_rows_by() -> None:
+def test_housekeeping_skips_locked_rows() -> None:
     command, old = make_command(), clock.now() - timedelta(days=100)
     origin = "http://hanging.example:80"
     source = make_delivery(command).source_uuid
@@ -186,7 +186,7 @@ def test_housekeeping_passes_locked_rows_by() -> None:
 
 
 def test_cancelling_recording_and_claiming_at_once_never_deadlocks() -> None:
-    """Five threads work on the same rows, each in an order of its own."""
+    """Five threads work on the same rows, each in its own order."""
     command = make_command()
     sources = [make_delivery(command).source_uuid for _ in range(40)]
     stop, errors = threading.Event(), []
@@ -232,7 +232,7 @@ def test_cancelling_recording_and_claiming_at_once_never_deadlocks() -> None:
     assert errors == []
 
 
-def test_the_origin_of_a_locked_row_is_left_to_others(receiver: Receiver) -> None:
+def test_a_locked_row_does_not_stop_the_others_of_its_origin(receiver: Receiver) -> None:
     locked = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
     make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 

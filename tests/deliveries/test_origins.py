@@ -1,4 +1,4 @@
-"""An origin's share of the sender, and its breaker, on a clock of the test's own."""
+"""An origin's share of the sender, and its breaker, on a clock that the tests control."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_requests_in_flight_take_room(origins: Origins) -> None:
     assert origins.room(HEALTHY) == 1
 
 
-def test_answers_make_the_share_grow_to_its_bound(origins: Origins) -> None:
+def test_answers_make_the_share_grow_up_to_its_limit(origins: Origins) -> None:
     send(origins, HEALTHY, *[True] * 50)
 
     assert origins.room(HEALTHY) == 20
@@ -68,7 +68,7 @@ def test_the_breaker_opens_on_failures_in_a_row_only(origins: Origins) -> None:
     assert origins.room(HANGING) == 0
 
 
-def test_an_open_breaker_concerns_one_origin_only(origins: Origins) -> None:
+def test_an_open_breaker_affects_one_origin_only(origins: Origins) -> None:
     send(origins, HANGING, False, False, False)
 
     assert origins.room(HEALTHY) == 8
@@ -76,7 +76,7 @@ def test_an_open_breaker_concerns_one_origin_only(origins: Origins) -> None:
     assert origins.paused() == {HANGING: 5.0}
 
 
-def test_after_the_pause_one_request_at_a_time_is_let_through(origins: Origins, clock: Clock) -> None:
+def test_after_the_pause_one_request_at_a_time_may_begin(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, False, False, False)
 
     clock.now += 5
@@ -86,7 +86,7 @@ def test_after_the_pause_one_request_at_a_time_is_let_through(origins: Origins, 
     assert origins.room(HANGING) == 0
 
 
-def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_bound(origins: Origins, clock: Clock) -> None:
+def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_limit(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, False, False, False)
     pauses = []
 
@@ -98,7 +98,7 @@ def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_bound(origins:
     assert pauses == [10, 12, 12]
 
 
-def test_an_answer_closes_it(origins: Origins, clock: Clock) -> None:
+def test_an_answer_closes_the_breaker(origins: Origins, clock: Clock) -> None:
     send(origins, HANGING, False, False, False)
     clock.now += 5
 
@@ -122,7 +122,7 @@ def test_an_origin_is_forgotten_some_time_after_its_last_use(origins: Origins, c
     assert origins.room(HANGING) == 8
 
 
-def test_a_request_in_flight_when_the_breaker_opened_is_no_probe(origins: Origins) -> None:
+def test_a_request_in_flight_when_the_breaker_opened_is_not_a_probe(origins: Origins) -> None:
     for _ in range(5):
         origins.begin(HANGING)
 
@@ -155,7 +155,7 @@ def test_nothing_begins_for_as_long_as_an_origin_asks_us_to_wait(origins: Origin
     assert origins.paused() == {}
 
 
-def test_no_more_origins_are_remembered_than_the_bound(clock: Clock) -> None:
+def test_the_number_of_remembered_origins_is_limited(clock: Clock) -> None:
     origins = Origins(OriginSettings(first=8, max_remembered=100), clock)
     origins.begin("http://in-flight:80")
 
@@ -171,7 +171,7 @@ def test_no_more_origins_are_remembered_than_the_bound(clock: Clock) -> None:
     assert origins.room("http://0:80") == 8
 
 
-def test_what_is_in_flight_is_never_forgotten(clock: Clock) -> None:
+def test_an_origin_with_requests_in_flight_is_never_forgotten(clock: Clock) -> None:
     origins = Origins(OriginSettings(max_remembered=3), clock)
     for number in range(10):
         origins.begin(f"http://{number}:80")

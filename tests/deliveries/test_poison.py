@@ -1,4 +1,4 @@
-"""A row that kills its senders ends, and takes no other row with it. No counter can overflow."""
+"""A row that kills its senders fails in the end, without harm to other rows. No counter can overflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from commands_platform.lib import clock
 from deliveries import outcomes, queue
-from deliveries.models import MAX_COUNT, Delivery, Reason, State
+from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.sender import MAX_LOST_CLAIMS, Sender
 from deliveries.services import MAX_KEPT_ATTEMPTS, redeliver
 from tests.deliveries.senders import due_again, make_sender
@@ -22,13 +22,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def lose_claims(delivery: Delivery, count: int) -> None:
-    """As senders do that die with the row in hand."""
+    """Makes the row look as if that many senders had died while sending it."""
     for _ in range(count):
         assert queue.claim(limit=1, lease=MINUTE)
         due_again(delivery)
 
 
-def test_a_row_whose_claims_never_come_back_ends_as_poison(sender: Sender, receiver: Receiver) -> None:
+def test_a_row_whose_claims_are_always_lost_ends_as_poison(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url, max_attempts=2)
     lose_claims(delivery, 2 + MAX_LOST_CLAIMS)
 
@@ -40,7 +40,7 @@ def test_a_row_whose_claims_never_come_back_ends_as_poison(sender: Sender, recei
     assert receiver.requests == []
 
 
-def test_until_then_it_is_sent(sender: Sender, receiver: Receiver) -> None:
+def test_a_row_with_a_few_lost_claims_is_still_sent(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url, max_attempts=2)
     lose_claims(delivery, 1 + MAX_LOST_CLAIMS)
 
@@ -50,7 +50,7 @@ def test_until_then_it_is_sent(sender: Sender, receiver: Receiver) -> None:
     assert delivery.state == State.DELIVERED
 
 
-def test_a_claim_that_is_given_back_does_not_count() -> None:
+def test_a_released_claim_does_not_count() -> None:
     delivery = make_delivery(max_attempts=2)
 
     for _ in range(20):
@@ -60,7 +60,7 @@ def test_a_claim_that_is_given_back_does_not_count() -> None:
     assert (delivery.attempt_count, delivery.lease) == (0, None)
 
 
-def test_what_was_never_sent_is_no_attempt(sender: Sender, receiver: Receiver) -> None:
+def test_a_delivery_that_was_never_sent_has_no_attempts(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
     delivery.command.is_active = False
     delivery.command.save(update_fields=["is_active"])
@@ -71,7 +71,7 @@ def test_what_was_never_sent_is_no_attempt(sender: Sender, receiver: Receiver) -
     assert (delivery.state, delivery.attempt_count) == (State.SKIPPED, 0)
 
 
-def test_a_suspect_is_sent_alone(receiver: Receiver) -> None:
+def test_a_row_that_may_kill_its_sender_is_sent_alone(receiver: Receiver) -> None:
     """If it kills the process, no claim of another row is lost with it."""
     sender = make_sender(window=50)
     suspect = make_delivery(url=receiver.url, now=clock.now() - timedelta(seconds=1))
@@ -91,7 +91,7 @@ def test_a_suspect_is_sent_alone(receiver: Receiver) -> None:
     assert len(receiver.requests) == 11
 
 
-def test_two_suspects_are_never_sent_at_once(receiver: Receiver) -> None:
+def test_two_rows_that_may_kill_their_sender_are_never_sent_at_once(receiver: Receiver) -> None:
     receiver.always_answer(lambda _: Answer(delay=0.2))
     suspects = [make_delivery(url=receiver.url) for _ in range(3)]
     for suspect in suspects:
@@ -105,17 +105,17 @@ def test_two_suspects_are_never_sent_at_once(receiver: Receiver) -> None:
 
 
 def test_no_claim_overflows_a_counter(sender: Sender) -> None:
-    delivery = make_delivery(attempt_count=MAX_COUNT, max_attempts=MAX_COUNT, attempts_before=MAX_COUNT)
+    delivery = make_delivery(attempt_count=MAX_SMALLINT, max_attempts=MAX_SMALLINT, attempts_before=MAX_SMALLINT)
 
     for _ in range(3):
         queue.claim(limit=1, lease=MINUTE)
         due_again(delivery)
 
     delivery.refresh_from_db()
-    assert delivery.attempt_count == MAX_COUNT
+    assert delivery.attempt_count == MAX_SMALLINT
 
 
-def test_a_delivery_can_be_redelivered_until_it_has_all_the_attempts_that_are_kept() -> None:
+def test_a_delivery_can_be_redelivered_up_to_the_maximum_number_of_attempts() -> None:
     delivery = make_delivery(max_attempts=8)
     redelivered = 0
     for attempts in range(0, MAX_KEPT_ATTEMPTS + 10, 5):
@@ -138,7 +138,7 @@ def test_a_delivery_can_be_redelivered_until_it_has_all_the_attempts_that_are_ke
 def test_a_redelivery_stays_within_its_counters() -> None:
     delivery = make_delivery(
         attempt_count=MAX_KEPT_ATTEMPTS - 1,
-        max_attempts=MAX_COUNT,
+        max_attempts=MAX_SMALLINT,
         state=State.FAILED,
         reason=Reason.EXPIRED,
         next_attempt_at=None,
@@ -148,4 +148,4 @@ def test_a_redelivery_stays_within_its_counters() -> None:
     assert redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)) == 1
 
     delivery.refresh_from_db()
-    assert delivery.max_attempts == MAX_COUNT
+    assert delivery.max_attempts == MAX_SMALLINT

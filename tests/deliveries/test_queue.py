@@ -1,4 +1,4 @@
-"""Leases: each delivery has one sender at a time."""
+"""Each delivery has one sender at a time, by its lease."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_claim_that_nobody_ended_is_sent_again_after_its_lease(sender: Sender, receiver: Receiver) -> None:
+def test_an_abandoned_claim_is_sent_again_after_its_lease(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
     queue.claim(limit=10, lease=timedelta(seconds=60))
     sender.drain()
@@ -70,7 +70,7 @@ def test_two_claims_never_share_a_row() -> None:
     assert not first & second
 
 
-def test_the_ledger_takes_one_row_for_a_slot() -> None:
+def test_the_ledger_has_one_row_for_a_slot() -> None:
     command = make_command()
     now = clock.now()
     row = ledger.NewRow(
@@ -83,7 +83,7 @@ def test_the_ledger_takes_one_row_for_a_slot() -> None:
     assert Delivery.objects.count() == 1
 
 
-def test_what_was_due_for_too_long_for_an_origin_that_does_not_answer_has_failed(receiver: Receiver) -> None:
+def test_a_delivery_fails_after_waiting_too_long_for_an_origin_that_does_not_answer(receiver: Receiver) -> None:
     old = make_delivery(url=receiver.url, origin=origin_of(receiver.url), now=clock.now() - timedelta(hours=25))
     new = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 

@@ -1,4 +1,4 @@
-"""Deliveries that are sent once more."""
+"""Finished deliveries can be sent once more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("max_attempts", [2, 3, 20])
-def test_the_first_wait_is_the_shortest_whatever_the_number_of_attempts(
+def test_a_redelivery_starts_again_with_the_shortest_wait(
     sender: Sender, receiver: Receiver, max_attempts: int
 ) -> None:
     receiver.always_answer(lambda _: Answer(503))

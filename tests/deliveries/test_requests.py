@@ -1,4 +1,4 @@
-"""What a receiver is sent."""
+"""The requests that a receiver gets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.receiver import Answer, Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_callback_carries_what_the_contract_says(sender: Sender, receiver: Receiver) -> None:
+def test_a_callback_carries_all_documented_headers_and_fields(sender: Sender, receiver: Receiver) -> None:
     user = make_user()
     command = make_command(user.organization)
     body = {
@@ -61,7 +61,7 @@ def test_both_secrets_sign_while_a_secret_is_rotated(sender: Sender, receiver: R
         Webhook(secret).verify(request.body, request.headers)
 
 
-def test_the_environments_proxy_is_not_used(
+def test_a_proxy_in_the_environment_is_not_used(
     monkeypatch: pytest.MonkeyPatch, sender: Sender, receiver: Receiver
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
@@ -73,7 +73,7 @@ def test_the_environments_proxy_is_not_used(
     assert delivery.state == State.DELIVERED
 
 
-def test_an_events_body_is_sent_as_it_is(sender: Sender, receiver: Receiver) -> None:
+def test_the_body_of_an_event_is_sent_unchanged(sender: Sender, receiver: Receiver) -> None:
     body = '{"event":"kudos.posted","event_timestamp":1707154471.495433,"hook":{"id":1,"name":"x"},"body":{}}'
     make_delivery(kind=Kind.EVENT, destination="hook:1", url=receiver.url, body=body)
 
@@ -83,7 +83,7 @@ def test_an_events_body_is_sent_as_it_is(sender: Sender, receiver: Receiver) -> 
     assert request.body == body.encode()
 
 
-def test_extra_headers_and_a_timeout_of_its_own_go_with_a_delivery(receiver: Receiver) -> None:
+def test_a_delivery_has_its_own_headers_and_timeout(receiver: Receiver) -> None:
     sender = make_sender(timeout=timedelta(seconds=10))
     receiver.always_answer(lambda _: Answer(delay=2))
     headers = '{"X-Team":"blå","Authorization":"Bearer x"}'

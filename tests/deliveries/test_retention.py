@@ -1,4 +1,4 @@
-"""What the ledger forgets, and what it does not."""
+"""Old rows leave the ledger, and some stay longer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sweep() -> Sweep:
     return Sweep(keep_finished=timedelta(days=30), keep_failed=timedelta(days=90))
 
 
-def test_old_rows_go_and_failures_stay_longer(command: Command) -> None:
+def test_old_rows_are_removed_and_failures_stay_longer(command: Command) -> None:
     kept = [
         make_finished(command, days_ago=29),
         make_finished(command, days_ago=60, state=State.FAILED),
@@ -49,14 +49,14 @@ def test_old_rows_go_and_failures_stay_longer(command: Command) -> None:
     assert set(Delivery.objects.all()) == set(kept)
 
 
-def test_what_is_still_to_be_sent_stays_however_old(command: Command) -> None:
+def test_unsent_deliveries_are_kept_however_old_they_are(command: Command) -> None:
     then = clock.now() - timedelta(days=400)
     make_delivery(command, id=first_ledger_id_at(then), now=then)
 
     assert sweep().remove_aged(limit=100) == 0
 
 
-def test_it_goes_on_where_it_stopped_and_comes_through(command: Command) -> None:
+def test_a_sweep_continues_where_it_stopped_until_the_end(command: Command) -> None:
     for number in range(10):
         make_finished(command, days_ago=80 - number, state=State.FAILED)
     for number in range(10):
@@ -78,11 +78,11 @@ def test_a_source_keeps_its_newest_rows_and_all_its_failures(command: Command) -
     assert remove_surplus(source_uuid=source, keep=5, limit=4) == 4
     assert remove_surplus(source_uuid=source, keep=5, limit=100) == 2
 
-    # The newest five and the one that was the limit itself.
+    # The newest five, and the row that marks the limit.
     assert set(Delivery.objects.all()) == {*rows[-6:], failure, other}
 
 
-def test_an_id_tells_its_time() -> None:
+def test_the_time_of_an_id_can_be_read_from_it() -> None:
     now = clock.now()
     row = make_delivery(now=now)
 

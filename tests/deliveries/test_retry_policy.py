@@ -32,7 +32,7 @@ def latest() -> float:
         ),
     ],
 )
-def test_only_what_may_pass_by_itself_is_tried_again(status: int | None, retryable: bool) -> None:
+def test_only_temporary_failures_are_retried(status: int | None, retryable: bool) -> None:
     assert is_retryable(status) is retryable
 
 
@@ -58,7 +58,7 @@ def test_jitter_makes_a_wait_up_to_a_fifth_longer_and_never_shorter(attempt: int
     assert backoff(attempt, random=latest) == pytest.approx(delay * 1.2, abs=timedelta(seconds=0.1))
 
 
-def test_an_operators_own_delays_are_used() -> None:
+def test_the_delays_that_an_operator_sets_are_used() -> None:
     delays = [timedelta(seconds=1), timedelta(seconds=2)]
 
     waits = [backoff(attempt, delays=delays, random=never_later) for attempt in (1, 2, 3)]
@@ -68,7 +68,7 @@ def test_an_operators_own_delays_are_used() -> None:
 
 
 @pytest.mark.parametrize("attempts", range(1, 21))
-def test_no_set_of_attempts_takes_longer_than_the_default_one_and_its_last_wait_again(attempts: int) -> None:
+def test_the_number_of_attempts_cannot_make_retries_take_much_longer_than_by_default(attempts: int) -> None:
     waits = [backoff(attempt, random=latest) for attempt in range(1, attempts)]
     default = sum((delay * (1 + JITTER) for delay in DEFAULT_DELAYS), timedelta(0))
 
@@ -105,7 +105,7 @@ def test_attempts_are_counted_from_one(attempt: int) -> None:
         (1, 301, 60, None),
     ],
 )
-def test_a_receiver_can_ask_for_a_longer_wait_and_never_a_shorter_one(
+def test_a_receiver_can_ask_for_a_longer_wait_but_not_for_a_shorter_one(
     attempt: int, status: int | None, retry_after: int | None, seconds: int | None
 ) -> None:
     asked = None if retry_after is None else timedelta(seconds=retry_after)
@@ -115,7 +115,7 @@ def test_a_receiver_can_ask_for_a_longer_wait_and_never_a_shorter_one(
     assert wait == (None if seconds is None else timedelta(seconds=seconds))
 
 
-def test_the_cap_on_what_a_receiver_asks_for_can_be_set() -> None:
+def test_the_cap_on_retry_after_can_be_set() -> None:
     def wait(cap: timedelta) -> timedelta | None:
         return retry_delay(
             1,

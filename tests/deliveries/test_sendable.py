@@ -1,4 +1,4 @@
-"""One table of reasons: the dispatcher, the sender, an extra run and the hooks say the same of the same parties."""
+"""The dispatcher, the sender, an extra run and the hooks give the same reason for the same parties."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Parties:
 def make_parties(
     *, organization_is_active: bool, command_is_active: bool, whose: str, user_is: str, url: str
 ) -> Parties:
-    """Makes one combination, with the reason that the product's rules give it."""
+    """Makes one combination, with the reason that the rules of the product give."""
     organization = make_organization(is_active=organization_is_active)
     owner = organization if whose == "own" else make_organization(is_active=whose != "public of an inactive one")
     command = make_command(owner, callback_url=url, is_active=command_is_active, is_public=whose.startswith("public"))
@@ -76,7 +76,7 @@ def every_combination() -> list[Parties]:
     ]
 
 
-def test_the_dispatcher_gives_the_tables_reason(every_combination: list[Parties]) -> None:
+def test_the_dispatcher_gives_the_common_reason(every_combination: list[Parties]) -> None:
     expected = {
         make_schedule(each.command, organization=each.organization, owner=each.user, next_run_at=NOON).pk: each.expected
         for each in every_combination
@@ -87,7 +87,7 @@ def test_the_dispatcher_gives_the_tables_reason(every_combination: list[Parties]
     assert {schedule.id: schedule.reason for schedule in found} == expected
 
 
-def test_the_sender_gives_the_tables_reason(every_combination: list[Parties]) -> None:
+def test_the_sender_gives_the_common_reason(every_combination: list[Parties]) -> None:
     expected = {
         make_delivery(
             each.command, organization=each.organization, user=each.user, url=each.command.callback_url
@@ -100,7 +100,7 @@ def test_the_sender_gives_the_tables_reason(every_combination: list[Parties]) ->
     assert {claim.id: claim.skip for claim in claims} == expected
 
 
-def test_an_extra_run_is_refused_for_the_tables_reason(every_combination: list[Parties]) -> None:
+def test_an_extra_run_is_refused_for_the_common_reason(every_combination: list[Parties]) -> None:
     for each in every_combination:
         schedule = make_schedule(each.command, organization=each.organization, owner=each.user)
         message = ""
@@ -111,7 +111,7 @@ def test_an_extra_run_is_refused_for_the_tables_reason(every_combination: list[P
         assert message == (f"It cannot run: {Reason(each.expected).label}." if each.expected else "")
 
 
-def test_a_hook_is_skipped_for_the_tables_reason(every_combination: list[Parties]) -> None:
+def test_a_hook_is_skipped_for_the_common_reason(every_combination: list[Parties]) -> None:
     expected, events = {}, []
     for each in every_combination:
         hook = Hook.objects.create(
@@ -126,8 +126,8 @@ def test_a_hook_is_skipped_for_the_tables_reason(every_combination: list[Parties
 
 
 @pytest.mark.parametrize("url", ["example.com/hook", "ftp://example.com/", "http://", "http://[::1/x"])
-def test_a_url_that_is_none_is_a_reason_too(url: str) -> None:
-    """The API refuses such a URL. A shell or an import may have written it, and it must not stop the others."""
+def test_an_invalid_url_is_a_reason_too(url: str) -> None:
+    """The API refuses such a URL, but a shell or an import may write it. It must not stop other schedules."""
     broken, healthy = make_command(callback_url=url), make_command(callback_url=URL)
     for command in (broken, healthy):
         make_schedule(command, next_run_at=NOON)

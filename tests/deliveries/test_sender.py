@@ -1,4 +1,4 @@
-"""The loop: nobody is held up by somebody else, and nothing is lost when it stops."""
+"""The loop of the sender: no receiver delays another, and nothing is lost when it stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.receiver import Answer, Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_slow_receiver_does_not_hold_up_the_others(receiver: Receiver) -> None:
+def test_a_slow_receiver_does_not_delay_the_others(receiver: Receiver) -> None:
     sender = make_sender(window=4)
     receiver.always_answer(lambda request: Answer(delay=2.0 if "slow" in request.path else 0))
     make_delivery(url=f"{receiver.url}/slow")
@@ -38,7 +38,7 @@ def test_a_slow_receiver_does_not_hold_up_the_others(receiver: Receiver) -> None
     assert not Delivery.objects.exclude(pk=slow.pk).filter(finished_at__gte=slow.finished_at).exists()
 
 
-def test_what_becomes_due_while_it_works_is_sent_in_the_same_run(sender: Sender, receiver: Receiver) -> None:
+def test_deliveries_that_become_due_during_a_run_are_sent_in_it(sender: Sender, receiver: Receiver) -> None:
     receiver.answer_with(Answer(delay=1.0))
     make_delivery(url=f"{receiver.url}/first")
     runner = threading.Thread(target=run_and_close, args=(sender,))
@@ -54,7 +54,7 @@ def test_what_becomes_due_while_it_works_is_sent_in_the_same_run(sender: Sender,
     assert still_waiting
 
 
-def test_a_sender_that_is_woken_just_before_a_second_sends_what_becomes_due_at_it(
+def test_a_sender_that_wakes_just_before_a_second_sends_the_deliveries_of_that_second(
     sender: Sender, receiver: Receiver
 ) -> None:
     now = clock.now()
@@ -68,7 +68,7 @@ def test_a_sender_that_is_woken_just_before_a_second_sends_what_becomes_due_at_i
     assert datetime.fromisoformat(delivery.attempts[0]["started_at"]) >= second
 
 
-def test_when_it_is_told_to_stop_it_hands_back_what_it_holds(receiver: Receiver) -> None:
+def test_a_sender_that_is_told_to_stop_releases_its_claims(receiver: Receiver) -> None:
     sender = make_sender(window=2)
     receiver.always_answer(lambda _: Answer(delay=10))
     deliveries = [make_delivery(url=receiver.url) for _ in range(5)]
@@ -85,8 +85,8 @@ def test_when_it_is_told_to_stop_it_hands_back_what_it_holds(receiver: Receiver)
     assert all(row.lease is None and row.state == State.PENDING and row.attempt_count == 0 for row in rows)
 
 
-def test_a_request_begins_only_if_it_must_end_before_its_lease_does(receiver: Receiver) -> None:
-    """A claim that has waited, or a process that was frozen, must not send what another may send by then."""
+def test_a_request_begins_only_if_it_will_end_before_its_lease(receiver: Receiver) -> None:
+    """After a long wait or a freeze, a sender must not send what another sender may be sending."""
     timeout = timedelta(seconds=1.5)
     sender = make_sender(window=1, lease=timedelta(seconds=2), timeout=timeout)
     receiver.answer_with(Answer(delay=1.0))
@@ -107,8 +107,8 @@ def test_a_request_begins_only_if_it_must_end_before_its_lease_does(receiver: Re
     assert (second.state, second.attempt_count) == (State.DELIVERED, 1)
 
 
-def test_a_hanging_receiver_with_a_long_queue_does_not_hold_up_the_others(receiver: Receiver) -> None:
-    """Thousands are due for it, and were due first; the others arrive as if it were not there."""
+def test_a_hanging_receiver_with_a_long_queue_does_not_delay_the_others(receiver: Receiver) -> None:
+    """Thousands are due for it, and were due first. The others arrive as if it did not exist."""
     sender = make_sender(window=40, timeout=timedelta(seconds=2), origins=OriginSettings(most=20, first=10))
     with Receiver() as hanging:
         hanging.always_answer(lambda _: Answer(delay=3, hang_up=True))
@@ -138,12 +138,12 @@ def test_a_hanging_receiver_with_a_long_queue_does_not_hold_up_the_others(receiv
         stop.set()
         runner.join()
 
-    # Not one timeout's length, though two thousand requests that hang were due before.
+    # Less than one timeout, though two thousand requests that hang were due before.
     assert needed < 2
     assert len(hanging.requests) <= 20
 
 
-def test_while_the_breaker_is_open_what_is_due_waits_and_does_not_count_as_tried(receiver: Receiver) -> None:
+def test_while_the_breaker_is_open_deliveries_wait_without_losing_attempts(receiver: Receiver) -> None:
     settings = OriginSettings(most=4, first=4, failures=4, first_pause=30)
     sender = make_sender(window=10, timeout=timedelta(seconds=1), origins=settings)
     receiver.always_answer(lambda _: Answer(delay=2, hang_up=True))
@@ -160,8 +160,8 @@ def test_while_the_breaker_is_open_what_is_due_waits_and_does_not_count_as_tried
     assert all(row.state == State.PENDING and row.lease is None for row in untouched)
 
 
-def test_beside_a_busy_origin_every_other_origin_is_found(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More origins than one look can see, and a backlog that is older than what is due for any of them."""
+def test_every_other_origin_is_found_beside_a_busy_one(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are more origins than one look can see, and the backlog is older than all their deliveries."""
     monkeypatch.setattr(intake, "_ORIGINS_AT_ONCE", 2)
     command = make_command()
     with Receiver() as slow:

@@ -1,4 +1,4 @@
-"""A receiver that answers 429 is left alone for as long as it asks."""
+"""A receiver that answers 429 gets no requests for as long as it asks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_retry_after_of_a_429_holds_for_the_whole_origin(receiver: Receiver) -> 
     assert tried.next_attempt_at - clock.now() > timedelta(seconds=590)
 
 
-def test_without_retry_after_a_429_slows_its_origin_down_and_does_not_stop_it(receiver: Receiver) -> None:
+def test_a_429_without_retry_after_slows_its_origin_down_but_does_not_stop_it(receiver: Receiver) -> None:
     receiver.answer_with(Answer(429))
     for _ in range(5):
         make_delivery(url=receiver.url, origin=origin_of(receiver.url))

@@ -31,7 +31,7 @@ def test_before_a_rotation_one_signature_is_sent() -> None:
     assert sent(command) == {"X-DailyBot-Signature": command.signature}
 
 
-def test_during_the_overlap_the_old_one_is_sent_and_the_new_one_beside_it() -> None:
+def test_during_the_overlap_both_signatures_are_sent() -> None:
     old = make_command()
 
     new = rotate_static_signature(command=old)
@@ -40,21 +40,21 @@ def test_during_the_overlap_the_old_one_is_sent_and_the_new_one_beside_it() -> N
     assert sent(new) == {"X-DailyBot-Signature": old.signature, "X-DailyBot-Signature-Next": new.signature}
 
 
-def test_after_the_overlap_the_new_one_is_sent_alone() -> None:
+def test_after_the_overlap_only_the_new_signature_is_sent() -> None:
     new = rotate_static_signature(command=make_command())
     Command.objects.update(previous_signature_expires_at=clock.now() - timedelta(seconds=1))
 
     assert sent(new) == {"X-DailyBot-Signature": new.signature}
 
 
-def test_without_an_overlap_a_leaked_one_is_not_sent_any_more() -> None:
+def test_without_an_overlap_a_leaked_signature_is_no_longer_sent() -> None:
     new = rotate_static_signature(command=make_command(), overlap=timedelta())
 
     assert sent(new) == {"X-DailyBot-Signature": new.signature}
     assert new.previous_signature == ""
 
 
-def test_a_second_rotation_drops_the_one_before_the_first() -> None:
+def test_a_second_rotation_drops_the_signature_before_the_first() -> None:
     leaked = make_command()
     first = rotate_static_signature(command=leaked)
 
@@ -63,7 +63,7 @@ def test_a_second_rotation_drops_the_one_before_the_first() -> None:
     assert sent(second) == {"X-DailyBot-Signature": first.signature, "X-DailyBot-Signature-Next": second.signature}
 
 
-def test_a_receiver_that_sends_both_back_does_not_have_them_shown() -> None:
+def test_signatures_that_a_receiver_sends_back_are_not_shown() -> None:
     new = rotate_static_signature(command=make_command())
     delivery = make_delivery(new, attempts=[{"number": 1, "response": f"{new.signature} {new.previous_signature} end"}])
 

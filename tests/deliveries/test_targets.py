@@ -26,7 +26,7 @@ def answer(connection: socket.socket) -> None:
         *("/?", "/?a=/../b", "/a?b=%2f&c=%c3%A9", "/a?b=c?d", "/~[x]!$&'()*+,;=:@"),
     ],
 )
-def test_a_target_is_sent_as_it_was_saved(sender: Sender, target: str) -> None:
+def test_the_path_and_query_are_sent_as_they_were_saved(sender: Sender, target: str) -> None:
     with RawReceiver(answer) as receiver:
         url = f"http://127.0.0.1:{receiver.port}{target}"
         delivery = make_delivery(url=LOOPBACK.check_url(url))
@@ -39,7 +39,7 @@ def test_a_target_is_sent_as_it_was_saved(sender: Sender, target: str) -> None:
     assert f"\r\nHost: 127.0.0.1:{receiver.port}\r\n".encode() in request
 
 
-def test_each_request_has_the_target_of_its_own_url(sender: Sender) -> None:
+def test_each_request_has_the_path_and_query_of_its_own_url(sender: Sender) -> None:
     with RawReceiver(answer) as receiver:
         for target in ("/first", "/second?a", "/third"):
             make_delivery(url=f"http://127.0.0.1:{receiver.port}{target}")

@@ -1,4 +1,4 @@
-"""Which addresses a socket may be opened to."""
+"""The guard decides which addresses a socket may be opened to."""
 
 from __future__ import annotations
 
@@ -169,14 +169,14 @@ def _groups(number: int) -> str:
 @pytest.mark.parametrize(
     "text", ["", "example.com", "127.1", "0177.0.0.1", "0x7f000001", "2130706433", "[::1]", "/run/x.sock"]
 )
-def test_what_is_no_literal_address_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_literal_address_is_refused(text: str) -> None:
     reason = EVERYTHING.refusal(text)
 
     assert reason is not None
     assert "is not an IP address" in reason
 
 
-def test_an_allowed_network_opens_itself_and_nothing_else() -> None:
+def test_an_allowed_network_allows_only_its_own_addresses() -> None:
     guard = AddressGuard(allowed_networks=parse_networks("127.0.0.0/8, 10.1.0.0/16, fd12::/16"))
 
     assert guard.check_url("http://127.0.0.1:8000/hook") == "http://127.0.0.1:8000/hook"
@@ -189,7 +189,7 @@ def test_an_allowed_network_opens_itself_and_nothing_else() -> None:
     assert not is_accepted(guard, "http://127.1/")
 
 
-def test_a_guard_does_not_change_once_built() -> None:
+def test_a_guard_does_not_change_after_it_is_built() -> None:
     networks: list[IPv4Network | IPv6Network] = []
     guard = AddressGuard(allowed_networks=networks)
 
@@ -210,7 +210,7 @@ def test_networks_are_read_from_a_list_of_cidrs() -> None:
 
 
 @pytest.mark.parametrize("bad", ["10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8/8", "010.0.0.0/8", "*"])
-def test_a_bad_network_is_named(bad: str) -> None:
+def test_a_bad_network_is_named_in_the_error(bad: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_networks(f"127.0.0.0/8,{bad}")
 

@@ -1,4 +1,4 @@
-"""The server never calls itself: not by a name it is reached at, nor by an address of its own."""
+"""The server never calls itself, neither by its names nor by its addresses."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_a_socket_to_the_servers_own_port_is_refused_whatever_name_led_there() -
     assert OWN.refusal("93.184.215.14", 8123) is None
 
 
-def test_only_addresses_of_this_machine_can_be_its_own() -> None:
+def test_only_addresses_of_this_machine_count_as_its_own() -> None:
     assert is_of_this_machine("127.0.0.1")
     assert not is_of_this_machine("93.184.215.14")
     assert not is_of_this_machine("2606:4700::1111")
     assert not is_of_this_machine("example.com")
 
 
-def test_what_is_the_servers_own_follows_from_its_settings(settings: Settings) -> None:
+def test_the_places_of_the_server_follow_from_its_settings(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["commands.example.com", ".example.org", "*", "localhost"]
     settings.LISTENING_PORT = 8001
     settings.CALLBACK_PROXY = parse_proxy("http://ada:hush@proxy.internal:3128")
@@ -83,7 +83,7 @@ def test_what_is_the_servers_own_follows_from_its_settings(settings: Settings) -
 
 
 @pytest.mark.parametrize("text", ["commands.example.com", "ftp://x", "https://", "https://a:b:c"])
-def test_a_public_url_that_is_none_is_named(text: str) -> None:
+def test_an_invalid_public_url_is_named_in_the_error(text: str) -> None:
     with pytest.raises(ValueError, match="is not a URL like"):
         parse_places(text)
 
@@ -99,7 +99,7 @@ def test_the_api_refuses_a_callback_to_itself_and_says_what_to_do(alice: ApiClie
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_delivery_that_a_name_leads_back_to_the_server_is_not_sent(receiver: Receiver) -> None:
+def test_a_delivery_to_a_name_of_the_server_itself_is_not_sent(receiver: Receiver) -> None:
     sender = make_sender(guard=AddressGuard(allowed_networks=LOOPBACK, own_port=receiver.port))
     delivery = make_delivery(url=f"http://localhost:{receiver.port}/callback")
 

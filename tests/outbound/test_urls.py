@@ -1,4 +1,4 @@
-"""Which URLs may be saved, and how they are spelled then."""
+"""The guard decides which URLs may be saved, and gives them their normal spelling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_url_of_the_shared_table_is_refused_when_saved(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", urls_of("response"))
-def test_a_url_whose_redirect_is_the_danger_is_itself_accepted(url: str) -> None:
+def test_a_url_is_accepted_even_if_its_redirect_is_dangerous(url: str) -> None:
     assert GUARD.check_url(url) == url
 
 
@@ -143,7 +143,7 @@ def test_a_disguised_or_malformed_host_is_refused(host: str) -> None:
     ],
     ids=lambda url: ascii(url)[:60],
 )
-def test_what_is_no_plain_http_url_is_refused(url: str) -> None:
+def test_a_text_that_is_not_a_plain_http_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidCallbackUrlError):
         GUARD.check_url(url)
 
@@ -210,11 +210,11 @@ def test_by_default_web_ports_and_unclaimed_high_ports_are_allowed(port: int, ac
 
 
 @pytest.mark.parametrize("port", [32768, 40000, 50000, 60999])
-def test_a_port_that_the_system_hands_out_is_never_taken_for_a_service(port: int) -> None:
+def test_ports_for_outgoing_sockets_are_never_taken_for_services(port: int) -> None:
     assert is_accepted(GUARD, f"http://example.com:{port}/")
 
 
-def test_named_ports_replace_the_default_ones() -> None:
+def test_ports_that_an_operator_names_replace_the_default_ones() -> None:
     guard = AddressGuard(allowed_ports=frozenset({443, 6379}))
 
     assert is_accepted(guard, "https://example.com/")
@@ -223,7 +223,7 @@ def test_named_ports_replace_the_default_ones() -> None:
     assert not is_accepted(guard, "https://example.com:8443/")
 
 
-def test_plain_http_can_be_ruled_out() -> None:
+def test_plain_http_can_be_forbidden() -> None:
     guard = AddressGuard(allowed_schemes=frozenset({"https"}))
 
     assert is_accepted(guard, "https://example.com/")
@@ -244,7 +244,7 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "example.com", "ftp://example.com/", "https://a:b:c/"])
-def test_what_is_no_checked_url_has_no_origin(text: str) -> None:
+def test_a_text_that_is_not_a_checked_url_has_no_origin(text: str) -> None:
     with pytest.raises(ValueError):
         origin_of(text)
 
