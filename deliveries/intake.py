@@ -36,7 +36,7 @@ MIN_LOST_OF_A_SUSPECT = 2
 
 
 class _Claimed(NamedTuple):
-    """What one look has claimed, and whether a limit was reached, so that more may be due."""
+    """The claims of one look, and whether it reached a limit, so that more may be due."""
 
     claims: list[Claim]
     is_full: bool
@@ -263,7 +263,7 @@ class Intake:
             self._behind.add(backlog)
         else:
             self._behind.discard(backlog)
-        # What is due now may be for later origins, and says nothing about those between.
+        # Deliveries that are due now may be for later origins. They say nothing about the origins between.
         last_origin = max(each.origin for each in oldest) if is_full else ""
         return _Claimed(due_now + oldest, is_full, last_origin)
 

@@ -182,7 +182,7 @@ def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest
 
 
 def test_a_walk_past_many_origins_goes_on_where_its_backlog_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is due now for a later origin is claimed too, and must not hide the origins between."""
+    """A delivery that is due now for a later origin is claimed too. It must not hide the origins between."""
     monkeypatch.setattr(intake, "_FIRST_CLAIM", 8)
     for number in range(20):
         make_due(f"http://late-{number:02}:80", now=clock.now() - timedelta(minutes=1))
