@@ -1,4 +1,4 @@
-"""The start page. The error pages are the templates 400.html to 500.html, which Django's own views use."""
+"""Serves the start page. Error pages are templates such as 404.html, which Django's own views render."""
 
 from __future__ import annotations
 

@@ -9,5 +9,5 @@ from commands_platform.operators import expired_sessions
 
 @shared_task(name="commands_platform.remove_expired_sessions")
 def remove_expired_sessions() -> None:
-    """Removes expired sessions. A hint: what one run leaves, the next one takes."""
+    """Removes some expired sessions. The next run removes the rest."""
     expired_sessions.remove_expired_sessions()

@@ -1,4 +1,4 @@
-"""The pages of hooks. Commands subscribe by the API; here a hook can be looked at and removed."""
+"""The pages of hooks. Commands subscribe through the API; operators can view and remove hooks."""
 
 from __future__ import annotations
 

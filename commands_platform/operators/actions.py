@@ -1,7 +1,7 @@
-"""Actions of operators. One declaration serves an object's page and the list.
+"""Declares the actions of operators. One declaration serves both the object's page and the list.
 
-On an object's page an action is a dialog: the operator confirms it, and it is a POST with a CSRF token. In the list it
-acts on the rows that were ticked, one by one.
+On an object's page an action opens a dialog. When the operator confirms it, the browser sends a POST with a CSRF token.
+In the list an action runs on each ticked row in turn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def operator_action(
     is_offered_for: Callable[[Any], bool] | None = None,
     is_dangerous: bool = False,
 ) -> Callable[[Work], Work]:
-    """Makes an action of a method that takes one object.
+    """Turns a method that takes one object into an action.
 
     Name the method in `actions_detail`, in `actions`, or in both. The action needs the permission to change the
     object. `note` goes into the object's history; `done` is what the operator reads ("Paused."). An object that
@@ -129,7 +129,7 @@ def _listed(names: list[str], most: int = 3) -> str:
 
 
 def _go_to(request: HttpRequest, url: str) -> HttpResponse:
-    """Redirects a form. A dialog is htmx, which would follow a redirect by itself, so it is told where to go."""
+    """Sends the browser to a page. For a dialog this takes a header, because htmx would follow a redirect itself."""
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": url})
     return HttpResponseRedirect(url)

@@ -1,4 +1,4 @@
-"""The pages of logins, of their groups, and of the log of what they did. The platform's own users cannot log in."""
+"""Pages of the admin's logins, their groups, and the log of their actions. The platform's own users cannot log in."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ class _SuperusersOnlyAdmin(PlatformAdmin):
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.related_model is Permission:
-            # The name of each permission asks for its content type.
+            # The name of a permission includes its content type. Without the join, each one would need a query.
             kwargs["queryset"] = Permission.objects.select_related("content_type")
         field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
-        # unfold would take the class away that makes it searchable.
+        # unfold would remove the CSS class that makes the widget searchable.
         field.widget, field.help_text = UnfoldAdminSelect2MultipleWidget(choices=field.choices), ""
         return field
 
 
 class LoginCreationForm(_UserCreationForm):
-    """A new login. The password is validated by `AUTH_PASSWORD_VALIDATORS`; each login has one."""
+    """Creates a login. Each login has a password, which `AUTH_PASSWORD_VALIDATORS` check."""
 
-    # Django's choice of no password is for logins that another system checks, and there is none.
+    # Django offers logins without a password for sites where another system checks them. Here there is no such system.
     usable_password = None  # type: ignore[assignment]
 
     class Meta:
@@ -91,7 +91,7 @@ class LoginCreationForm(_UserCreationForm):
 
 @admin.register(User)
 class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
-    """Logins are never deleted, so that the log of what they did stays complete."""
+    """Pages of logins. They are never deleted, so that the log of their actions stays complete."""
 
     form = UserChangeForm
     add_form = LoginCreationForm
@@ -121,7 +121,7 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     )
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        # Groups and permissions are not columns. Django saves them afterwards.
+        # Groups and permissions are not columns, so they cannot be in update_fields. Django saves them afterwards.
         columns = {field.name for field in self.opts.concrete_fields}
         if change and columns.intersection(form.changed_data):
             obj.save(update_fields=columns.intersection(form.changed_data))
@@ -162,7 +162,7 @@ class GroupAdmin(_SuperusersOnlyAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin, LargeTableAdmin):
-    """What operators did in the admin, without any secrets."""
+    """Shows what operators did in the admin. No entry contains a secret."""
 
     list_display = ("time", "login_name", "action_badge", "changed_object", "details")
     search_help_text = "The exact username of a login"
@@ -205,7 +205,7 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 def _search(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """Serves unfold's search, which fails if the number of the page is not a number, or is too large."""
+    """Serves unfold's search. Answers 404 for a page number that is invalid or too large, where unfold would fail."""
     try:
         response: HttpResponse = UnfoldAdminSite.search(admin.site, request, extra_context)
     except (ValueError, InvalidPage) as error:

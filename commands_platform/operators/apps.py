@@ -12,7 +12,8 @@ class OperatorsConfig(AppConfig):
         from commands_platform.operators.logins import limit_session
 
         user_logged_in.connect(limit_session)
-        # Django's users are those who log in to the admin. The platform's own users are others, and log in to nothing.
+        # Django's users are operators, who log in to the admin. The platform's own users are another model and cannot
+        # log in. The admin calls Django's users logins, so that nobody confuses the two.
         app = apps.get_app_config("auth")
         app.verbose_name = self.verbose_name
         login = app.get_model("User")._meta

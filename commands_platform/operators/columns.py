@@ -1,4 +1,4 @@
-"""Fields that several models' pages show."""
+"""Columns that the pages of several models share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from commands_platform.operators import html
 
 
 class OwnerColumns:
-    """Whose a row is, for rows with an organization, a command and a user. What may not be opened is plain text."""
+    """Links to the organization, command and user of a row. They are plain text if the operator may not open them."""
 
     @admin.display(description="Command")
     def command_link(self, row: Any) -> SafeString:
@@ -37,7 +37,7 @@ class OwnerColumns:
 
 
 class DateColumns:
-    """When a row was created and updated, in full."""
+    """Shows when a row was created and updated."""
 
     @admin.display(description="Created")
     def created_in_full(self, row: Any) -> SafeString:

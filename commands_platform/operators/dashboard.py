@@ -1,4 +1,7 @@
-"""The admin's first page shows whether deliveries are sent. It takes a few queries, however large the ledger is."""
+"""Shows on the admin's first page whether deliveries are being sent.
+
+The page needs only a few queries, however large the ledger is.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,13 @@ from commands_platform.operators.permissions import may_view, url_if_allowed
 from deliveries.models import Delivery, DeliveryQuerySet, State
 from scheduling.models import ScheduledExecution
 
-# Beyond this number of rows a figure says "10,000+".
+# Above this number of rows the dashboard shows "10,000+".
 _MAX_COUNTED = 10_000
 _MAX_FAILURES_SHOWN = 8
 FAILED_QUERY = "?state__exact=failed&period=day"
-# A delivery that waits longer than this for a sender is overdue.
+# If the oldest overdue delivery has waited longer than this, the dashboard marks the delay as bad.
 _MAX_DELAY = timedelta(seconds=10)
+# In seconds. Beat ticks every second.
 _MAX_BEAT_AGE = 3
 
 
@@ -62,7 +66,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
-    """Returns the objects with this UUID that the operator may see. The search of Ctrl-K uses it."""
+    """Returns the objects with this UUID that the operator may see, for the search that Ctrl-K opens."""
     uuid = parse_uuid(term.strip())
     if uuid is None:
         return []
@@ -84,7 +88,7 @@ def find_by_uuid(request: HttpRequest, term: str) -> list[SearchResult]:
 
 
 def _of_the_last_hour() -> DeliveryQuerySet:
-    """Returns the newest rows of the last hour, by the time in their key, up to the number that is counted."""
+    """Returns the newest rows of the last hour, at most _MAX_COUNTED. The time is read from the primary key."""
     rows = Delivery.objects.filter(pk__gte=first_ledger_id_at(timezone.now() - timedelta(hours=1)))
     first = rows.order_by("-pk").values_list("pk", flat=True)[_MAX_COUNTED - 1 : _MAX_COUNTED].first()
     return rows if first is None else rows.filter(pk__gte=first)

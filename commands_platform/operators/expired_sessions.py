@@ -1,4 +1,4 @@
-"""Removes the rows of sessions that have ended. Django never deletes them by itself, unless the operator logs out."""
+"""Removes the rows of sessions that have ended. Django deletes a session only when its operator logs out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import connection
 
 MAX_SESSIONS_AT_ONCE = 1_000
 
-# The dispatcher runs this without Django's app of sessions, so there is no model to use.
+# This is SQL because the dispatcher, which runs it, does not install django.contrib.sessions and so has no model.
 _REMOVE_SESSIONS = """
 WITH expired AS (
     SELECT session_key FROM django_session

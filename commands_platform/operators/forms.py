@@ -1,4 +1,4 @@
-"""What the forms of the admin share."""
+"""Forms and widgets that several pages of the admin share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ else:
 
 
 class AllConstraintsForm(_ModelForm):
-    """Also checks the constraints that involve a field which the page shows but does not let anyone change."""
+    """Checks every constraint of the model, including those on read-only fields.
+
+    Django skips a constraint if one of its fields is not in the form. List such fields in `shown_fields`.
+    """
 
     shown_fields: ClassVar[frozenset[str]] = frozenset()
 
@@ -26,7 +29,7 @@ class AllConstraintsForm(_ModelForm):
 
 
 class PlatformAutocompleteSelect(AutocompleteSelect):
-    """Django's widget, which fails when a form comes back to it with a choice that is not a key."""
+    """Ignores choices that cannot be primary keys. Django's own widget fails when a form is shown again with one."""
 
     def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
         model = self.field.remote_field.model

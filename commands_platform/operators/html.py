@@ -1,4 +1,4 @@
-"""Small pieces of escaped HTML for the admin's pages, in the classes of its theme. All times are UTC."""
+"""Builds small pieces of escaped HTML for the admin's pages, with the CSS classes of its theme. All times are UTC."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def badge(text: object, tone: Tone = "neutral") -> SafeString:
 
 
 def badges(texts: Iterable[object], *, most: int | None = None) -> SafeString:
-    """Returns labels in a row. If there are more than `most`, the rest are counted."""
+    """Returns a row of labels. If there are more than `most`, it ends with the number left out: `+2`."""
     every = list(texts)
     shown = every[:most]
     row = format_html_join(" ", "{}", ((plain_badge(text),) for text in shown))
@@ -59,7 +59,7 @@ def mono(text: object) -> SafeString:
 
 
 def clipped(text: object) -> SafeString:
-    """Returns text in a fixed-width font on one line, for a list. Its title has the whole text."""
+    """Returns text in a fixed-width font, cut to fit a column of a list. The title attribute has the whole text."""
     return format_html('<span class="cp-mono cp-clipped" title="{}">{}</span>', text, text) if text else DASH
 
 
@@ -68,14 +68,14 @@ def subtle(text: object) -> SafeString:
 
 
 def two_lines(first: object, second: object) -> SafeString:
-    """Returns a cell with two lines. The second explains the first."""
+    """Returns two lines for one cell of a table. The second line is smaller and explains the first."""
     return format_html(
         '<span class="cp-two-lines"><span>{}</span><span class="text-subtle text-xs">{}</span></span>', first, second
     )
 
 
 def explained(label: SafeString, reason: object) -> SafeString:
-    """Returns a badge with its reason below."""
+    """Returns a badge with its reason below it, or the badge alone if there is no reason."""
     if not reason:
         return label
     return format_html('<span class="cp-explained">{}<span class="text-subtle text-xs">{}</span></span>', label, reason)
@@ -95,7 +95,7 @@ def link_to(name: str, *arguments: object, text: object, query: str = "") -> Saf
 
 
 def instant(value: datetime | None) -> SafeString:
-    """Returns `2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title."""
+    """Returns `2026-02-25 12:00:00`, with the exact time in ISO 8601 as its title attribute."""
     if value is None:
         return DASH
     exact = value.astimezone(UTC)
@@ -108,12 +108,12 @@ def instant(value: datetime | None) -> SafeString:
 
 
 def instant_and_distance(value: datetime | None) -> SafeString:
-    """Returns the instant above its distance from now."""
+    """Returns the instant, with its distance from now on the line below."""
     return DASH if value is None else two_lines(instant(value), distance(value))
 
 
 def when(value: datetime | None, *, never: str = "never", prefix: str = "") -> SafeString:
-    """Returns the distance from now, with the instant as its title."""
+    """Returns the distance from now, with the instant as its title attribute."""
     if value is None:
         return subtle(never)
     return format_html(
@@ -140,7 +140,7 @@ def distance(value: datetime, *, now: datetime | None = None) -> str:
 
 
 def rough_span(span: timedelta) -> str:
-    """Returns the span in its largest whole unit: `45 s`, `3 min`, `2 h`, `12 d`."""
+    """Returns the span rounded down to its largest unit: `45 s`, `3 min`, `2 h`, `12 d`."""
     seconds = int(span.total_seconds())
     for unit, size in _UNITS:
         if seconds >= size:
@@ -166,7 +166,7 @@ def size(count: int | None) -> str:
 
 
 def origin(url: str) -> str:
-    """Returns a URL's scheme, host and port. The rest of it may hold a receiver's secrets."""
+    """Returns a URL's scheme, host and port. The path and query may contain a receiver's secrets."""
     if not url:
         return ""
     try:
@@ -177,12 +177,12 @@ def origin(url: str) -> str:
 
 
 def pretty_json(value: Any) -> SafeString:
-    """Returns an indented JSON value in a box that scrolls. A very long one is cut."""
+    """Returns a value as indented JSON in a box that scrolls. Very long JSON is cut."""
     return block(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def block(text: str) -> SafeString:
-    """Returns text in a box that scrolls. A very long one is cut."""
+    """Returns text in a box that scrolls. Very long text is cut."""
     rest = len(text) - _MAX_BLOCK_LENGTH
     note = format_html('<p class="text-subtle mt-2">{} more characters are not shown.</p>', rest) if rest > 0 else ""
     return format_html('<pre class="cp-block">{}</pre>{}', text[:_MAX_BLOCK_LENGTH], note)

@@ -25,40 +25,40 @@ else:
 
 
 class BoundedPaginator(_Paginator):
-    """Pages of a table that is too large to count, or to page through to its end."""
+    """Pages through a table that is too large to count. It offers the first 100 pages only."""
 
     template_name = "admin/bounded_pagination.html"
     max_pages = 100
 
     @cached_property
     def count(self) -> int:
-        """Returns the number of rows that can be paged through. The number of all rows is unknown."""
+        """Returns the number of rows on all the pages that are offered. The number of rows in the table is unknown."""
         return self.per_page * self.max_pages
 
 
 class NewestFirstChangeList(PlatformChangeList):
-    """Lists by the primary key only, whatever the query string asks for."""
+    """Always lists the highest primary key first, and ignores any other order in the query string."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        # The page shows no number where both are equal, and these are not numbers of rows.
+        # Both numbers are made up here. The template shows neither of them if they are equal.
         self.full_result_count = self.result_count
 
 
 class LargeTableAdmin(PlatformAdmin):
     """Pages of a table with millions of rows. They list the newest first, never count, and search for exact values.
 
-    A search or a filter may still lack an index, so a list that takes too long is cancelled.
+    Some searches and filters have no index, so a list that takes too long is cancelled.
     """
 
     paginator = BoundedPaginator
     show_full_result_count = False
     ordering = ("-pk",)
     sortable_by = ()
-    # Searches use `search_exactly`, but without an entry here there would be no search box.
+    # The search itself is `search_exactly`. Django shows the search box only if there is an entry here.
     search_fields = ("pk",)
     max_list_query_ms: ClassVar[int] = 5_000
 
@@ -66,7 +66,7 @@ class LargeTableAdmin(PlatformAdmin):
         return NewestFirstChangeList
 
     def search_exactly(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """Returns the rows that match a text which is not a UUID."""
+        """Returns the rows that match the text. Searches for a UUID do not come here."""
         return rows.none()
 
     def get_search_results(
@@ -85,7 +85,7 @@ class LargeTableAdmin(PlatformAdmin):
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
-                    # The rows are read before the response is rendered, so the limit is for them.
+                    # The timeout covers the queries of the list, which all run before the response is rendered.
                     cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(self.max_list_query_ms)])
                 return super().changelist_view(request, extra_context)
         except OperationalError as error:

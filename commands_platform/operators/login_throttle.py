@@ -1,6 +1,6 @@
-"""Bounds how often somebody may try to log in, by account and by address.
+"""Limits the attempts to log in, for each account and for each address.
 
-The counts are in Valkey, which all web processes share. While it is away each process counts for itself.
+The counts are in Valkey, which all web processes share. While Valkey is away, each process counts its own attempts.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ logger = structlog.get_logger(__name__)
 
 ATTEMPTS_WINDOW = timedelta(minutes=15)
 MAX_ATTEMPTS_PER_ACCOUNT = 10
-# An office has one address for all its operators.
+# This is higher because all operators in an office may share one address.
 MAX_ATTEMPTS_PER_ADDRESS = 50
 
 _seconds = int(ATTEMPTS_WINDOW.total_seconds())
 _PER_ACCOUNT = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ACCOUNT, _seconds, namespace="account")
 _PER_ADDRESS = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ADDRESS, _seconds, namespace="address")
-# Who has one IPv6 address usually has all those of a /64.
+# Somebody who has one IPv6 address usually has its whole /64 network.
 _IPV6_PREFIX = 64
 
 _is_away = False
 
 
 def count_attempt(*, account: str, address: str) -> timedelta | None:
-    """Counts an attempt. Returns None if it may be made, or the time until the next one may be."""
-    # Both are counted, so that a blocked account does not hide how busy an address is.
+    """Counts an attempt to log in. Returns None if it is allowed, or else the time to wait before the next attempt."""
+    # Always count both. Attempts on a blocked account must still count for their address.
     waits = [_count(item, key) for item, key in _counters(account, address)]
     longest = max(waits)
     return timedelta(seconds=longest) if longest else None
 
 
 def forget_account(account: str) -> None:
-    """Forgets the attempts for an account, because one has succeeded. Those of the address still count."""
+    """Forgets the attempts for an account after a successful login. Those of the address still count."""
     for limiter in (_shared(settings.REDIS_URL), _of_this_process()):
         try:
             limiter.clear(_PER_ACCOUNT, _account_key(account))
         except StorageError:
-            # The counts end by themselves.
+            # The counts expire by themselves.
             continue
 
 
@@ -59,7 +59,7 @@ def _counters(account: str, address: str) -> tuple[tuple[RateLimitItem, str], ..
 
 
 def _count(item: RateLimitItem, key: str) -> int:
-    """Returns the seconds to wait; 0 if the attempt may be made."""
+    """Returns the number of seconds to wait, or 0 if the attempt is allowed."""
     global _is_away  # noqa: PLW0603
     try:
         wait = _hit(_shared(settings.REDIS_URL), item, key)
@@ -99,7 +99,7 @@ def _of_this_process() -> MovingWindowRateLimiter:
 
 
 def _account_key(account: str) -> str:
-    # People type passwords into the wrong field, so the text itself goes nowhere.
+    # People sometimes type a password into the wrong field, so only a hash of the text is stored.
     return hashlib.sha256(unicodedata.normalize("NFKC", account).casefold().encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Logging in to the admin: attempts are counted and logged, and a session ends after a fixed time."""
+"""Logs operators in to the admin. Attempts are limited and logged, and a session ends after a fixed time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 
 class LoginForm(_AuthenticationForm):
-    """The form of the admin's login."""
+    """Checks a username and password, unless there were too many attempts."""
 
     request: HttpRequest
 
@@ -53,7 +53,7 @@ class LoginForm(_AuthenticationForm):
 
 
 def login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-    """Serves unfold's login page, with status 429 where there were too many attempts."""
+    """Serves unfold's login page. Its status is 429 if there were too many attempts."""
     response: HttpResponseBase = UnfoldAdminSite.login(admin.site, request, extra_context)
     wait: timedelta | None = getattr(request, "login_wait", None)
     if wait is not None:
@@ -63,13 +63,13 @@ def login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> 
 
 
 def limit_session(request: HttpRequest, user: User, **_signal: object) -> None:
-    """Ends the new session after SESSION_COOKIE_AGE. Without a fixed end, each change of a session would prolong it."""
+    """Gives the new session a fixed end, after SESSION_COOKIE_AGE. Otherwise every change to it would extend it."""
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
     logger.info("logged_in", account=user.get_username(), address=client_address(request.META))
 
 
 def _known(account: str) -> str | None:
-    """Returns the account's name; None if there is none of that name. People type passwords into the wrong field."""
+    """Returns the name if there is such an account, or else None: the text may be a password in the wrong field."""
     return account if User.objects.filter(username=account).exists() else None
 
 

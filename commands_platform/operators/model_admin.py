@@ -1,4 +1,4 @@
-"""The base of every page of the admin: unfold's ModelAdmin, with rules for secrets, searches and writes."""
+"""Base classes for every page of the admin. They add rules for secrets, searches and writes to unfold's ModelAdmin."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _LOOKUPS_OF_FILTERS = ("__exact", "__id__exact", "__isnull")
 
 
 class PlatformAdmin(_ModelAdmin):
-    """A model's pages. Search takes the UUIDs in `uuid_fields` exactly and looks for other text in `search_fields`."""
+    """The pages of a model. A UUID is searched for in `uuid_fields`, and any other text in `search_fields`."""
 
     list_per_page = 50
     list_filter_submit = True
     list_disable_select_all = True
-    # They would need a count for each choice of each filter.
+    # Facets would need a query for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = "–"
     labels: ClassVar[Mapping[str, str]] = {}
@@ -59,7 +59,7 @@ class PlatformAdmin(_ModelAdmin):
             kwargs.setdefault("label", self.labels[db_field.name])
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
-            # There are no pop-ups to add or change another object.
+            # Hide the links to pop-ups that add, change or view the related object.
             field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False
         return field
 
@@ -75,7 +75,7 @@ class PlatformAdmin(_ModelAdmin):
         return [] if obj is None else [action for action in allowed if action.method.is_offered_for(obj)]
 
     def details_of(self, obj: Any) -> dict[str, Any]:
-        """Returns what an object's page shows below its fields."""
+        """Returns the template context for the part of an object's page that is below its fields."""
         return {}
 
     def render_change_form(
@@ -87,14 +87,14 @@ class PlatformAdmin(_ModelAdmin):
         return super().render_change_form(request, context, *arguments, **options)
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Returns the rows as the list needs them: without wide columns, and with what only the list shows."""
+        """Returns the rows for the list. Override it to defer wide columns, or to add values for the list."""
         return rows
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
         return PlatformChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Returns whether a filter of the page uses it. Other look-ups could guess a column letter by letter."""
+        """Returns whether a filter of the page uses this look-up. Any other could reveal a secret letter by letter."""
         return lookup in self._parameters_of_filters(request)
 
     def get_search_results(
@@ -109,7 +109,7 @@ class PlatformAdmin(_ModelAdmin):
         return super().get_search_results(request, queryset, term)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any) -> HttpResponse | None:
-        """Acts on the ticked rows only. "All" may be millions."""
+        """Acts on the ticked rows only, even if "all" is selected, because that could be millions of rows."""
         posted = request.POST.copy()
         posted["select_across"] = "0"
         posted.setlist(ACTION_CHECKBOX_NAME, self._keys_in(request.POST.getlist(ACTION_CHECKBOX_NAME)))
@@ -117,19 +117,19 @@ class PlatformAdmin(_ModelAdmin):
         return super().response_action(request, queryset, *arguments)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saves the changed fields only. Other fields, such as a secret, may be newer than this page."""
+        """Saves the changed fields only. Other fields, such as a secret, may have changed since the page was loaded."""
         if change:
             obj.save(update_fields=form.changed_data)
         else:
             super().save_model(request, obj, form, change)
 
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Returns whether the operator may run actions, even where nobody may edit."""
+        """Returns whether the operator may run actions, even on pages whose fields nobody can edit."""
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
 
     def note(self, request: HttpRequest, obj: models.Model, what: str) -> None:
-        """Records what the operator did in the object's history."""
+        """Adds what the operator did to the object's history."""
         self.log_change(request, obj, what)
 
     @admin.display(description="UUID")
@@ -140,7 +140,7 @@ class PlatformAdmin(_ModelAdmin):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)])
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Returns the filters, without those whose choices the operator may not see."""
+        """Returns the filters, except those that would list objects which the operator may not see."""
         return [each for each in super().get_list_filter(request) if self._may_use(each, request)]
 
     def _may_use(self, list_filter: Any, request: HttpRequest) -> bool:
@@ -164,14 +164,14 @@ class PlatformAdmin(_ModelAdmin):
 
 
 class PlatformChangeList(_ChangeList):
-    """A list whose rows go through `for_list`."""
+    """Passes the rows of a list through `for_list`."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         return self.model_admin.for_list(super().get_queryset(request, exclude_parameters))  # type: ignore[attr-defined, no-any-return]
 
 
 class ReadOnlyAdmin(PlatformAdmin):
-    """Read-only pages of what the platform writes itself. Some of it may be deleted."""
+    """Read-only pages of rows that the platform writes. With `may_be_deleted` operators can delete them."""
 
     may_be_deleted: ClassVar[bool] = False
 
@@ -186,7 +186,7 @@ class ReadOnlyAdmin(PlatformAdmin):
 
 
 class UndeletableAdmin(PlatformAdmin):
-    """Pages of rows that the ledger refers to without a foreign key. They are deactivated, never deleted."""
+    """Pages of rows that can be deactivated, but not deleted: the ledger refers to them without a foreign key."""
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -216,7 +216,7 @@ class UndeletableAdmin(PlatformAdmin):
 
 
 class ShowsOnceAdmin(PlatformAdmin):
-    """Pages of objects with a secret, which the object's page shows once."""
+    """Pages of objects that have a secret. The object's page shows the secret once."""
 
     change_form_outer_before_template = "admin/shown_once.html"
 
@@ -229,11 +229,11 @@ class ShowsOnceAdmin(PlatformAdmin):
         return response
 
     def show_once(self, request: HttpRequest, response: HttpResponseBase, obj: models.Model, shown: ShownOnce) -> None:
-        """Hands the secret to the object's page, to which the response leads."""
+        """Makes the object's page, to which the response redirects, show the secret."""
         shown_once.hand_over(request, response, shown, path=self.change_url(obj))
 
 
 def _set_active(row: Any, *, is_active: bool) -> None:
-    # It is saved as a row, because others listen to the saving of a row.
+    # An update() would send no signals, and other apps listen to pre_save and post_save.
     row.is_active = is_active
     row.save(update_fields=["is_active"])

@@ -1,6 +1,6 @@
-"""What the operator of the current request may open. It decides on links, on the sidebar and on searches.
+"""Tells which pages the operator of the current request may open, for links, the sidebar and searches.
 
-The pages' own permissions decide, so a link never leads to a refusal.
+It asks the pages themselves, so no link leads to a page that is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADMIN = "/admin/"
 
 
 class CurrentOperatorMiddleware:
-    """Remembers the request while a page of the admin is made: columns are not told who looks at them."""
+    """Remembers the request while a page of the admin is rendered, because Django does not pass it to columns."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -44,7 +44,7 @@ def looking_as(request: HttpRequest) -> Iterator[None]:
 def may_view(model: str, request: HttpRequest | None = None) -> bool:
     """Returns whether the operator may open the pages of a model, named as `app_model` or `app.model`.
 
-    Nobody may outside a request, and nobody may where there are no pages.
+    The answer is no outside a request, and for a model without pages.
     """
     request = request or _request.get()
     pages: Any = _pages().get(model.replace(".", "_").lower())
@@ -52,7 +52,7 @@ def may_view(model: str, request: HttpRequest | None = None) -> bool:
 
 
 def url_if_allowed(name: str, *arguments: object, query: str = "") -> str:
-    """Returns the URL of a page by its name without `admin:`, or nothing if the operator may not open it.
+    """Returns the URL of a page by its name without `admin:`, or "" if the operator may not open it.
 
     The name begins with the model's: `organizations_command_change`.
     """
@@ -65,8 +65,8 @@ def url_if_allowed(name: str, *arguments: object, query: str = "") -> str:
 
 
 def _pages() -> dict[str, Any]:
-    # The settings of every process import this module, and few processes have an admin.
+    # Import here, because the settings of every process import this module, and few processes install the admin.
     from django.contrib import admin
 
-    # The site has no public way to its models.
+    # Django has no public way to list the models of an admin site.
     return {f"{m._meta.app_label}_{m._meta.model_name}": pages for m, pages in admin.site._registry.items()}  # noqa: SLF001

@@ -1,7 +1,8 @@
-"""Hands a secret from the page that made it to the next page, which shows it once.
+"""Passes a new secret from the request that made it to the next page, which shows it once.
 
-It travels in a signed cookie of that page, which expires when the page has shown it, or after a minute. The server
-stores it nowhere. A message would put a long secret into the session, and so into the database.
+The secret travels in a signed cookie that is valid for that page only. The page deletes the cookie when it has shown
+the secret, and after a minute the cookie is no longer accepted. The server stores the secret nowhere: one of Django's
+messages would put a long secret into the session, and so into the database.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _SALT = "commands-platform.shown-once"
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """A sentence, and values by their labels, for the next page to show."""
+    """A sentence, and labelled values, that the next page shows."""
 
     note: str
     values: Mapping[str, str]
 
 
 def hand_over(request: HttpRequest, response: HttpResponseBase, shown: ShownOnce, *, path: str) -> None:
-    """Hands `shown` to the page at `path`, for the operator who asked for it."""
+    """Makes the page at `path` show `shown`, if the same operator opens it."""
     content = signing.dumps([request.user.pk, shown.note, dict(shown.values)], salt=_SALT)
     response.set_cookie(
         COOKIE, content, path=path, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict"
@@ -37,7 +38,7 @@ def hand_over(request: HttpRequest, response: HttpResponseBase, shown: ShownOnce
 
 
 def take(request: HttpRequest) -> ShownOnce | None:
-    """Returns what was handed to this page, or None. Afterwards the caller calls `forget`."""
+    """Returns what this page is to show, or None. The caller must then call `forget` with the response."""
     try:
         user_id, note, values = signing.loads(request.COOKIES.get(COOKIE, ""), salt=_SALT, max_age=LIFETIME)
     except signing.BadSignature:
@@ -46,7 +47,7 @@ def take(request: HttpRequest) -> ShownOnce | None:
 
 
 def forget(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Deletes the cookie, if there is one, and keeps the response out of every cache."""
+    """Deletes the cookie, if there is one, and forbids caches to store the response."""
     if COOKIE in request.COOKIES:
         response.delete_cookie(COOKIE, path=request.path, samesite="Strict")
         response.headers["Cache-Control"] = "no-store, private"

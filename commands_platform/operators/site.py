@@ -1,4 +1,4 @@
-"""The admin's frame, for the setting UNFOLD: its name, its colours and its navigation."""
+"""The value of the setting UNFOLD: the admin's name, colours and navigation."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _STATE_TONES: dict[str, Tone] = {
 
 
 class DeliveryColumns(OwnerColumns):
-    """Shows a delivery. Values of headers may be a receiver's secrets, so only their names are shown."""
+    """Columns and fields of a delivery."""
 
     @admin.display(description="Due (UTC)")
     def due(self, delivery: Delivery) -> SafeString:
@@ -126,7 +126,7 @@ class DeliveryColumns(OwnerColumns):
 
     @admin.display(description="Options")
     def options(self, delivery: Delivery) -> SafeString | str:
-        """Shows the names of the headers, without their values, which may be secrets."""
+        """Returns the names of the headers. Their values may be a receiver's secrets, so they are not shown."""
         names = header_names(delivery.headers)
         limit = f"timeout {delivery.timeout} s" if delivery.timeout else ""
         if not names:
@@ -139,7 +139,7 @@ def state_badge(state: str) -> SafeString:
 
 
 def header_names(headers: str | Mapping[str, str]) -> list[str]:
-    """Returns the names of extra headers. In the ledger they are JSON."""
+    """Returns the names of custom headers. The ledger stores headers as JSON text, a schedule as a mapping."""
     if isinstance(headers, str):
         headers = json.loads(headers) if headers else {}
     return sorted(headers)

@@ -1,4 +1,4 @@
-"""What a delivery's page shows below its fields: its attempts and its body, without secrets."""
+"""Builds the part of a delivery's page below its fields: the attempts and the body, without secrets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _GLANCE_LENGTH = 100
 
 
 def attempt_rows(delivery: Delivery) -> list[dict[str, Any]]:
-    """Returns the attempts for their table, the latest first. What a record lacks is left empty."""
+    """Returns the attempts for the table, the latest first. A value that is missing in a record is left empty."""
     return [_attempt_row(record) for record in reversed(shown_attempts(delivery))]
 
 
 def body_block(delivery: Delivery) -> SafeString | None:
-    """Returns the body as it is stored, indented, or None where nothing was to be sent."""
+    """Returns the stored body, indented and without secrets, or None if the delivery has no body."""
     if not delivery.body:
         return None
     try:

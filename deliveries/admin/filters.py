@@ -28,7 +28,7 @@ _PERIODS = {
 
 
 class PeriodFilter(_DropdownFilter):
-    """By the time in the primary key, so that a short period is a short range of its index."""
+    """Filters by the time in the primary key, so a short period is a short range of the key's index."""
 
     title = "period"
     parameter_name = "period"

@@ -1,4 +1,4 @@
-"""The pages of the ledger. They are read-only, but a finished delivery can be sent again."""
+"""The pages of the ledger."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DELIVERY_FIELDS = (
 
 @admin.register(Delivery)
 class DeliveryAdmin(DeliveryColumns, ReadOnlyAdmin, LargeTableAdmin):
-    """The ledger, read-only; what is finished can be sent once more."""
+    """Shows the ledger. Deliveries cannot be changed, but a finished one can be sent again."""
 
     list_display = ("due", "outcome", "command_of", "receiver", "attempts_made", "finished")
     list_filter = (

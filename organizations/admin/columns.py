@@ -20,7 +20,7 @@ from organizations.models import validate_zone
 
 
 class DirectoryAdmin(OwnerColumns, DateColumns, UndeletableAdmin):
-    """Pages of organizations, of users and of commands."""
+    """The base of the pages of organizations, users and commands."""
 
     @admin.display(description="State", ordering="is_active")
     def state(self, row: Any) -> SafeString:
@@ -32,13 +32,13 @@ class DirectoryAdmin(OwnerColumns, DateColumns, UndeletableAdmin):
 
 
 def zone_widget(*, empty: str | None = None) -> UnfoldAdminSelect2Widget:
-    """Returns a searchable list of time zones. `empty` is the label of the choice of none."""
+    """Returns a searchable list of time zones. With `empty`, it offers that label as the choice of no zone."""
     choices = [(name, name) for name in _zone_names()]
     return UnfoldAdminSelect2Widget(choices=choices if empty is None else [("", empty), *choices])
 
 
 def links_to_lists(query: str, lists: tuple[tuple[str, str], ...]) -> SafeString:
-    """Returns links to the lists of what belongs to an object, without those that the operator may not open."""
+    """Returns links to the lists of related objects. Lists that the operator may not open are left out."""
     urls = ((url_if_allowed(f"{model}_changelist", query=query), text) for text, model in lists)
     links = [(html.link(url, text),) for url, text in urls if url]
     return format_html_join(" · ", "{}", links) if links else html.DASH
@@ -46,7 +46,7 @@ def links_to_lists(query: str, lists: tuple[tuple[str, str], ...]) -> SafeString
 
 @cache
 def _zone_names() -> tuple[str, ...]:
-    """Returns every name that the models accept."""
+    """Returns every time zone that the models accept."""
     names = []
     for name in sorted(zoneinfo.available_timezones()):
         try:

@@ -24,14 +24,14 @@ from outbound.guard import address_guard
 
 
 class CommandForm(AllConstraintsForm):
-    """Writes the callback URL as the address guard spells it."""
+    """Checks the callback URL with the address guard, and saves it in the spelling that the guard returns."""
 
     shown_fields = frozenset({"organization"})
 
     class Meta:
         widgets = {"callback_url": UnfoldAdminTextInputWidget(attrs={"class": "max-w-2xl"})}
         help_texts = {
-            "callback_url": "Headers that schedules were given for another origin than this URL's are not sent to it."
+            "callback_url": "If you change the origin, schedules that use this URL stop sending their custom headers."
         }
 
     def clean_callback_url(self) -> str:
@@ -66,7 +66,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         },
     )
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
-    # It stays in the organization that its schedules, hooks, items and keys were made in.
+    # A command cannot change its organization, because its schedules, hooks, items and keys belong to that one.
     readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "related_lists")
     add_fieldsets = ((None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),)
     fieldsets = (

@@ -19,7 +19,7 @@ from organizations.models import User
 
 
 class UserForm(AllConstraintsForm):
-    """Reports a taken address at its field, which the constraint alone could not."""
+    """Shows the error for a duplicate email address next to its field. The database constraint could not do that."""
 
     shown_fields = frozenset({"organization"})
 
@@ -52,7 +52,7 @@ class UserAdmin(DirectoryAdmin):
     autocomplete_fields = ("organization",)
     actions = ("activate", "deactivate", "revoke_tokens")
     actions_detail = ("revoke_tokens",)
-    # It stays in the organization that its schedules, hooks, items and keys were made in.
+    # A user cannot change their organization, because their schedules, hooks, items and keys belong to that one.
     readonly_fields = ("organization_link", "identifier", "created_in_full", "related_lists")
     add_fieldsets = ((None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),)
     fieldsets = (

@@ -32,7 +32,7 @@ _MISFIRES = {
 
 
 class ScheduleColumns(OwnerColumns, DateColumns):
-    """Shows a schedule. Values of headers may be a receiver's secrets, so only their names are shown."""
+    """Columns and fields of a schedule."""
 
     @admin.display(description="Name")
     def name_of(self, schedule: ScheduledExecution) -> str:
@@ -126,7 +126,7 @@ class ScheduleColumns(OwnerColumns, DateColumns):
 
     @admin.display(description="Options")
     def options(self, schedule: ScheduledExecution) -> SafeString:
-        """Shows the names of the headers, without their values, which may be secrets."""
+        """Returns the names of the headers. Their values may be a receiver's secrets, so they are not shown."""
         names = header_names(schedule.headers)
         parts = [format_html("headers {}", html.badges(names))] if names else []
         if names and not schedule.sent_headers:

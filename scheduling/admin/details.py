@@ -1,4 +1,4 @@
-"""What a schedule's page shows below its fields: the next slots and the latest deliveries."""
+"""Builds the part of a schedule's page below its fields: the next runs and the latest deliveries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_DELIVERIES_SHOWN = 10
 
 
 def next_slot_rows(schedule: ScheduledExecution) -> dict[str, Any]:
-    """Returns the next runs in the schedule's zone and in UTC, or a note that says why there are none."""
+    """Returns the next runs in the schedule's zone and in UTC, or a note that says why they cannot be computed."""
     now = timezone.now()
     limit = _MAX_SLOTS_SHOWN if schedule.repeats == FOREVER else min(_MAX_SLOTS_SHOWN, schedule.repeats)
     try:

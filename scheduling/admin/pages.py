@@ -1,4 +1,4 @@
-"""The pages of schedules. The API creates and changes schedules; here they are viewed, run, paused and deleted."""
+"""The pages of schedules. Operators can view, run, pause and delete them. Only the API creates and changes them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         return [by_uuid, *super().get_urls()]
 
     def by_uuid(self, request: HttpRequest, uuid: UUID) -> HttpResponse:
-        """Leads to a schedule's page by its UUID, which is all that the ledger knows."""
+        """Redirects to a schedule's page by its UUID, because the ledger stores only the UUID."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         schedule = ScheduledExecution.objects.filter(uuid=uuid).only("pk").first()
@@ -90,7 +90,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         services.delete_scheduled_execution(schedule=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ScheduledExecution]) -> None:
-        # All or none: the action tells how many were selected, not how many were deleted.
+        # Delete all or none, because Django then reports the number of schedules selected, not of those deleted.
         with transaction.atomic():
             for schedule in queryset:
                 self.delete_model(request, schedule)
