@@ -23,18 +23,8 @@ OVERRIDES_SETTINGS = {"benchmarks/support/bare_settings.py"}
 SHARED_CONSTANTS: set[str] = set()
 FILES_WITH_ODD_PROSE: set[str] = {
     "commands_platform/lib/http/gateway/application.py",
-    "commands_platform/lib/http/gateway/bridge.py",
     "commands_platform/lib/http/gateway/refusals.py",
     "commands_platform/lib/http/security_policy.py",
-    "commands_platform/operators/admin.py",
-    "commands_platform/operators/columns.py",
-    "commands_platform/operators/forms.py",
-    "commands_platform/operators/permissions.py",
-    "deliveries/admin/details.py",
-    "scheduling/admin/details.py",
-    "scheduling/batch.py",
-    "scheduling/planning.py",
-    "scheduling/verification.py",
     "tests/admin.py",
     "tests/architecture/test_openapi.py",
     "tests/lib/test_alarm.py",
