@@ -1,4 +1,4 @@
-"""Operators at the admin, and rows of every model for them to look at."""
+"""Operators of the admin, and rows of every model for its pages."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ HEADER_SECRET = "Bearer receivers-own-secret-3141592653"
 
 @dataclass(frozen=True)
 class Samples:
-    """One row of each model, and every secret that is in them or could have come into them."""
+    """One row of each model, and every secret that they contain or could have picked up."""
 
     rows: list[Model]
     secrets: list[str]
 
 
 def make_operator(*permissions: str, is_superuser: bool = False) -> Client:
-    """A client that is logged in as an operator with these permissions, each as `app.codename`."""
+    """Returns a client that is logged in as an operator with these permissions, each written as `app.codename`."""
     login = User.objects.create_user(f"operator{next(_numbers)}", is_staff=True, is_superuser=is_superuser)
     for permission in permissions:
         app, codename = permission.split(".")
@@ -112,7 +112,7 @@ def make_samples() -> Samples:
 
 
 def make_attempt(**values: Any) -> dict[str, Any]:
-    """The record of an attempt that was refused, as the sender writes it."""
+    """Returns the record of a refused attempt, as the sender writes it."""
     return {
         "number": 1,
         "started_at": (clock.now() - timedelta(seconds=5)).isoformat(),
@@ -131,7 +131,7 @@ def make_attempt(**values: Any) -> dict[str, Any]:
 
 
 def page(model: type[Model], name: str, *arguments: object) -> str:
-    """The path of one of a model's pages: `changelist`, `add`, `change` …"""
+    """Returns the path of a page of the model: `changelist`, `add`, `change` …"""
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=arguments)
 
 
@@ -140,18 +140,18 @@ def page_of(row: Model, name: str = "change") -> str:
 
 
 def confirm(client: Client, row: Model, action: str) -> Any:
-    """Presses the button of a dialog on the row's page."""
+    """Confirms the dialog of an action on the row's page. Returns the response."""
     return client.post(page_of(row, action), {"_form_submitted": "on"})
 
 
 def act(client: Client, action: str, *rows: Model) -> Any:
-    """Ticks the rows in their list and runs an action on them; the list as it is shown next."""
+    """Runs an action on rows that are ticked in their list. Returns the page that is shown next."""
     data = {"action": action, "index": "0", "_selected_action": [str(row.pk) for row in rows]}
     return client.post(page(type(rows[0]), "changelist"), data, follow=True)
 
 
 def command_data(command: Command, **changes: Any) -> dict[str, Any]:
-    """What the form of a command's page sends."""
+    """Returns the fields that the form of a command's page sends."""
     return {"name": command.name, "callback_url": command.callback_url, "is_active": "on", **changes}
 
 

@@ -1,4 +1,4 @@
-"""A client of the API, as its users write them: JSON, a key, perhaps a token."""
+"""A client of the API like those of its users: it sends JSON, a key, and perhaps a token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ else:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who calls: an organization with a command, a user, a key of the command, and a token of the user."""
+    """A caller of the API: an organization with a command, a user, a key of the command, and a token for the user."""
 
     organization: Organization
     command: Command
@@ -36,7 +36,7 @@ class Caller:
     token: str
 
     def with_scopes(self, *scopes: str) -> Caller:
-        """The same caller with a key that has only these scopes."""
+        """Returns the same caller with a key that has only these scopes."""
         row, key = make_api_key(command=self.command, scopes=list(scopes))
         return Caller(self.organization, self.command, self.user, row, key, self.token)
 
@@ -50,7 +50,7 @@ def make_caller(organization: Organization | None = None, **command: Any) -> Cal
 
 
 class ApiClient:
-    """Calls as `caller` with its key and token; `token=None` and `key=None` leave the header out."""
+    """Sends requests with the key and token of `caller`. `token=None` and `key=None` leave the header out."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller

@@ -1,4 +1,4 @@
-"""Fixtures that have a life; plain rows come from `tests.factories`."""
+"""Fixtures that must be set up or cleaned up. Plain rows come from `tests.factories`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.receiver import Receiver
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever the random order is, the long ones begin first: two workers then end at about the same time."""
+    """Starts the longest tests first, whatever the random order is, so that all workers end at about the same time."""
     items.sort(key=lambda item: 0 if "stories" in item.path.parts else 1 if item.path.name == "test_up.py" else 2)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _static_files_stay_where_they_are() -> None:
-    """Each test client would look up every static file of the admin first, which is most of a small test's time."""
+def _static_files_are_not_looked_up() -> None:
+    """Keeps each test client from looking up every static file first, which takes most of the time of a small test."""
     settings.WHITENOISE_USE_FINDERS = False
 
 
 @pytest.fixture(autouse=True)
-def _dispatchers_begin_anew() -> None:
-    """Each test's server comes up at its first look, with nothing left from the tests before."""
+def _dispatchers_start_fresh() -> None:
+    """Makes each test start like a new server process, without state from earlier tests."""
     uptime._process_looks.cache_clear()
     process_backoff.cache_clear()
 
@@ -40,11 +40,11 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def alice(db: None) -> ApiClient:
-    """The owner: her organization, command, user, key and token."""
+    """Returns the owner's client, with her organization, command, user, key and token."""
     return ApiClient(make_caller())
 
 
 @pytest.fixture
 def mallory(db: None) -> ApiClient:
-    """A stranger with a valid key and token of another organization."""
+    """Returns a stranger's client, with a valid key and token of another organization."""
     return ApiClient(make_caller())

@@ -1,4 +1,4 @@
-"""`python -m tests.coverage_floor REPORT`: fails if branch coverage of a package falls below the floor.
+"""`python -m tests.coverage_floor REPORT`: fails if the branch coverage of a package is below the floor.
 
 REPORT is the output of `coverage json`.
 """

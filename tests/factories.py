@@ -1,4 +1,4 @@
-"""Rows for tests; each factory states only what matters to its caller."""
+"""Factories of rows. Each test states only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_command(organization: Organization | None = None, **values: Any) -> Com
 
 
 def make_installation(command: Command, organization: Organization, **values: Any) -> Installation:
-    """Lets the public command do and hear of everything in another organization."""
+    """Installs the public command in another organization, with every scope and event."""
     return Installation.objects.create(
         **{
             "command": command,
@@ -77,7 +77,7 @@ def make_token(command: Command, user: User | None = None) -> str:
 
 
 def read_token(token: str) -> TokenSubject | None:
-    """Returns what a token speaks for, as a request with a key of its command learns it."""
+    """Returns what a token stands for in a request with a key of its command."""
     claim = tokens.read_claim(token)
     if claim is None:
         return None
@@ -87,7 +87,7 @@ def read_token(token: str) -> TokenSubject | None:
 
 
 def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExecution:
-    """An hourly one whose next run is far enough away not to disturb; say `next_run_at` to have it due."""
+    """Creates an hourly schedule that is not due for a long time. Pass `next_run_at` for one that is due."""
     command = command or make_command()
     now = clock.now()
     return ScheduledExecution.objects.create(
@@ -105,7 +105,7 @@ def make_schedule(command: Command | None = None, **values: Any) -> ScheduledExe
 
 
 def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
-    """A pending one that is due now. `headers` is a JSON object, or empty."""
+    """Creates a pending delivery that is due now. `headers` is the text of a JSON object, or empty."""
     if headers := values.get("headers"):
         values["headers"] = encrypted_json(json.loads(headers))
     command = command or make_command()

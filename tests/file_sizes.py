@@ -1,4 +1,4 @@
-"""`python -m tests.file_sizes`: no Python file is longer than a reader can take in."""
+"""`python -m tests.file_sizes`: fails if a Python file has too many lines."""
 
 from __future__ import annotations
 

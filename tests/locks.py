@@ -1,4 +1,4 @@
-"""Knowing that another connection waits, or has been ended: what a test of a race is made of."""
+"""Helpers for tests of races: holding locks, and waiting until other connections wait or have ended."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.db.models import QuerySet
 
 
 def wait_for_waiters(count: int = 1) -> None:
-    """Returns once as many connections to this database wait for a lock; AssertionError when they do not."""
+    """Returns once that many connections to this database wait for a lock. Raises AssertionError after 10 s."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
-            # Inside a transaction the list of connections stays as it was first seen.
+            # Within a transaction PostgreSQL keeps showing the connections as they were at the first look.
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -24,11 +24,11 @@ def wait_for_waiters(count: int = 1) -> None:
             if cursor.fetchone()[0] >= count:
                 return
         time.sleep(0.01)
-    raise AssertionError(f"Fewer than {count} connections came to wait.")
+    raise AssertionError(f"Fewer than {count} connections wait for a lock.")
 
 
 def pause_for_too_long() -> None:
-    """Raises what a process meets that was frozen in mid-transaction until PostgreSQL ended its connection."""
+    """Raises the error of a process that was frozen in a transaction until PostgreSQL ended its connection."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
         cursor.execute("SELECT pg_backend_pid()")
@@ -37,7 +37,7 @@ def pause_for_too_long() -> None:
 
 
 def _wait_for_end_of(pid: int) -> None:
-    """Returns once PostgreSQL has ended that connection."""
+    """Returns once PostgreSQL has ended the connection with this process id."""
     other = connection.copy()
     try:
         deadline = time.monotonic() + 10
@@ -53,7 +53,7 @@ def _wait_for_end_of(pid: int) -> None:
 
 @contextmanager
 def held_elsewhere(rows: QuerySet[Any]) -> Iterator[None]:
-    """Holds these rows' locks in a transaction of another connection, as somebody in psql may."""
+    """Locks these rows in a transaction of another connection, as somebody in psql may."""
     model, keys = rows.model, list(rows.values_list("pk", flat=True))
     other = connection.copy()
     try:
@@ -71,7 +71,7 @@ def held_elsewhere(rows: QuerySet[Any]) -> Iterator[None]:
 
 @contextmanager
 def without_waiting() -> Iterator[None]:
-    """Makes every statement fail that waits for a lock."""
+    """Makes every statement fail that waits for a lock for longer than 500 ms."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '500ms'")
     try:

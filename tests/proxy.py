@@ -1,4 +1,4 @@
-"""A real forward proxy on loopback: it makes tunnels (CONNECT) and nothing else, and keeps what it was asked for."""
+"""A real forward proxy on loopback. It only opens tunnels (CONNECT), and records the requests for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.receiver import server_side
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came in; header names are in lower case."""
+    """One request as it arrived. Header names are in lower case."""
 
     method: str
     target: str
@@ -24,7 +24,7 @@ class Asked:
 
 
 class Proxy:
-    """Use it as a context manager. It connects to loopback only; `names` are those that it can resolve, to ports."""
+    """Use it as a context manager. It connects to loopback only. `names` maps the names that it knows to ports."""
 
     def __init__(self, *, with_tls: bool = False) -> None:
         self.names: dict[str, int] = {}
@@ -36,7 +36,7 @@ class Proxy:
         proxy = self
 
         class Handler(socketserver.StreamRequestHandler):
-            # What follows the head belongs to the tunnel and must not be read ahead.
+            # Bytes after the head belong to the tunnel, so they must not be read ahead.
             rbufsize = 0
 
             def handle(self) -> None:
@@ -77,12 +77,12 @@ class Proxy:
             return list(self._asked)
 
     def answer_with(self, *answers: bytes | None) -> None:
-        """What the next requests are answered with, instead of a tunnel; None: nothing, until it is closed."""
+        """Answers the next requests with these bytes instead of a tunnel, or with nothing at all for None."""
         with self._lock:
             self._answers.extend(answers)
 
     def drop_tunnels(self) -> None:
-        """Closes every connection that it has."""
+        """Closes all connections of the proxy."""
         with self._lock:
             for each in self._open:
                 with suppress(OSError):
@@ -133,10 +133,10 @@ class Proxy:
 
 
 def _relay(client: socket.socket, receiver: socket.socket) -> None:
-    """Passes on what comes from either side, until one of them ends."""
+    """Forwards bytes in both directions until one side closes."""
     other = {client: receiver, receiver: client}
     while True:
-        # What a TLS connection has already decrypted makes no socket readable.
+        # Data that TLS has already decrypted does not make the socket readable.
         has_more = isinstance(client, ssl.SSLSocket) and client.pending()
         ready = [client] if has_more else select.select([client, receiver], [], [])[0]
         for source in ready:

@@ -1,4 +1,4 @@
-"""A receiver that answers with the bytes it is told to, so that an answer can be as broken as a test needs it."""
+"""A receiver that answers with any bytes, so that a test can send broken answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Script = Callable[[socket.socket], None]
 
 
 class RawReceiver:
-    """Use it as a context manager. Each connection's first request is read to its end, then `script` has the socket.
+    """Use it as a context manager. It reads the first request of each connection, then passes the socket to `script`.
 
     The connection is closed when the script returns.
     """
@@ -60,7 +60,7 @@ class RawReceiver:
                 self._script(connection)
 
     def wait_until_closed(self, connection: socket.socket) -> None:
-        """For a script: keeps the connection open until the other side closes it, or the test is over."""
+        """Keeps the connection open until the other side closes it or the test is over. For use in a script."""
         connection.settimeout(0.05)
         while not self.is_over.is_set():
             with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that keeps what it is sent, and answers as it is told to."""
+"""A real HTTP server on loopback that records its requests and answers as the test says."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-# A key, and its certificate for 127.0.0.1 and receiver.test, signed by itself: trusted by whoever names this file.
+# A key and its self-signed certificate for 127.0.0.1 and receiver.test. A test must name this file to trust it.
 CERTIFICATE = Path(__file__).parent / "data" / "loopback.pem"
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came in; header names are in lower case."""
+    """One request as it arrived. Header names are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -41,19 +41,19 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     delay: float = 0.0
-    # Closes the connection without a word.
+    # Closes the connection without an answer.
     hang_up: bool = False
 
 
 def server_side(listening: socket.socket) -> socket.socket:
-    """The same socket, whose connections speak TLS."""
+    """Returns the listening socket wrapped in TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     return context.wrap_socket(listening, server_side=True)
 
 
 class Receiver:
-    """Use it as a context manager. `answer_with` takes answers for the next requests; after them comes 204."""
+    """Use it as a context manager. It answers 204, unless `answer_with` or `always_answer` says otherwise."""
 
     def __init__(self, *, with_tls: bool = False) -> None:
         self._arrived = threading.Condition()
@@ -78,7 +78,7 @@ class Receiver:
             request_queue_size = 512
 
             def handle_error(self, *_: Any) -> None:
-                """A sender that goes away in the middle is part of the tests."""
+                """Ignores senders that disconnect in the middle of a request, which tests do on purpose."""
 
         self._scheme = "https" if with_tls else "http"
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -119,7 +119,7 @@ class Receiver:
     def wait_for(
         self, count: int, *, timeout: float = 20.0, matching: Callable[[Received], bool] = lambda _: True
     ) -> list[Received]:
-        """The first `count` requests that match, as soon as they are there; AssertionError when they do not come."""
+        """Returns the first `count` requests that match once they are there. Raises AssertionError after `timeout`."""
 
         def found() -> list[Received]:
             return [request for request in self._requests if matching(request)]

@@ -1,6 +1,6 @@
-"""A pytest plugin that gives the whole run one private PostgreSQL and one private Valkey.
+"""A pytest plugin that gives the test run its own PostgreSQL and its own Valkey.
 
-It is loaded by `-p`, before Django's settings are read. The process that pytest was started as owns the servers; the
+It is loaded by `-p`, before Django's settings are read. The process that started pytest owns the servers. The
 workers of a parallel run inherit their addresses.
 """
 
@@ -27,9 +27,9 @@ def _start() -> None:
             "REDIS_URL": servers.urls.redis_url,
             "SECRET_KEY": "only-for-the-tests-" + "x" * 50,
             "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
-            # Loopback may be called, and plain HTTP is served, as under `make run`.
+            # Allows callbacks to loopback and serves plain HTTP, as under `make run`.
             "COMMANDS_EMBEDDED": "true",
-            # Threads of a pool would keep connections to a test database that is to be dropped.
+            # Pool threads would keep connections to a test database that must be dropped.
             "DATABASE_POOL_SIZE": "0",
             "LOG_FORMAT": "json",
         }

@@ -1,4 +1,4 @@
-"""Documents stay findable, short and true, as far as a program can tell."""
+"""Documents can be found, are short, and are correct as far as a program can check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_no_link_is_broken(page: Path) -> None:
     broken = [target for target in _LINK.findall(page.read_text()) if not (page.parent / target).exists()]
 
     assert broken == []
@@ -62,7 +62,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-def test_the_changelog_knows_the_version() -> None:
+def test_the_changelog_has_an_entry_for_the_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
@@ -81,7 +81,7 @@ def test_the_variables_that_a_page_names_exist(page: str) -> None:
     assert named - example_variables(ROOT).keys() - set(Scope.values) == set()
 
 
-def test_the_reference_lists_every_scope_every_field_of_a_schedule_and_every_end_of_a_delivery() -> None:
+def test_the_reference_lists_every_scope_schedule_field_delivery_state_and_reason() -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
 
     for word in [*Scope.values, *State.values, *Reason.values, *ScheduledExecutionInput().fields]:

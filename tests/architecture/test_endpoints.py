@@ -1,4 +1,4 @@
-"""Rules that every endpoint keeps, found by walking the paths that the server answers."""
+"""Rules for every endpoint. The endpoints are found by walking the server's URL patterns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from auth_tokens.scopes import Scope
 from tests.api import ApiClient
 from tests.production_files import ROOT
 
-# Everybody who can reach the server may read its documentation.
+# The documentation is public.
 OPEN = {"v1/schema/", "v1/docs/"}
 
 _PARAMETER = re.compile(r"<str:(\w+)>")
 
 
 def api_views() -> dict[str, Any]:
-    """The views under /v1/ by their routes."""
+    """Returns the views under /v1/ by route."""
     return {route: view for route, view in _routes(get_resolver().url_patterns) if route.startswith("v1/")}
 
 
@@ -40,7 +40,7 @@ DOCUMENTED = sorted(route for route in ENDPOINTS if route.endswith("/"))
 
 @pytest.fixture
 def almighty(alice: ApiClient) -> ApiClient:
-    """A caller who has every scope."""
+    """Returns the client of a caller who has every scope."""
     return ApiClient(alice.caller.with_scopes(*Scope.values))
 
 
@@ -53,7 +53,7 @@ def path_of(route: str) -> str:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_an_endpoint_answers_without_its_last_slash_too(route: str) -> None:
+def test_an_endpoint_works_without_its_last_slash(route: str) -> None:
     assert ENDPOINTS[route.rstrip("/")] is ENDPOINTS[route]
 
 
@@ -66,7 +66,7 @@ def test_an_endpoint_names_the_scope_that_it_needs(route: str) -> None:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_an_endpoint_tells_its_methods_when_it_is_asked(almighty: ApiClient, route: str) -> None:
+def test_options_lists_the_methods_of_an_endpoint(almighty: ApiClient, route: str) -> None:
     response = almighty.request("OPTIONS", path_of(route))
 
     expected = {method.upper() for method in methods_of(route)} | {"OPTIONS"}
@@ -76,7 +76,7 @@ def test_an_endpoint_tells_its_methods_when_it_is_asked(almighty: ApiClient, rou
 
 
 @pytest.mark.parametrize("route", [route for route in DOCUMENTED if "get" in methods_of(route)])
-def test_head_answers_what_get_does_without_its_body(almighty: ApiClient, route: str) -> None:
+def test_head_is_answered_like_get_without_a_body(almighty: ApiClient, route: str) -> None:
     path = path_of(route)
 
     head, get = almighty.request("HEAD", path), almighty.get(path)
@@ -86,7 +86,7 @@ def test_head_answers_what_get_does_without_its_body(almighty: ApiClient, route:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(almighty: ApiClient, route: str) -> None:
+def test_an_error_about_a_method_lists_the_allowed_ones(almighty: ApiClient, route: str) -> None:
     method = next(method for method in ("POST", "PUT", "PATCH", "DELETE") if method.lower() not in methods_of(route))
 
     response = almighty.request(method, path_of(route))

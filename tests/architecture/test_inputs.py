@@ -1,4 +1,4 @@
-"""The bodies and queries of all endpoints take JSON strictly."""
+"""The inputs of all endpoints are strict about JSON types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework import serializers
 import tests.architecture.test_endpoints  # noqa: F401  # imports every view, and so every serializer
 
 _INPUTS = ("Input", "Changes", "Filters", "Params")
-# Each has a strict twin in `commands_platform.lib.http.fields`.
+# Each of these has a strict counterpart in `commands_platform.lib.http.fields`.
 _LENIENT = {
     serializers.BooleanField,
     serializers.CharField,
@@ -42,7 +42,7 @@ INPUTS = sorted(
 
 
 @pytest.mark.parametrize("serializer", INPUTS, ids=lambda each: each.__name__)
-def test_inputs_take_json_for_what_it_says(serializer: type[serializers.Serializer[Any]]) -> None:
+def test_an_input_has_only_strict_fields(serializer: type[serializers.Serializer[Any]]) -> None:
     fields = serializer().fields.items()
 
     assert {name for name, field in fields if type(field) in _LENIENT} == set()

@@ -1,4 +1,4 @@
-"""Migrations say what they do."""
+"""The names of migrations say what they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Celery carries hints: every task is named, reaches a process that runs, and loses its worth soon."""
+"""Celery carries hints: every task has a name, some process takes it, and old ticks expire."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_a_task_is_named_for_its_app_and_its_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN_TASKS)
-def test_a_process_of_the_procfile_takes_each_task(name: str) -> None:
+def test_a_process_of_the_procfile_runs_each_task(name: str) -> None:
     queue = app.amqp.router.route({}, name)["queue"]
 
     assert getattr(queue, "name", queue) in queues_with_a_worker()
 
 
 @pytest.mark.parametrize("entry", sorted(app.conf.beat_schedule))
-def test_a_tick_asks_for_a_task_that_exists_and_is_worthless_when_it_is_old(entry: str) -> None:
+def test_a_tick_names_an_existing_task_and_expires(entry: str) -> None:
     tick = app.conf.beat_schedule[entry]
 
     assert tick["task"] in OWN_TASKS

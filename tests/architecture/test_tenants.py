@@ -1,7 +1,7 @@
-"""Who is answered by which endpoint: every operation of the API, asked by everybody who might ask.
+"""Who may call which endpoint: every operation of the API, called by every kind of caller.
 
-Each operation needs a row here. The rows say what a caller gets who has a valid key, but not the right one for the
-object, or not the right token. A key that is missing or not valid gets the same from every operation.
+Each operation needs a row here. The rows give the statuses for callers who have a valid key, but perhaps not the right
+key or token for the object. For a missing or invalid key, all operations give the same answer.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ pytestmark = pytest.mark.django_db
 
 
 class Row(NamedTuple):
-    """The status that each caller gets."""
+    """The status for each kind of caller."""
 
     owner: int
     """The organization's own key, bound to the object's command, with a user's token."""
     no_token: int
     """The same key without a token. A user owns the schedule."""
     void_token: int
-    """The same key with a token that is void."""
+    """The same key with a void token."""
     colleague: int
     """A key of the same organization, bound to another command, with that command's token."""
     stranger: int
     """A key and a token of another organization."""
     foreign_token: int
-    """The owner's token, sent by that stranger."""
+    """The owner's token, sent by a stranger with a valid key."""
 
 
 ROWS: dict[str, Row] = {
@@ -97,7 +97,7 @@ def path_with_examples(operation: Operation) -> str:
 
 
 def ask(client: ApiClient, operation: Operation, **headers: Any) -> ApiResponse:
-    """Sends an example of the operation, and undoes what it did."""
+    """Sends an example of the operation, and rolls back its effects."""
     with transaction.atomic():
         response = client.request(operation.method, path_with_examples(operation), BODIES.get(operation.id), **headers)
         transaction.set_rollback(True)
@@ -118,7 +118,7 @@ def _update(row: ApiKey, **values: Any) -> None:
 
 
 def known_to_the_owner_alone(alice: ApiClient) -> list[str]:
-    """Returns texts that no answer to a stranger may hold."""
+    """Returns texts that no answer to a stranger may contain."""
     objects = (example_uuid(segment) for segment in MAKERS)
     caller = alice.caller
     return [str(uuid) for uuid in (*objects, caller.organization.uuid, caller.command.uuid)] + [caller.user.email]
@@ -138,7 +138,7 @@ INVALID_KEYS: dict[str, Callable[[ApiClient, str], str | None]] = {
 
 
 @pytest.mark.parametrize("id_", OPERATIONS)
-def test_no_operation_answers_a_key_that_is_missing_or_not_valid(alice: ApiClient, id_: str) -> None:
+def test_every_operation_refuses_a_missing_or_invalid_key(alice: ApiClient, id_: str) -> None:
     operation = OPERATIONS[id_]
     populate(alice)
 
@@ -152,7 +152,7 @@ def test_no_operation_answers_a_key_that_is_missing_or_not_valid(alice: ApiClien
 
 
 @pytest.mark.parametrize("id_", OPERATIONS)
-def test_no_operation_answers_a_key_without_its_scope(alice: ApiClient, id_: str) -> None:
+def test_every_operation_refuses_a_key_without_its_scope(alice: ApiClient, id_: str) -> None:
     operation = OPERATIONS[id_]
     populate(alice)
 

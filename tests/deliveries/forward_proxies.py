@@ -1,4 +1,4 @@
-"""Senders that call through a forward proxy, and answers of such a proxy."""
+"""Senders that use a forward proxy, and error answers of such a proxy."""
 
 from __future__ import annotations
 

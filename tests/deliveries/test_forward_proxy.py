@@ -1,4 +1,4 @@
-"""Callbacks that leave through a forward proxy: all of them do."""
+"""With a forward proxy, all callbacks go through it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def trusted_certificate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The system trusts the receivers and proxies of these tests that speak TLS."""
+    """Makes the system trust the TLS receivers and proxies of these tests."""
     certificate_bundle.cache_clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     yield CERTIFICATE
@@ -68,7 +68,7 @@ def test_an_https_callback_is_encrypted_on_its_way_through_the_proxy(proxy: Prox
     assert delivery.state == State.DELIVERED
 
 
-def test_the_proxy_itself_may_speak_tls(receiver: Receiver, trusted_certificate: Path) -> None:
+def test_the_connection_to_the_proxy_may_use_tls(receiver: Receiver, trusted_certificate: Path) -> None:
     with Proxy(with_tls=True) as proxy:
         proxy.names["receiver.test"] = receiver.port
         delivery = make_delivery(url="http://receiver.test/callback")
@@ -80,7 +80,7 @@ def test_the_proxy_itself_may_speak_tls(receiver: Receiver, trusted_certificate:
     assert delivery.state == State.DELIVERED
 
 
-def test_a_proxy_that_nobody_vouches_for_is_told_nothing(receiver: Receiver) -> None:
+def test_nothing_is_sent_to_a_proxy_with_an_untrusted_certificate(receiver: Receiver) -> None:
     with Proxy(with_tls=True) as proxy:
         delivery = make_delivery(url="http://receiver.test/callback")
 
@@ -92,7 +92,7 @@ def test_a_proxy_that_nobody_vouches_for_is_told_nothing(receiver: Receiver) -> 
     assert "no TLS connection that can be trusted" in delivery.attempts[0]["message"]
 
 
-def test_a_tunnel_is_used_again_until_it_breaks(proxy: Proxy, receiver: Receiver) -> None:
+def test_a_tunnel_is_reused_until_it_breaks(proxy: Proxy, receiver: Receiver) -> None:
     proxy.names["receiver.test"] = receiver.port
     sender = sender_through(proxy.url)
 
@@ -110,7 +110,7 @@ def test_a_tunnel_is_used_again_until_it_breaks(proxy: Proxy, receiver: Receiver
 
 
 @pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY", "http_proxy", "all_proxy"])
-def test_the_environment_leads_no_callback_around_the_proxy(
+def test_environment_variables_cannot_bypass_the_proxy(
     monkeypatch: pytest.MonkeyPatch, proxy: Proxy, receiver: Receiver, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "*" if variable.lower() == "no_proxy" else "http://127.0.0.1:9/")
@@ -132,7 +132,7 @@ def test_the_environment_leads_no_callback_around_the_proxy(
         ("http://receiver.test:25/", "port 25 may not be called"),
     ],
 )
-def test_what_may_not_be_called_is_not_asked_of_the_proxy(proxy: Proxy, url: str, cause: str) -> None:
+def test_a_blocked_address_is_not_requested_from_the_proxy(proxy: Proxy, url: str, cause: str) -> None:
     delivery = make_delivery(url=url)
 
     sender_through(proxy.url).drain()
@@ -143,7 +143,7 @@ def test_what_may_not_be_called_is_not_asked_of_the_proxy(proxy: Proxy, url: str
     assert cause in delivery.attempts[0]["message"]
 
 
-def test_the_credentials_are_told_to_the_proxy_and_to_nobody_else(
+def test_the_credentials_are_sent_only_to_the_proxy(
     proxy: Proxy, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -24,7 +24,7 @@ from tests.production_files import ROOT
         ("http://a%40b:p%3a%2F%25%C3%A9@proxy:1", ForwardProxy("http://proxy:1", b"a@b", "p:/%é".encode())),
     ],
 )
-def test_a_proxy_is_read_from_its_url(text: str, proxy: ForwardProxy | None) -> None:
+def test_a_proxy_is_parsed_from_its_url(text: str, proxy: ForwardProxy | None) -> None:
     assert parse_proxy(text) == proxy
 
 

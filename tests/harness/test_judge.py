@@ -1,4 +1,4 @@
-"""The judge of chaos runs finds every kind of mistake, and only mistakes."""
+"""The judge of chaos runs finds every kind of fault, and nothing else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def judged(rows: list[Row], arrivals: list[Arrival], disturbances: list[Disturba
     return judge([LOAD], rows, arrivals, disturbances or [])
 
 
-def test_a_row_and_a_request_for_each_slot_are_good() -> None:
+def test_a_row_and_a_request_for_each_slot_pass() -> None:
     verdict = judged(ROWS, ARRIVALS)
 
     assert verdict.is_good
@@ -64,14 +64,14 @@ def test_a_range_of_missed_slots_counts_as_recorded() -> None:
         pytest.param([row(0, state="pending"), *ROWS[1:]], ARRIVALS, "unfinished", id="still to be sent"),
         pytest.param([row(0, state="failed"), *ROWS[1:]], ARRIVALS, "failed", id="failed"),
         pytest.param([*ROWS, row(0, number=50)], [*ARRIVALS, arrival(0, number=50)], "twice", id="two rows"),
-        pytest.param([*ROWS, row(2, state="skipped", last=4)], ARRIVALS, "twice", id="fired and told as missed"),
+        pytest.param([*ROWS, row(2, state="skipped", last=4)], ARRIVALS, "twice", id="sent and recorded as missed"),
         pytest.param(ROWS, [*ARRIVALS, arrival(0, number=50)], "invented", id="a request without a row"),
         pytest.param([*ROWS, row(10)], [*ARRIVALS, arrival(10)], "invented", id="a slot after the end"),
-        pytest.param([row(0, state="skipped"), *ROWS[1:]], ARRIVALS, "invented", id="told as missed, and sent"),
+        pytest.param([row(0, state="skipped"), *ROWS[1:]], ARRIVALS, "invented", id="recorded as missed, and sent"),
         pytest.param(ROWS, [*ARRIVALS, arrival(0, after=6)], "duplicates_unexplained", id="sent again for no reason"),
     ],
 )
-def test_every_kind_of_mistake_is_found(rows: list[Row], arrivals: list[Arrival], what: str) -> None:
+def test_every_kind_of_fault_is_found(rows: list[Row], arrivals: list[Arrival], what: str) -> None:
     verdict = judged(rows, arrivals)
 
     assert not verdict.is_good
@@ -87,7 +87,9 @@ def test_every_kind_of_mistake_is_found(rows: list[Row], arrivals: list[Arrival]
         (Disturbance("freeze", 0, 0, at(5.5).timestamp(), at(6.5).timestamp()), True),
     ],
 )
-def test_a_fault_explains_a_duplicate_of_what_was_in_flight(disturbance: Disturbance, is_explained: bool) -> None:
+def test_a_disturbance_explains_a_duplicate_of_a_request_in_flight(
+    disturbance: Disturbance, is_explained: bool
+) -> None:
     verdict = judged(ROWS, [*ARRIVALS, arrival(0, after=6)], [disturbance])
 
     assert verdict.duplicates == 1

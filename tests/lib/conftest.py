@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-LONGEST_ID = 60
+MAX_ID_LENGTH = 60
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Hostile values run to a megabyte; a test's name, which also becomes an environment variable, must not."""
-    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
-        return f"{val[:LONGEST_ID]!a}…{len(val)}"
+    """Shortens the names of tests with long values. Pytest also puts a test's name into an environment variable."""
+    if isinstance(val, str | bytes) and len(val) > MAX_ID_LENGTH:
+        return f"{val[:MAX_ID_LENGTH]!a}…{len(val)}"
     return None

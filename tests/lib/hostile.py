@@ -1,6 +1,6 @@
 """Requests that hostile or broken clients send. Every endpoint must answer them in JSON, and not with a 5xx.
 
-Queries and path segments are percent-encoded, as they go over the wire; header values are WSGI strings: a character for
+Queries and path segments are percent-encoded, as they are sent. Header values are WSGI strings, with one character for
 each byte.
 """
 
@@ -10,7 +10,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def _array_of(element: bytes) -> bytes:
-    """An array of as many copies as fit into one mebibyte."""
+    """Returns an array of as many copies of the element as fit into one mebibyte."""
     return b"[" + b",".join([element] * ((MEBIBYTE - 2) // (len(element) + 1))) + b"]"
 
 

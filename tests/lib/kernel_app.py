@@ -1,4 +1,4 @@
-"""The kernel alone behind its gateway, for a web server of its own process."""
+"""The HTTP kernel behind its gateway, without the apps, for a web server in another process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ settings.configure(
 )
 _django = get_wsgi_application()
 
-# REST framework, which stands behind this import, wants Django to be set up.
+# These imports load REST framework, which needs Django to be set up.
 from commands_platform.lib.http.gateway.application import Callers, Gateway, GatewayLimits  # noqa: E402
 from commands_platform.lib.http.gateway.bodies import BodyLimits  # noqa: E402
 from commands_platform.lib.http.middleware import refuse_unreadable_requests  # noqa: E402

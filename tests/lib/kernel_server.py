@@ -1,4 +1,4 @@
-"""A granian that serves the kernel's paths on loopback, and a client that speaks to it byte by byte."""
+"""A granian that serves the kernel's paths on loopback, and a client that sends it raw bytes."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def _wait_until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 def exchange(port: int, *parts: bytes) -> tuple[int, Any]:
-    """Status and JSON body of the answer to a request that is sent in these parts."""
+    """Sends a request in these parts. Returns the status and the JSON body of the answer."""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         for part in parts:
             try:
                 connection.sendall(part)
             except OSError:
-                break  # An answer to an unfinished request closes the connection.
+                break  # The server has answered the unfinished request and closed the connection.
         with connection.makefile("rb") as answer:
             status = int(answer.readline().split()[1])
             headers: dict[bytes, bytes] = {}

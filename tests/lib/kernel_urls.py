@@ -1,4 +1,4 @@
-"""Paths whose views show what the kernel does: an echo of the body, and an error of each kind."""
+"""Views that show what the kernel does: they return the body, or fail in various ways."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OpenView(APIView):
 
 
 class Echo(OpenView):
-    """Answers with what it got."""
+    """Returns what it was sent."""
 
     def get(self, request: Request) -> Response:
         return Response({"query": request.GET.dict(), "bounds": read_query(PageQuery, request, ignore_unknown=True)})
@@ -68,7 +68,7 @@ def headers(request: HttpRequest) -> HttpResponse:
 
 
 def long_stream(request: HttpRequest) -> StreamingHttpResponse:
-    """Answers in pieces, without a length."""
+    """Streams its response in pieces, without a length."""
     return StreamingHttpResponse(b"x" * 65_536 for _ in range(200))
 
 
@@ -77,7 +77,7 @@ def large(request: HttpRequest) -> HttpResponse:
 
 
 def slow(request: HttpRequest) -> HttpResponse:
-    """Keeps its thread until a request for `/v1/urgent/` has come."""
+    """Occupies its thread until a request for `/v1/urgent/` arrives."""
     return HttpResponse(b"late" if urgent_came.wait(5) else b"too late")
 
 

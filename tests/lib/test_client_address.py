@@ -1,4 +1,4 @@
-"""The address of a request's client: believed only from a trusted proxy."""
+"""The client's address is taken from a header only if a trusted proxy sent it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _address(peer: str, forwarded: str | None = None) -> str:
     return client_address(environ if forwarded is None else environ | {"HTTP_X_FORWARDED_FOR": forwarded})
 
 
-def test_without_trusted_proxies_the_header_is_never_believed() -> None:
+def test_without_trusted_proxies_the_header_is_ignored() -> None:
     assert _address(CLIENT, "198.51.100.1") == CLIENT
 
 
@@ -35,18 +35,18 @@ def test_without_trusted_proxies_the_header_is_never_believed() -> None:
         (PROXY, f"::ffff:{CLIENT}", CLIENT),
         (f"::ffff:{PROXY}", CLIENT, CLIENT),
         ("fd00::1", CLIENT, CLIENT),
-        # Nobody in front of the proxies, or nothing that is an address.
+        # No client before the proxies, or text that is not an address.
         (PROXY, None, PROXY),
         (PROXY, "", PROXY),
         (PROXY, OTHER_PROXY, OTHER_PROXY),
         (PROXY, "unknown", PROXY),
         (PROXY, f"{CLIENT}, nonsense, {OTHER_PROXY}", OTHER_PROXY),
-        # A client that speaks to the server itself.
+        # A client that connects to the server directly.
         (CLIENT, "198.51.100.1", CLIENT),
         ("", CLIENT, ""),
     ],
 )
-def test_the_address_is_the_last_one_that_no_trusted_proxy_has(
+def test_the_address_is_the_last_one_that_is_not_a_trusted_proxy(
     settings: Any, peer: str, forwarded: str | None, address: str
 ) -> None:
     settings.TRUSTED_PROXIES = parse_networks("10.0.0.0/8,fd00::/8")

@@ -1,4 +1,4 @@
-"""A database that is away is told from a bug, also where PostgreSQL itself has ended the connection."""
+"""An unavailable database is distinguished from a bug, even if PostgreSQL itself ended the connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.locks import pause_for_too_long
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_a_transaction_that_paused_for_too_long_the_database_was_away_and_is_found_again() -> None:
+def test_a_transaction_that_paused_too_long_counts_as_unavailable_and_the_next_one_works() -> None:
     with pytest.raises(Error) as caught:
         pause_for_too_long()
 
@@ -29,9 +29,7 @@ def test_after_a_transaction_that_paused_for_too_long_the_database_was_away_and_
         (IntegrityError, psycopg.errors.UniqueViolation, False),
     ],
 )
-def test_an_internal_error_is_none_that_waiting_mends(
-    error: type[Error], cause: type[psycopg.Error], expected: bool
-) -> None:
+def test_only_some_errors_count_as_unavailable(error: type[Error], cause: type[psycopg.Error], expected: bool) -> None:
     raised = error("no")
     raised.__cause__ = cause("no")
 

@@ -57,7 +57,7 @@ class NestedInput(serializers.Serializer[Any]):
 def answer_to(
     error: Exception | Callable[[], object], *, error_shape: str | None = None, **attributes: Any
 ) -> tuple[Response, Any]:
-    """The response to a request whose view raises the error, and its body as a client reads it."""
+    """Returns the response to a request whose view raises the error, and its parsed body."""
 
     class View(OpenView):
         def get(self, _request: Request) -> Response:
@@ -143,7 +143,7 @@ NOT_FOUND = {"detail": "Not found.", "code": "not_found"}
         ),
     ],
 )
-def test_each_error_has_its_status_and_body(error: Exception, status: int, body: object) -> None:
+def test_each_error_has_its_own_status_and_body(error: Exception, status: int, body: object) -> None:
     response, found = answer_to(error)
 
     assert response.status_code == status
@@ -168,7 +168,7 @@ def test_a_401_names_the_scheme_of_the_views_authenticator() -> None:
 
 
 @pytest.mark.parametrize(("wait", "header"), [(2.2, "3"), (None, "5")])
-def test_a_throttled_client_is_told_when_to_come_back(wait: float | None, header: str) -> None:
+def test_a_throttled_client_is_told_when_to_retry(wait: float | None, header: str) -> None:
     response, body = answer_to(exceptions.Throttled(wait))
 
     assert response.status_code == 429
@@ -176,7 +176,7 @@ def test_a_throttled_client_is_told_when_to_come_back(wait: float | None, header
     assert body["code"] == "throttled"
 
 
-def test_a_method_that_is_not_allowed_comes_with_those_that_are() -> None:
+def test_an_error_about_a_method_lists_the_allowed_ones() -> None:
     response = OpenView.as_view()(APIRequestFactory().post("/v1/x/"))
     response.render()
 
@@ -224,7 +224,7 @@ def test_validation_errors_name_each_field_by_its_path(data: Any, errors: dict[s
     }
 
 
-def test_a_long_list_of_wrong_elements_is_answered_with_a_short_one() -> None:
+def test_the_number_of_reported_errors_is_limited() -> None:
     _, body = answer_to(invalid(KeyInput, {"key": "k", "tags": ["x"] * 1000}))
 
     assert len(body["errors"]) == 50
@@ -242,20 +242,20 @@ def test_a_long_list_of_wrong_elements_is_answered_with_a_short_one() -> None:
         (InvalidInputError("Unknown op."), "Unknown op."),
     ],
 )
-def test_where_the_view_says_details_a_validation_error_is_one_message(error: Any, message: str) -> None:
+def test_with_the_details_shape_a_validation_error_is_one_message(error: Any, message: str) -> None:
     response, body = answer_to(error, error_shape="details")
 
     assert response.status_code == 400
     assert body == {"details": message}
 
 
-def test_where_the_view_says_details_other_errors_keep_their_shape() -> None:
+def test_with_the_details_shape_other_errors_keep_their_shape() -> None:
     _, body = answer_to(MissingTokenError(), error_shape="details")
 
     assert body == {"detail": "You should specify a valid exchange token", "code": "missing_token"}
 
 
-def test_a_view_gives_a_status_to_the_errors_of_its_own_app() -> None:
+def test_a_view_sets_the_status_of_errors_of_its_own_app() -> None:
     response, body = answer_to(GuestUnknownError(), error_statuses={GuestUnknownError: 409})
 
     assert response.status_code == 409
@@ -270,7 +270,7 @@ def test_a_406_has_no_code() -> None:
 
 
 @pytest.mark.parametrize("error", [OperationalError("connection refused"), InterfaceError("connection already closed")])
-def test_a_database_that_is_away_is_a_503_to_try_again(error: Exception) -> None:
+def test_an_unavailable_database_is_a_503_with_retry_after(error: Exception) -> None:
     response, body = answer_to(error)
 
     assert response.status_code == 503
@@ -278,7 +278,7 @@ def test_a_database_that_is_away_is_a_503_to_try_again(error: Exception) -> None
     assert body == {"detail": "The database cannot be reached. Try again in 5 seconds.", "code": "service_unavailable"}
 
 
-def test_a_value_that_the_database_refuses_is_a_400_and_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_value_that_the_database_refuses_is_a_400_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     error = DataError("out of range: 99999999999")
     error.__cause__ = psycopg.errors.NumericValueOutOfRange()
 

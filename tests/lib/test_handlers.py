@@ -28,12 +28,12 @@ def client() -> Client:
         ("/admin/v1/", False),
     ],
 )
-def test_the_api_is_what_lies_under_v1(path: str, belongs: bool) -> None:
+def test_paths_under_v1_belong_to_the_api(path: str, belongs: bool) -> None:
     assert is_api_path(path) is belongs
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing/", "/v1/nothing", "/v1/", "/v1", "/v1//echo/", "/v1/echo//"])
-def test_an_unknown_path_of_the_api_looks_like_an_unknown_object(client: Client, path: str) -> None:
+def test_an_unknown_path_is_answered_like_an_unknown_object(client: Client, path: str) -> None:
     response = client.get(path)
 
     assert response.status_code == 404
@@ -41,7 +41,7 @@ def test_an_unknown_path_of_the_api_looks_like_an_unknown_object(client: Client,
 
 
 @pytest.mark.parametrize("path", ["/v1/bug/", "/v1/plain-bug/"])
-def test_a_bug_is_answered_with_the_requests_id_and_nothing_of_the_inside(client: Client, path: str) -> None:
+def test_the_answer_to_a_bug_has_the_request_id_and_no_internals(client: Client, path: str) -> None:
     response = client.get(path, headers={"x-request-id": "id-of-this-request"})
 
     assert response.status_code == 500
@@ -51,7 +51,7 @@ def test_a_bug_is_answered_with_the_requests_id_and_nothing_of_the_inside(client
     assert isinstance(body["request_id"], str)
 
 
-def test_the_id_in_a_500_is_the_one_in_the_log(client: Client) -> None:
+def test_the_request_id_in_a_500_is_the_one_in_the_log(client: Client) -> None:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as log:
         body = client.get("/v1/bug/").json()
 
@@ -67,7 +67,7 @@ def test_the_id_in_a_500_is_the_one_in_the_log(client: Client) -> None:
         ("/v1/teapot/", 418, "bad_request"),
     ],
 )
-def test_what_other_code_refuses_has_the_documented_shape(client: Client, path: str, status: int, code: str) -> None:
+def test_errors_of_other_code_have_the_documented_shape(client: Client, path: str, status: int, code: str) -> None:
     response = client.get(path)
 
     assert response.status_code == status
@@ -76,7 +76,7 @@ def test_what_other_code_refuses_has_the_documented_shape(client: Client, path: 
     assert int(response["Content-Length"]) == len(response.content)
 
 
-def test_a_refused_method_still_says_which_are_allowed(client: Client) -> None:
+def test_a_refused_method_still_lists_the_allowed_ones(client: Client) -> None:
     assert client.post("/v1/only-get/")["Allow"] == "GET"
 
 
@@ -104,7 +104,7 @@ def test_too_many_parameters_are_refused_in_json(client: Client) -> None:
         ("/elsewhere/teapot/", 418),
     ],
 )
-def test_outside_the_api_the_answers_are_pages(client: Client, path: str, status: int) -> None:
+def test_outside_the_api_browsers_get_pages(client: Client, path: str, status: int) -> None:
     response = client.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
 
     assert response.status_code == status
@@ -121,7 +121,7 @@ def test_outside_the_api_the_answers_are_pages(client: Client, path: str, status
     ],
 )
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
-def test_who_asks_for_no_html_is_answered_in_json_everywhere(
+def test_clients_that_do_not_ask_for_html_get_json_everywhere(
     client: Client, accept: str | None, path: str, status: int, code: str
 ) -> None:
     response = client.get(path, headers={"accept": accept} if accept else {})

@@ -1,4 +1,4 @@
-"""The model field that stores JSON as exact text, and its form field."""
+"""The model field that stores JSON as text, and its form field."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def column() -> JsonTextField:
         (-(2**63), "-9223372036854775808"),
     ],
 )
-def test_a_value_is_stored_as_exact_text_and_comes_back(value: Any, text: str) -> None:
+def test_a_value_is_stored_as_exact_text_and_read_back(value: Any, text: str) -> None:
     assert column().get_prep_value(value) == text
     assert column().from_db_value(text, None, None) == value
 
 
-def test_key_order_survives() -> None:
+def test_the_order_of_keys_is_kept() -> None:
     stored = column().get_prep_value({"z": 1, "a": 2})
 
     assert list(column().from_db_value(stored, None, None)) == ["z", "a"]
 
 
-def test_where_null_is_allowed_none_is_the_databases_null() -> None:
+def test_in_a_nullable_column_none_is_stored_as_null() -> None:
     nullable = Note._meta.get_field("extra")
     assert isinstance(nullable, JsonTextField)
 
@@ -95,7 +95,7 @@ def test_filters_compare_the_whole_text() -> None:
 @pytest.mark.parametrize(
     "lookup", ["contains", "icontains", "startswith", "regex", "gt", "range", "iexact", "a", "a__b"]
 )
-def test_filters_into_the_text_do_not_exist(lookup: str) -> None:
+def test_lookups_into_the_text_do_not_exist(lookup: str) -> None:
     with pytest.raises(FieldError):
         Note._default_manager.filter(**{f"value__{lookup}": 1})
 
@@ -105,19 +105,19 @@ def test_a_value_that_only_looks_empty_is_valid(value: Any) -> None:
     Note(value=value).clean_fields()
 
 
-def test_what_is_no_json_is_not_valid() -> None:
+def test_a_value_without_a_json_form_is_invalid() -> None:
     with pytest.raises(ValidationError):
         Note(value=object()).clean_fields()
 
 
-def test_fixtures_carry_the_value_itself() -> None:
+def test_fixtures_contain_the_value_itself() -> None:
     note = Note(value={"a": [1]})
 
     assert column().value_to_string(note) == {"a": [1]}
     assert column().to_python({"a": [1]}) == {"a": [1]}
 
 
-def test_the_form_shows_json_for_people() -> None:
+def test_the_form_shows_indented_json() -> None:
     form = NoteForm(instance=Note(value={"b": "é", "a": [1]}))
 
     assert form["value"].value() == '{\n  "b": "é",\n  "a": [\n    1\n  ]\n}'
@@ -128,7 +128,7 @@ def test_the_form_shows_json_for_people() -> None:
     ("text", "value"),
     [('{"b": 1, "a": 2}', {"b": 1, "a": 2}), ('"5"', "5"), ("5", 5), ("{}", {}), ("[]", []), ("false", False)],
 )
-def test_the_form_takes_any_json(text: str, value: Any) -> None:
+def test_the_form_accepts_any_json(text: str, value: Any) -> None:
     form = NoteForm({"value": text, "extra": ""})
 
     assert form.is_valid(), form.errors
@@ -145,7 +145,7 @@ def test_the_form_takes_any_json(text: str, value: Any) -> None:
         ("\ud800", "Enter valid JSON."),
     ],
 )
-def test_the_form_says_what_is_wrong_and_keeps_what_was_typed(text: str, message: str) -> None:
+def test_the_form_explains_an_error_and_keeps_the_text(text: str, message: str) -> None:
     form = NoteForm({"value": text, "extra": "null"})
 
     assert not form.is_valid()
@@ -157,7 +157,7 @@ def test_the_form_says_what_is_wrong_and_keeps_what_was_typed(text: str, message
     ("text", "changed"),
     [('{"b": 1,\n "a": 1}', []), ('{"a": 1, "b": 1}', ["value"]), ('{"b": true, "a": 1}', ["value"]), ("{", ["value"])],
 )
-def test_the_form_knows_what_was_changed(text: str, changed: list[str]) -> None:
+def test_the_form_detects_changes(text: str, changed: list[str]) -> None:
     form = NoteForm({"value": text, "extra": "{}", "initial-extra": "{}"}, instance=Note(value={"b": 1, "a": 1}))
 
     assert form.changed_data == changed

@@ -1,4 +1,4 @@
-"""The kernel behind the web server that serves it, spoken to byte by byte."""
+"""The kernel behind a real web server, which gets raw bytes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_body_in_chunks_over_the_limit_is_refused(port: int) -> None:
     assert (status, body["code"]) == (413, "payload_too_large")
 
 
-def test_a_body_that_announces_too_much_is_refused_before_it_comes(port: int) -> None:
+def test_a_body_with_too_large_a_length_is_refused_before_it_arrives(port: int) -> None:
     request = head("POST /v1/echo/", Content_Type="application/json", Content_Length=str(MEBIBYTE + 1))
 
     status, body = exchange(port, request)
@@ -56,7 +56,7 @@ def test_a_body_that_announces_too_much_is_refused_before_it_comes(port: int) ->
     assert (status, body["code"]) == (413, "payload_too_large")
 
 
-def test_a_connection_takes_the_next_request_after_one_in_chunks(port: int) -> None:
+def test_a_connection_accepts_another_request_after_one_in_chunks(port: int) -> None:
     request = CHUNKED_POST + chunk(b"[1]") + chunk(b"")
 
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
@@ -68,7 +68,7 @@ def test_a_connection_takes_the_next_request_after_one_in_chunks(port: int) -> N
     assert received.count(b"200 OK") == 2
 
 
-def test_a_client_that_expects_to_be_told_to_continue_is_told(port: int) -> None:
+def test_a_client_that_expects_100_continue_gets_it(port: int) -> None:
     request = head("POST /v1/echo/", Content_Type="application/json", Content_Length="2", Expect="100-continue")
 
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
@@ -99,7 +99,7 @@ def test_every_answer_is_json(port: int, first_line: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["a/b; charset*=x'y'z", "a/b; charset=hex", "a/b" + ";" * 50_000])
-def test_a_content_type_on_which_django_fails_is_refused_in_json(port: int, content_type: str) -> None:
+def test_a_content_type_that_breaks_django_is_refused_in_json(port: int, content_type: str) -> None:
     status, body = exchange(port, head("GET /v1/echo/?a=1", Content_Type=content_type))
 
     assert (status, body["code"]) == (400, "bad_request")

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.urls("tests.lib.kernel_urls")
 
 @pytest.mark.parametrize("prefix", ["/v1/echo", "/admin", "/elsewhere"])
 @pytest.mark.parametrize("segment", ["%00", "a%00b", "%ff", "caf%e9", "%ED%A0%80", "%C0%AF"])
-def test_a_path_that_is_no_text_is_refused_everywhere(prefix: str, segment: str) -> None:
+def test_a_path_that_is_not_text_is_refused_everywhere(prefix: str, segment: str) -> None:
     response = Client().get(f"{prefix}/{segment}/")
 
     assert response.status_code == 400
@@ -45,7 +45,7 @@ def test_a_path_that_is_no_text_is_refused_everywhere(prefix: str, segment: str)
 
 @pytest.mark.parametrize("path", ["/v1/echo/", "/admin/login/"])
 @pytest.mark.parametrize("query", ["a=%00", "%00=1", "a=%ff", "%ff", "a=\xff", "next=%ED%A0%80", "a=1&b=%c3"])
-def test_a_query_that_is_no_text_is_refused_everywhere(path: str, query: str) -> None:
+def test_a_query_that_is_not_text_is_refused_everywhere(path: str, query: str) -> None:
     response = Client().get(path, QUERY_STRING=query)
 
     assert response.status_code == 400
@@ -58,7 +58,7 @@ def test_a_query_that_is_no_text_is_refused_everywhere(path: str, query: str) ->
 @pytest.mark.parametrize("path", ["/v1/echo/", "/admin/login/"])
 @pytest.mark.parametrize("header", ["HTTP_X_API_KEY", "HTTP_COOKIE", "HTTP_HOST", "CONTENT_TYPE"])
 @pytest.mark.parametrize("value", ["\0", "a\0b", "\xff", "caf\xe9", "\xed\xa0\x80"])
-def test_a_header_that_is_no_text_is_refused_everywhere(path: str, header: str, value: str) -> None:
+def test_a_header_that_is_not_text_is_refused_everywhere(path: str, header: str, value: str) -> None:
     response = Client().get(path, **{header: value})  # type: ignore[arg-type]
 
     assert response.status_code == 400
@@ -76,11 +76,11 @@ def test_a_header_that_is_no_text_is_refused_everywhere(path: str, header: str, 
         ("name=%2500", "%00"),
     ],
 )
-def test_text_in_a_query_arrives(query: str, found: str) -> None:
+def test_text_in_a_query_is_decoded(query: str, found: str) -> None:
     assert Client().get("/v1/echo/", QUERY_STRING=query).json()["query"] == {"name": found}
 
 
-def test_text_in_a_header_arrives() -> None:
+def test_text_in_a_header_is_accepted() -> None:
     assert Client().get("/v1/echo/", headers={"x-name": "caf\xc3\xa9"}).status_code == 200
 
 
@@ -141,7 +141,7 @@ def environ_of(body: BytesIO, **more: object) -> dict[str, Any]:
 
 
 def answer_to(environ: dict[str, Any]) -> HttpResponse:
-    """Sends a request through the middleware to a view that answers with the body as it read it."""
+    """Sends a request through the middleware to a view that returns the body it has read."""
 
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(request.read(), headers={"X-Length": request.META.get("CONTENT_LENGTH", "")})
@@ -151,7 +151,7 @@ def answer_to(environ: dict[str, Any]) -> HttpResponse:
     return response
 
 
-def test_an_api_body_that_announces_too_much_is_refused_unread() -> None:
+def test_an_api_body_with_too_large_a_length_is_refused_unread() -> None:
     response = answer_to(environ_of(Unread(), CONTENT_LENGTH=str(1024 * 1024 + 1)))
 
     assert response.status_code == 413
@@ -160,20 +160,20 @@ def test_an_api_body_that_announces_too_much_is_refused_unread() -> None:
     )
 
 
-def test_a_body_of_the_limit_passes() -> None:
+def test_a_body_of_exactly_the_limit_is_accepted() -> None:
     body = b" " * 1024 * 1024
 
     assert answer_to(environ_of(BytesIO(body), CONTENT_LENGTH=str(len(body)))).content == body
 
 
-def test_outside_the_api_the_size_is_djangos_to_judge() -> None:
+def test_outside_the_api_django_limits_the_size() -> None:
     environ = environ_of(BytesIO(b"x" * 2_000_000), CONTENT_LENGTH="2000000", PATH_INFO="/admin/")
 
     assert answer_to(environ).status_code == 200
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "abc", "1_000", "\xb2", "9" * 30, " 5"])
-def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+def test_a_length_that_is_not_a_number_is_refused(length: str) -> None:
     assert answer_to(environ_of(Unread(), CONTENT_LENGTH=length)).status_code == 400
 
 
@@ -181,14 +181,14 @@ def test_a_request_without_any_length_has_no_body() -> None:
     assert answer_to(environ_of(Unread())).content == b""
 
 
-def test_what_the_gateway_refused_is_answered_without_a_look_at_the_body() -> None:
+def test_a_request_refused_by_the_gateway_is_answered_without_reading_its_body() -> None:
     response = answer_to(environ_of(Unread(), CONTENT_LENGTH="5", **{REFUSAL: TOO_MANY}))
 
     assert (response.status_code, response["Retry-After"]) == (429, "1")
     assert b"throttled" in response.content
 
 
-def test_headers_that_only_look_like_the_real_ones_are_dropped() -> None:
+def test_headers_that_imitate_content_type_and_length_are_dropped() -> None:
     response = Client().generic(
         "POST", "/v1/echo/", HTTP_CONTENT_TYPE="application/x-www-form-urlencoded; a*=x'y'z", HTTP_CONTENT_LENGTH="5"
     )
@@ -202,13 +202,13 @@ def _whole_stack() -> WSGIApplication:
 
 
 def ask(environ: dict[str, Any]) -> tuple[str, str, bytes]:
-    """Status, content type and body of the whole stack's answer, as a WSGI server gets it."""
+    """Returns status, content type and body of the answer that the whole stack gives a WSGI server."""
     started: list[tuple[str, dict[str, str]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
         started.append((status, dict(headers)))
 
-    # As Django's own test client does: the tests' connection is not this request's to close.
+    # Like Django's own test client, keeps the request from closing the connection of the test.
     request_started.disconnect(close_old_connections)
     try:
         response = _whole_stack()(environ, start_response)
@@ -243,7 +243,7 @@ def test_no_content_type_breaks_an_endpoint(content_type: str, body: bytes, quer
         ("a/b" + ";" * 100_000, ""),
     ],
 )
-def test_what_django_cannot_make_a_request_of_is_refused_in_json(content_type: str, query: str) -> None:
+def test_a_request_that_breaks_django_is_refused_in_json(content_type: str, query: str) -> None:
     assert ask(environ_of(BytesIO(), CONTENT_TYPE=content_type, QUERY_STRING=query)) == (
         "400 Bad Request",
         "application/json",
@@ -251,7 +251,7 @@ def test_what_django_cannot_make_a_request_of_is_refused_in_json(content_type: s
     )
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "latin-1", "idna", "cp037"])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "latin-1", "cp037"])
 def test_a_query_is_read_as_utf_8_whatever_the_content_type_says(charset: str) -> None:
     environ = environ_of(
         BytesIO(), REQUEST_METHOD="GET", CONTENT_TYPE=f"a/b; charset={charset}", QUERY_STRING="a=%C3%A9"
@@ -259,8 +259,8 @@ def test_a_query_is_read_as_utf_8_whatever_the_content_type_says(charset: str) -
 
     status, _, body = ask(environ)
 
-    if status != "400 Bad Request":
-        assert json.loads(body)["query"] == {"a": "é"}
+    assert status == "200 OK"
+    assert json.loads(body)["query"] == {"a": "é"}
 
 
 @given(st.text(st.characters(max_codepoint=255)) | st.from_regex(r"[a-z]/[a-z];( ?[a-z*0-9]+\*?=[a-z0-9'\"%*;=-]+;?)+"))
@@ -271,7 +271,7 @@ def test_no_content_type_raises(content_type: str) -> None:
     assert answered_in == "application/json"
 
 
-def test_a_bug_behind_the_guard_is_not_taken_for_a_bad_request() -> None:
+def test_a_bug_in_the_application_is_not_taken_for_a_bad_request() -> None:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         raise RuntimeError("bug")
 

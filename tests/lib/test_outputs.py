@@ -1,4 +1,4 @@
-"""An output renders the fields that it declares."""
+"""Outputs render exactly the fields that they declare."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_an_output_renders_the_fields_that_it_declares_in_their_order() -> None:
     ]
 
 
-def test_what_is_behind_a_missing_object_is_null() -> None:
+def test_fields_of_a_missing_object_are_null() -> None:
     rendered = BookOutput.render(Book("Notes", "On an engine"))
 
     assert (rendered["subtitle"], rendered["author"], rendered["author_name"]) == ("On an engine", None, None)
 
 
-def test_an_optional_field_is_rendered_once_it_is_asked_for_and_prefetched_for_all_rows_at_once() -> None:
+def test_an_optional_field_is_rendered_on_request_and_prefetched_for_all_rows() -> None:
     rendered = BookOutput.render_many([Book("a"), Book("b")], expand=["loans", "loans"])
 
     assert [row["loans"] for row in rendered] == [2, 2]
@@ -78,7 +78,7 @@ def test_an_optional_field_is_rendered_once_it_is_asked_for_and_prefetched_for_a
     assert BookOutput.expandable() == ["loans"]
 
 
-def test_an_envelope_renders_its_rows_or_takes_them_rendered() -> None:
+def test_an_envelope_renders_its_rows_or_accepts_rendered_ones() -> None:
     envelope = page_of(AuthorOutput)
     page: dict[str, Any] = {"count": 1, "next": None, "previous": None, "results": [{"name": "Ada"}]}
 
@@ -87,6 +87,6 @@ def test_an_envelope_renders_its_rows_or_takes_them_rendered() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"name": "Ada", "age": 1}])
-def test_a_body_of_other_fields_than_the_declared_ones_is_a_bug(values: dict[str, Any]) -> None:
+def test_a_body_with_other_fields_than_declared_is_a_bug(values: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="AuthorOutput"):
         AuthorOutput.of(**values)

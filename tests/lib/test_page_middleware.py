@@ -1,4 +1,4 @@
-"""Sessions are for pages. The API does without."""
+"""The API does not use sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.admin import make_operator
 from tests.api import ApiClient
 
 
-def test_the_api_looks_up_no_session_of_the_operator_whose_browser_sends_one(
+def test_the_api_ignores_the_session_cookie_of_an_operator(
     alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     operator = make_operator()

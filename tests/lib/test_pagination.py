@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """Numbers that answer as a queryset does, and note the statements that a database would have been sent."""
+    """Numbers with the interface of a queryset. It records the statements that a database would get."""
 
     def __init__(self, size: int, *, ordered: bool = True) -> None:
         self.numbers = list(range(size))
@@ -78,7 +78,7 @@ def test_a_page_costs_two_statements() -> None:
 
 
 @pytest.mark.parametrize("offset", ["3", "4", "2147483648", "9" * 400])
-def test_beyond_the_end_nothing_is_asked_for(offset: str) -> None:
+def test_a_page_beyond_the_end_needs_no_second_statement(offset: str) -> None:
     rows = Rows(3)
 
     found = page(rows, f"offset={offset}")
@@ -88,7 +88,7 @@ def test_beyond_the_end_nothing_is_asked_for(offset: str) -> None:
     assert rows.statements == ["count"]
 
 
-def test_rows_without_an_order_get_one() -> None:
+def test_unordered_rows_are_ordered_by_primary_key() -> None:
     rows = Rows(1, ordered=False)
 
     page(rows)
@@ -120,7 +120,7 @@ def test_neighbouring_pages_are_absolute_urls_that_keep_the_other_parameters(
     assert found["previous"] == (preceding and base + preceding)
 
 
-def test_walking_the_pages_meets_every_row_once() -> None:
+def test_following_the_pages_returns_every_row_once() -> None:
     rows, query, seen = Rows(23), "limit=5", []
 
     while query:
@@ -147,7 +147,7 @@ def test_walking_the_pages_meets_every_row_once() -> None:
         ("offset=" + "9" * 5000, (250, MAX_OFFSET)),
     ],
 )
-def test_bounds_are_cut_to_what_is_allowed(query: str, bounds: tuple[int, int]) -> None:
+def test_limit_and_offset_are_cut_to_their_maximum(query: str, bounds: tuple[int, int]) -> None:
     assert slice_bounds(request_to(query)) == bounds
 
 
@@ -156,7 +156,7 @@ def test_bounds_are_cut_to_what_is_allowed(query: str, bounds: tuple[int, int]) 
     "text",
     ["", "-1", "%2B1", "+1", "1.0", "1e3", "1_000", "0x1", "abc", "%EF%BC%91", "%D9%A1", "%C2%B2", "1%0A", "null"],
 )
-def test_what_is_no_number_is_refused_by_name(name: str, text: str) -> None:
+def test_a_limit_or_offset_that_is_not_a_number_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(ValidationError) as caught:
         slice_bounds(request_to(f"{name}={text}"))
 
@@ -164,7 +164,7 @@ def test_what_is_no_number_is_refused_by_name(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("query", [query for query in HOSTILE_QUERIES if query.count("&") < 100])
-def test_bounds_stay_within_bounds_whatever_is_asked(query: str) -> None:
+def test_limit_and_offset_stay_in_range_for_hostile_queries(query: str) -> None:
     try:
         limit, offset = slice_bounds(request_to(query))
     except ValidationError:

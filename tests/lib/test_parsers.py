@@ -60,7 +60,7 @@ def parse(stream: BytesIO, media_type: str = "application/json", **meta: str) ->
         "",
     ],
 )
-def test_json_is_read_under_each_of_its_names(content_type: str | None) -> None:
+def test_json_is_read_under_each_of_its_media_types(content_type: str | None) -> None:
     assert request_with(b'{"a": 1}', content_type).data == {"a": 1}
 
 
@@ -80,24 +80,24 @@ def test_json_is_read_under_each_of_its_names(content_type: str | None) -> None:
         "json",
     ],
 )
-def test_everything_else_is_an_unsupported_media_type(content_type: str) -> None:
+def test_other_media_types_are_unsupported(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         _ = request_with(b"{}", content_type).data
 
 
-def test_a_refused_type_is_named_with_the_way_out() -> None:
+def test_the_error_names_the_refused_type_and_says_what_to_send() -> None:
     with pytest.raises(UnsupportedMediaType, match=r'"text/plain"\. Send JSON in UTF-8, as application/json'):
         _ = request_with(b"{}", "text/plain").data
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
-def test_a_compressed_body_is_refused_with_the_way_out(encoding: str) -> None:
+def test_the_error_about_a_compressed_body_says_what_to_send(encoding: str) -> None:
     with pytest.raises(UnsupportedMediaType, match="Send it uncompressed, without that header") as caught:
         _ = request_with(b"{}", "application/json", encoding=encoding).data
     assert f'"{encoding}"' in str(caught.value)
 
 
-def test_a_body_that_is_encoded_by_nothing_is_read() -> None:
+def test_a_body_with_identity_encoding_is_read() -> None:
     assert request_with(b"{}", "application/json", encoding="identity").data == {}
 
 
@@ -115,7 +115,7 @@ def test_a_body_of_spaces_is_malformed() -> None:
         parse(BytesIO(b"  "))
 
 
-def test_no_more_than_one_byte_beyond_the_limit_is_read(settings: LazySettings) -> None:
+def test_at_most_one_byte_beyond_the_limit_is_read(settings: LazySettings) -> None:
     settings.MAX_BODY_BYTES = 10
     stream = CountingStream(b" " * 1000)
 
@@ -125,7 +125,7 @@ def test_no_more_than_one_byte_beyond_the_limit_is_read(settings: LazySettings) 
     assert stream.bytes_read == 11
 
 
-def test_a_body_that_announces_too_much_is_not_read_at_all(settings: LazySettings) -> None:
+def test_a_body_with_too_large_a_length_is_not_read_at_all(settings: LazySettings) -> None:
     settings.MAX_BODY_BYTES = 10
     stream = CountingStream(b"{}")
 
@@ -143,7 +143,7 @@ def test_the_depth_limit_is_a_setting(settings: LazySettings) -> None:
         parse(BytesIO(b"[[[]]]"))
 
 
-def test_a_connection_that_breaks_in_the_middle_is_a_parse_error() -> None:
+def test_a_connection_that_breaks_midway_is_a_parse_error() -> None:
     with pytest.raises(ParseError, match="ended too early"):
         parse(BrokenStream())
 
@@ -151,7 +151,7 @@ def test_a_connection_that_breaks_in_the_middle_is_a_parse_error() -> None:
 @pytest.mark.parametrize(
     "accept", ["application/json", "text/html", "application/xml;q=1", "*/*", "", "nonsense", "a/b;q=x"]
 )
-def test_the_answer_is_json_whatever_the_client_accepts(accept: str) -> None:
+def test_the_response_is_json_whatever_the_client_accepts(accept: str) -> None:
     request = Request(APIRequestFactory().get("/?format=xml", headers={"accept": accept}))
     renderers: list[BaseRenderer] = [JSONRenderer(), TemplateHTMLRenderer()]
 

@@ -1,4 +1,4 @@
-"""The pool of connections: each is used again, but none that the server has closed."""
+"""Pooled connections are reused, unless the server has closed them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @pytest.fixture
 def pooled(db: None) -> Iterator[BaseDatabaseWrapper]:
-    """As the processes are connected; the tests themselves use no pool."""
+    """Yields a connection with a pool, like those of the processes. The tests themselves use none."""
     wrapper = connection.copy(alias="pooled")
     wrapper.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 5}
     yield wrapper
@@ -20,7 +20,7 @@ def pooled(db: None) -> Iterator[BaseDatabaseWrapper]:
 
 
 def backend_of_a_request(pooled: BaseDatabaseWrapper) -> int:
-    """The server's process that answers; afterwards the connection goes back to the pool."""
+    """Returns the id of the PostgreSQL process that answers, and gives the connection back to the pool."""
     with pooled.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
@@ -32,7 +32,7 @@ def test_a_connection_serves_one_request_after_another(pooled: BaseDatabaseWrapp
     assert backend_of_a_request(pooled) == backend_of_a_request(pooled)
 
 
-def test_a_request_never_meets_a_connection_that_the_server_has_closed(pooled: BaseDatabaseWrapper) -> None:
+def test_a_request_never_gets_a_connection_that_the_server_has_closed(pooled: BaseDatabaseWrapper) -> None:
     before = backend_of_a_request(pooled)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [before])

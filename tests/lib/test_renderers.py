@@ -46,28 +46,28 @@ def render(data: Any) -> bytes:
         ({}, "{}"),
     ],
 )
-def test_data_becomes_compact_json(data: Any, text: str) -> None:
+def test_data_is_rendered_as_compact_json(data: Any, text: str) -> None:
     assert render(data) == text.encode()
 
 
-def test_none_is_no_body() -> None:
+def test_none_is_rendered_as_an_empty_body() -> None:
     assert render(None) == b""
 
 
 @pytest.mark.parametrize("data", [object(), {1, 2}, datetime(2026, 2, 25), 2**64])  # noqa: DTZ001
-def test_what_has_no_json_form_is_an_error(data: Any) -> None:
+def test_data_without_a_json_form_is_an_error(data: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         render({"a": data})
 
 
 @pytest.mark.parametrize("name", ODD_BODIES)
-def test_whatever_the_parser_accepts_can_be_rendered(name: str) -> None:
+def test_everything_the_parser_accepts_can_be_rendered(name: str) -> None:
     value = loads(ODD_BODIES[name], max_bytes=MEBIBYTE)
 
     assert render({"results": [value]})
 
 
-def test_a_response_says_that_it_is_json_and_one_without_a_body_says_nothing() -> None:
+def test_only_a_response_with_a_body_has_a_content_type() -> None:
     def rendered(data: Any, status: int) -> Response:
         response = Response(data, status=status)
         response.accepted_renderer = JSONRenderer()

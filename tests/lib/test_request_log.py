@@ -1,4 +1,4 @@
-"""The log of requests."""
+"""The log of HTTP requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_request_that_succeeds_is_not_logged(alice: ApiClient) -> None:
     assert log == []
 
 
-def test_nothing_of_a_request_is_left_for_the_next_lines(alice: ApiClient) -> None:
+def test_later_log_lines_have_nothing_of_an_earlier_request(alice: ApiClient) -> None:
     for key in ("", None):
         alice.get("/v1/me/", key=key)
 
@@ -51,7 +51,7 @@ def test_nothing_of_a_request_is_left_for_the_next_lines(alice: ApiClient) -> No
         ("/v1/users/", "token=&=", "/v1/users/?token=&="),
     ],
 )
-def test_keys_and_tokens_do_not_get_into_the_log(path: str, query: str, shown: str) -> None:
+def test_keys_and_tokens_are_kept_out_of_the_log(path: str, query: str, shown: str) -> None:
     assert shown_path(path, query) == shown
 
 

@@ -23,7 +23,7 @@ def test_a_path_works_with_and_without_its_last_slash(path: str, method: str) ->
     assert response.json() == {"a": 1}
 
 
-def test_a_name_gives_the_documented_path() -> None:
+def test_reversing_a_name_gives_the_documented_path() -> None:
     assert reverse("echo") == "/v1/echo/"
 
 
@@ -74,7 +74,7 @@ def test_a_uuid_is_read_in_either_case(text: str) -> None:
         "\0" * 36,
     ],
 )
-def test_any_other_spelling_of_a_uuid_is_not_found(text: str) -> None:
+def test_other_spellings_of_a_uuid_are_not_found(text: str) -> None:
     with pytest.raises(NotFoundError):
         uuid_or_not_found(text)
 

@@ -1,4 +1,4 @@
-"""Rows of raw statements take their columns by name."""
+"""Rows of raw statements get their columns by name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class _Pair(NamedTuple):
     right: str
 
 
-def test_a_row_has_its_columns_under_their_names() -> None:
+def test_a_row_has_its_columns_by_name() -> None:
     assert rows_as(_Pair, "SELECT %(left)s::int AS left, 'b' AS right", {"left": 1}) == [_Pair(left=1, right="b")]
 
 
-def test_columns_in_another_order_still_reach_their_fields() -> None:
+def test_columns_in_another_order_still_fill_their_fields() -> None:
     statement = "SELECT 'b' AS right, 1 AS left UNION ALL SELECT 'd', 2"
 
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_columns_in_another_order_still_reach_their_fields() -> None:
         "1 AS left, 1 AS left, 'b' AS right",
     ],
 )
-def test_columns_that_are_not_the_fields_are_an_error(columns: str) -> None:
+def test_columns_that_do_not_match_the_fields_are_an_error(columns: str) -> None:
     with pytest.raises(UnexpectedColumnsError, match="_Pair"):
         rows_as(_Pair, f"SELECT {columns}", {})
 

@@ -45,11 +45,11 @@ def refusal(raw: bytes | str) -> MalformedJsonError:
         ('{"a": 1, "A": 2, "á": 3, "a\u0301": 4}', {"a": 1, "A": 2, "á": 3, "a\u0301": 4}),
     ],
 )
-def test_plain_json_is_read_as_it_stands(text: str, value: JsonValue) -> None:
+def test_ordinary_json_is_read(text: str, value: JsonValue) -> None:
     assert read(text) == value
 
 
-def test_keys_keep_their_order() -> None:
+def test_the_order_of_keys_is_kept() -> None:
     value = read('{"b": 1, "a": 2, "c": 3}')
 
     assert isinstance(value, dict)
@@ -68,7 +68,7 @@ def test_a_body_over_the_limit_is_refused_unread(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD_BODIES)
-def test_an_odd_but_lawful_body_is_read(name: str) -> None:
+def test_an_odd_but_valid_body_is_read(name: str) -> None:
     assert dumps(read(ODD_BODIES[name]))
 
 
@@ -93,7 +93,7 @@ def test_an_odd_but_lawful_body_is_read(name: str) -> None:
         ("[" * 5000, "The JSON is nested too deeply: line 1 column 1026"),
     ],
 )
-def test_a_refusal_says_what_is_wrong_and_where(text: str, message: str) -> None:
+def test_an_error_says_what_is_wrong_and_where(text: str, message: str) -> None:
     assert str(refusal(text)) == message
 
 
@@ -106,11 +106,11 @@ def test_a_refusal_says_what_is_wrong_and_where(text: str, message: str) -> None
         (b'{"a": "\xff"}', "The body is not valid UTF-8"),
     ],
 )
-def test_another_encoding_is_called_by_its_name(raw: bytes, reason: str) -> None:
+def test_an_error_names_the_encoding_of_a_body_that_is_not_utf_8(raw: bytes, reason: str) -> None:
     assert refusal(raw).reason == reason
 
 
-def test_depth_counts_arrays_and_objects_alike_and_brackets_inside_strings_not_at_all() -> None:
+def test_depth_counts_arrays_and_objects_but_no_brackets_inside_strings() -> None:
     deepest = '[{"a": ' * 32 + '"' + "[{" * 100 + '"' + "}]" * 32
 
     read(deepest)
@@ -118,7 +118,7 @@ def test_depth_counts_arrays_and_objects_alike_and_brackets_inside_strings_not_a
     assert "64 levels" in refusal(f"[{deepest}]").reason
 
 
-def test_the_depth_limit_is_the_callers() -> None:
+def test_the_caller_sets_the_depth_limit() -> None:
     read("[[1]]", max_depth=2)
 
     with pytest.raises(MalformedJsonError):
@@ -129,7 +129,7 @@ def test_a_body_of_exactly_the_limit_is_read() -> None:
     assert read('"abc"', max_bytes=5) == "abc"
 
 
-def test_no_body_exhausts_a_stack_that_is_nearly_full() -> None:
+def test_deep_nesting_does_not_exhaust_an_almost_full_stack() -> None:
     def at_the_bottom(frames: int) -> None:
         if frames:
             at_the_bottom(frames - 1)
@@ -146,11 +146,11 @@ def test_no_body_exhausts_a_stack_that_is_nearly_full() -> None:
     at_the_bottom(sys.getrecursionlimit() - depth_now - 80)
 
 
-def test_text_is_written_compactly_with_keys_in_their_order() -> None:
+def test_values_are_written_compactly_with_keys_in_order() -> None:
     assert dumps({"b": [1, 2.5, None, True], "a": "é😀"}) == '{"b":[1,2.5,null,true],"a":"é😀"}'.encode()
 
 
-def test_what_is_no_json_value_is_not_written() -> None:
+def test_a_value_without_a_json_form_is_not_written() -> None:
     with pytest.raises(TypeError):
         dumps({"a": object()})
 
@@ -167,12 +167,12 @@ values = st.recursive(
 
 
 @given(values)
-def test_every_json_value_survives_writing_and_reading(value: Any) -> None:
+def test_every_json_value_can_be_written_and_read_back(value: Any) -> None:
     assert read(dumps(value)) == value
 
 
 @given(values, st.sampled_from([None, 1, 3]))
-def test_every_json_value_survives_the_standard_librarys_writing(value: Any, indent: int | None) -> None:
+def test_json_written_by_the_standard_library_can_be_read(value: Any, indent: int | None) -> None:
     assert read(json.dumps(value, indent=indent)) == value
 
 
@@ -181,7 +181,7 @@ class RefusedError(Exception):
 
 
 def oracle(text: str) -> Any:
-    """The standard library's decoder with each of our refusals spelt out, for short text."""
+    """Decodes short text with the standard library, plus an explicit check for each of our refusals."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
@@ -226,7 +226,7 @@ tokens = st.sampled_from(
 
 
 @given(st.lists(tokens, max_size=12).map("".join))
-def test_nothing_is_accepted_or_refused_that_the_rules_do_not_say(text: str) -> None:
+def test_text_is_accepted_or_refused_exactly_as_the_rules_say(text: str) -> None:
     expected = oracle(text)
 
     try:
@@ -238,6 +238,6 @@ def test_nothing_is_accepted_or_refused_that_the_rules_do_not_say(text: str) -> 
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_raise_anything_but_the_two_errors(raw: bytes) -> None:
+def test_any_bytes_raise_only_the_two_documented_errors(raw: bytes) -> None:
     with suppress(MalformedJsonError, PayloadTooLargeError):
         read(raw, max_bytes=30)

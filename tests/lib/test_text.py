@@ -10,12 +10,12 @@ from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.text import normalise, refusal_of
 
 
-def test_two_spellings_of_a_letter_become_one() -> None:
+def test_two_encodings_of_a_letter_become_one() -> None:
     assert normalise("cafe\u0301") == normalise("caf\u00e9") == "caf\u00e9"
 
 
 @given(st.text(max_size=30))
-def test_normal_text_stays_as_it_is(text: str) -> None:
+def test_normalised_text_is_not_changed_again(text: str) -> None:
     normal = normalise(text)
 
     assert normal == unicodedata.normalize("NFC", text)
@@ -23,7 +23,7 @@ def test_normal_text_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("marks", ["\u0301" * 31, "\u0301\u0323" * 100_000])
-def test_more_combining_marks_than_a_language_needs_are_refused(marks: str) -> None:
+def test_too_many_combining_marks_are_refused(marks: str) -> None:
     with pytest.raises(InvalidInputError, match="30 combining marks"):
         normalise("a" + marks)
 
@@ -55,7 +55,7 @@ FLAG_OF_SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074
         "co\u00adoperate",
     ],
 )
-def test_ordinary_writing_is_taken(text: str) -> None:
+def test_ordinary_writing_is_accepted(text: str) -> None:
     assert refusal_of(text) is None
 
 
@@ -73,12 +73,12 @@ def test_ordinary_writing_is_taken(text: str) -> None:
         ("\u2069", "Character 1 is U+2069 POP DIRECTIONAL ISOLATE,"),
     ],
 )
-def test_a_character_that_misleads_is_named_with_its_place(text: str, place: str) -> None:
+def test_a_refused_character_is_named_with_its_position(text: str, place: str) -> None:
     assert (refusal_of(text) or "").startswith(f"{place} which is not allowed.")
 
 
 @pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-def test_every_refused_character_has_its_unicode_name(code: int) -> None:
+def test_every_refused_character_is_named_as_in_unicode(code: int) -> None:
     name = str(refusal_of(chr(code))).removeprefix(f"Character 1 is U+{code:04X} ").partition(",")[0]
 
     assert unicodedata.lookup(name) == chr(code)

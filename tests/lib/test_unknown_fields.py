@@ -1,4 +1,4 @@
-"""Fields that no serializer knows: named in the answer, or refused where the caller asks for it."""
+"""Unknown fields are named in the answer, or refused if the caller asks for that."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refused(body: Any, prefer: str = "handling=strict") -> Any:
     return caught.value.detail
 
 
-def test_unknown_fields_are_noted_wherever_they_stand() -> None:
+def test_unknown_fields_are_noted_at_every_level() -> None:
     body = {"colour": "red", "color": 1, "part": {"days": 1, "weeks": 2}, "parts": [{"days": 1}, {"hours": 3}]}
 
     assert ignored(body) == ["color", "part.weeks", "parts.1.hours"]
@@ -63,7 +63,7 @@ def test_known_fields_are_not_noted() -> None:
         "respond-async, handling=strict; foo=1",
     ],
 )
-def test_a_strict_caller_gets_an_error_that_names_the_field_that_is_meant(prefer: str) -> None:
+def test_a_strict_caller_gets_an_error_that_suggests_the_right_field(prefer: str) -> None:
     assert refused({"Color": "red", "zzz": 1}, prefer) == {
         "Color": ["Unknown field. Is `colour` meant?"],
         "zzz": ["Unknown field."],
@@ -75,7 +75,7 @@ def test_another_preference_ignores_unknown_fields(prefer: str) -> None:
     assert read_body(Whole, make_request({"color": "red"}, prefer)) == {}
 
 
-def test_a_strict_caller_is_told_all_that_is_wrong_at_once() -> None:
+def test_a_strict_caller_gets_all_errors_at_once() -> None:
     assert set(refused({"color": "red", "colour": "blue"})) == {"color", "colour"}
 
 
@@ -84,7 +84,7 @@ def test_the_message_about_a_choice_lists_the_choices() -> None:
         assert refused({"colour": value}, "") == {"colour": ["Must be one of red, green."]}
 
 
-def test_very_many_unknown_fields_cost_and_say_little() -> None:
+def test_the_number_of_named_unknown_fields_is_limited() -> None:
     body = {f"{'x' * 60}{number}": 1 for number in range(10_000)}
 
     assert len(refused(body)) == unknown_fields.MAX_NAMED_FIELDS
@@ -92,11 +92,11 @@ def test_very_many_unknown_fields_cost_and_say_little() -> None:
 
 
 @pytest.mark.parametrize("text", ["2026-02-25T14:00:00 02:00", "2026-02-25 14:00 0200", "2026-02-25T14:00:00+02:00"])
-def test_a_plus_that_arrives_as_a_blank_is_understood_in_a_query(text: str) -> None:
+def test_in_a_query_a_blank_is_read_as_the_plus_of_an_offset(text: str) -> None:
     request = Request(APIRequestFactory().get("/", {"begins_at": text}))
 
     assert read_query(Whole, request)["begins_at"].isoformat() == "2026-02-25T12:00:00+00:00"
 
 
-def test_a_blank_for_a_plus_is_not_understood_in_a_body() -> None:
+def test_in_a_body_a_blank_is_not_read_as_a_plus() -> None:
     assert "begins_at" in refused({"begins_at": "2026-02-25T14:00:00 02:00"}, "")

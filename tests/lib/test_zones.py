@@ -28,7 +28,7 @@ use_packaged_zones()
         ("GMT0", "GMT0"),
     ],
 )
-def test_a_zone_is_found_without_regard_to_case(name: str, spelling: str) -> None:
+def test_the_names_of_zones_are_case_insensitive(name: str, spelling: str) -> None:
     assert check_zone(name) == spelling
     assert load_zone(name).key == spelling
 
@@ -72,7 +72,7 @@ def test_a_zone_is_found_without_regard_to_case(name: str, spelling: str) -> Non
         b"UTC",
     ],
 )
-def test_what_is_no_iana_name_is_refused(name: str) -> None:
+def test_a_name_that_is_not_an_iana_zone_is_refused(name: str) -> None:
     with pytest.raises(InvalidTimezoneError) as caught:
         check_zone(name)
     assert caught.value.code == "params_validation_error"
@@ -81,7 +81,7 @@ def test_what_is_no_iana_name_is_refused(name: str) -> None:
     assert len(caught.value.message) < 200
 
 
-def test_every_name_of_the_wheel_but_factory_is_taken() -> None:
+def test_every_zone_of_the_package_but_factory_is_accepted() -> None:
     names = resources.files("tzdata").joinpath("zones").read_text().split()
     assert len(names) > 500
     for name in set(names) - {"Factory"}:
@@ -89,8 +89,8 @@ def test_every_name_of_the_wheel_but_factory_is_taken() -> None:
         assert load_zone(name).key == name
 
 
-def test_the_wheel_wins_over_the_operating_systems_copy(tmp_path: Path) -> None:
-    """A made-up system copy says that Vancouver lives by UTC."""
+def test_the_packaged_zones_win_over_those_of_the_operating_system(tmp_path: Path) -> None:
+    """Uses a fake system copy in which Vancouver is at UTC."""
     system = tmp_path / "zoneinfo"
     (system / "America").mkdir(parents=True)
     (system / "America" / "Vancouver").write_bytes(resources.files("tzdata.zoneinfo").joinpath("UTC").read_bytes())

@@ -1,4 +1,4 @@
-"""The OpenAPI document as the server serves it, and the examples that are in it."""
+"""The OpenAPI document that the server serves, and its examples."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def operations() -> list[Operation]:
 
 
 def requests() -> list[Example]:
-    """Returns a request for each example of a body, and one without a body for each operation that takes none."""
+    """Returns a request for each example of a body, and one for each operation without a body."""
     found = []
     for operation in operations():
         content = operation.spec.get("requestBody", {}).get("content", {}).get("application/json")
@@ -64,7 +64,7 @@ def answer_examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def errors_of(value: Any, schema: dict[str, Any]) -> list[str]:
-    """Returns what a value has that its schema does not declare, and what it lacks."""
+    """Returns the differences between a value and its schema: keys too many, keys missing, wrong types."""
     validator = Draft202012Validator(
         {**schema, "components": _strict_components()}, format_checker=Draft202012Validator.FORMAT_CHECKER
     )
@@ -73,7 +73,7 @@ def errors_of(value: Any, schema: dict[str, Any]) -> list[str]:
 
 @cache
 def _strict_components() -> dict[str, Any]:
-    """Returns the components, closed: an answer must have no key that they do not declare."""
+    """Returns the components, changed so that undeclared keys are errors."""
     components: dict[str, Any] = deepcopy(document()["components"])
     for schema in components["schemas"].values():
         if "properties" in schema:

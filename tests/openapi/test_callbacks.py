@@ -1,4 +1,4 @@
-"""Callbacks have the keys and the headers that the OpenAPI document declares, and no others."""
+"""Callbacks have exactly the keys, and all the headers, that the OpenAPI document declares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def undeclared(operation: dict[str, Any], received: Any) -> list[str]:
     return errors_of(orjson.loads(received.body), schema) + missing
 
 
-def test_a_run_is_sent_as_the_document_says(receiver: Receiver) -> None:
+def test_the_callback_of_a_run_matches_the_document(receiver: Receiver) -> None:
     client = ApiClient(make_caller(callback_url=receiver.url))
     client.post("/v1/platform/scheduling/", {"name": "a", "payload": {"b": 1}})
     dispatch.dispatch_due()
@@ -35,7 +35,7 @@ def test_a_run_is_sent_as_the_document_says(receiver: Receiver) -> None:
     assert undeclared(callback, received) == []
 
 
-def test_an_event_is_sent_as_the_document_says(receiver: Receiver) -> None:
+def test_the_callback_of_an_event_matches_the_document(receiver: Receiver) -> None:
     client = ApiClient(make_caller(callback_url=receiver.url))
     client.post("/v1/platform/event-subscription/", {"subscriptions": ["forms.*"]})
     client.post("/v1/platform/events/", {"event": "forms.response.created", "body": {"answer": 42}})

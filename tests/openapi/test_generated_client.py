@@ -1,4 +1,4 @@
-"""A client that a generator makes from the OpenAPI document compiles, and works against a running server."""
+"""A client generated from the OpenAPI document compiles, and works with a running server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGE = "generated_client"
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of the generated package, which can be imported."""
+    """Yields the name of the generated package, which can be imported."""
     directory = tmp_path_factory.mktemp("client")
     (directory / "schema.json").write_text(json.dumps(document()))
     (directory / "config.yml").write_text("post_hooks: []\n")
@@ -42,7 +42,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Client:
-    """Calls the generated functions by the names of their operations."""
+    """Calls the generated functions by the ids of their operations."""
 
     def __init__(self, package: str, url: str, *, key: str, token: str) -> None:
         self._package = package
@@ -56,11 +56,11 @@ class Client:
         self._client.get_httpx_client().close()
 
     def call(self, tag: str, operation: str, *arguments: Any, **options: Any) -> Any:
-        """Returns the parsed answer."""
+        """Returns the parsed body of the answer."""
         return self.respond(tag, operation, *arguments, **options).parsed
 
     def respond(self, tag: str, operation: str, *arguments: Any, **options: Any) -> Any:
-        """Returns the whole answer."""
+        """Returns the whole answer, with its status and headers."""
         module = import_module(f"{self._package}.api.{tag}.{operation}")
         return module.sync_detailed(*arguments, client=self._client, **options)
 
@@ -92,7 +92,7 @@ def test_a_schedule_is_created_read_changed_and_removed(client: Client) -> None:
     assert client.call("scheduling", "get_schedule", uuid).code == "not_found"
 
 
-def test_lists_lead_from_page_to_page(client: Client) -> None:
+def test_lists_can_be_read_page_by_page(client: Client) -> None:
     made = {create(client, name=f"schedule {number}").uuid for number in range(5)}
 
     seen: list[Any] = []
@@ -105,7 +105,7 @@ def test_lists_lead_from_page_to_page(client: Client) -> None:
     assert {schedule.uuid for schedule in seen} == made
 
 
-def test_fields_that_are_asked_for_are_parsed(client: Client) -> None:
+def test_expanded_fields_are_parsed(client: Client) -> None:
     create(client)
 
     names = map(client.models.ListSchedulesExpandItem, ("timezone", "last_delivery", "created_at"))
@@ -145,7 +145,7 @@ def test_activity_is_recorded_and_listed(client: Client) -> None:
     assert (record.category, record.label, record.metadata.to_dict()) == ("reports", None, {"pages": 3})
 
 
-def test_tokens_and_people_are_found(client: Client, alice: ApiClient) -> None:
+def test_tokens_can_be_fetched_and_users_listed(client: Client, alice: ApiClient) -> None:
     user = str(alice.caller.user.uuid)
     body = client.model("ExchangeTokenInput", {"user_uuid": user, "include_user_context": True})
 

@@ -1,4 +1,4 @@
-"""The objects that the examples of the OpenAPI document name, so that each example works as it stands."""
+"""Creates the objects that the examples of the OpenAPI document name, so that each example works unchanged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
 from tests.factories import make_command, make_delivery, make_installation, make_schedule
 
-# An instant of the span that the examples of redelivery name.
+# Lies within the period of the examples of redelivery.
 DUE_AT = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
 
 
 def populate(client: ApiClient) -> None:
-    """Makes an object for each segment of a path that a parameter follows."""
+    """Creates one object for each kind that a path can name."""
     for make in MAKERS.values():
         make(client)
 
@@ -55,7 +55,7 @@ def _make_slot(client: ApiClient) -> None:
 
 
 def _make_installation(client: ApiClient) -> None:
-    """Makes an installed command, and another one that the example installs."""
+    """Creates an installed command, and another one that the example installs."""
     make_command(is_public=True, uuid=example_uuid("commands"))
     installed = make_command(is_public=True)
     make_installation(installed, client.caller.organization, uuid=example_uuid("installations"))

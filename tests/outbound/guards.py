@@ -1,4 +1,4 @@
-"""Guards for tests, and the table of dangerous URLs."""
+"""Address guards for tests, and the table of dangerous URLs."""
 
 from __future__ import annotations
 

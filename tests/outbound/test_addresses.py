@@ -15,7 +15,7 @@ from tests.outbound.guards import EVERYTHING, GUARD, PUBLIC_IN_TABLE, TABLE, is_
 
 
 @pytest.mark.parametrize("entry", [e for e in TABLE["bad"] if e["stage"] == "connect"], ids=lambda entry: entry["url"])
-def test_a_bad_address_behind_a_name_of_the_shared_table_is_refused_when_connecting(entry: dict[str, Any]) -> None:
+def test_blocked_addresses_behind_the_names_of_the_table_are_refused_when_connecting(entry: dict[str, Any]) -> None:
     answers = set(entry["dns"])
 
     refused = {address for address in answers if GUARD.refusal(address) is not None}
@@ -87,7 +87,7 @@ def test_a_public_address_may_be_reached(address: str) -> None:
         ("fbff::1", "reserved"),
     ],
 )
-def test_an_address_that_is_not_public_is_refused_until_its_network_is_allowed(address: str, what: str) -> None:
+def test_an_address_that_is_not_public_is_refused_unless_its_network_is_allowed(address: str, what: str) -> None:
     reason = GUARD.refusal(address)
 
     assert reason is not None
@@ -150,7 +150,7 @@ def test_some_addresses_stay_refused_whatever_the_operator_allows(address: str, 
     ],
 )
 @pytest.mark.parametrize("carried", ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "240.0.0.1"])
-def test_an_ipv6_address_is_judged_by_the_ipv4_address_that_it_carries(carrier: str, carried: str) -> None:
+def test_an_ipv6_address_is_judged_by_the_ipv4_address_it_contains(carrier: str, carried: str) -> None:
     number = int(ip_address(carried))
     address = carrier.format(hex=_groups(number), flipped=_groups(number ^ 0xFFFFFFFF))
 
@@ -200,7 +200,7 @@ def test_a_guard_does_not_change_after_it_is_built() -> None:
         guard.allowed_ports = frozenset()  # type: ignore[misc]
 
 
-def test_networks_are_read_from_a_list_of_cidrs() -> None:
+def test_networks_are_parsed_from_a_list_of_cidrs() -> None:
     assert parse_networks(" 10.0.0.0/8,fd00::/8 , 127.0.0.1,") == (
         IPv4Network("10.0.0.0/8"),
         IPv6Network("fd00::/8"),
@@ -224,7 +224,7 @@ def test_a_bad_network_is_named_in_the_error(bad: str) -> None:
         *("http://0/", "http://169.254.169.254/", "http://example.com@10.0.0.1/", "http://127.0.0.1./"),
     ],
 )
-def test_libcurl_hands_every_spelling_of_a_bad_address_to_the_guard(url: str) -> None:
+def test_libcurl_asks_the_guard_about_every_spelling_of_a_blocked_address(url: str) -> None:
     reasons: list[str | None] = []
 
     def open_socket(_purpose: int, peer: Any) -> Any:

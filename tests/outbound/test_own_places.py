@@ -26,7 +26,7 @@ OWN = AddressGuard(
 
 
 @pytest.fixture(autouse=True)
-def _guard_is_made_anew() -> Iterator[None]:
+def _guard_is_rebuilt() -> Iterator[None]:
     address_guard.cache_clear()
     yield
     address_guard.cache_clear()
@@ -48,11 +48,11 @@ def _guard_is_made_anew() -> Iterator[None]:
         ("http://93.184.215.14:8123/", True),
     ],
 )
-def test_a_url_that_leads_back_to_the_server_is_refused(url: str, accepted: bool) -> None:
+def test_a_url_of_the_server_itself_is_refused(url: str, accepted: bool) -> None:
     assert is_accepted(OWN, url) is accepted
 
 
-def test_a_socket_to_the_servers_own_port_is_refused_whatever_name_led_there() -> None:
+def test_a_connection_to_the_servers_own_port_is_refused_whatever_the_name() -> None:
     assert OWN.refusal("127.0.0.1", 8123) == "127.0.0.1 is this server itself"
     assert OWN.refusal("127.0.0.1", 8124) is None
     assert OWN.refusal("93.184.215.14", 8123) is None

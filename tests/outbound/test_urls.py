@@ -10,7 +10,7 @@ from tests.outbound.guards import GUARD, TABLE, is_accepted, urls_of
 
 
 @pytest.mark.parametrize("url", urls_of("save"), ids=lambda url: ascii(url)[:60])
-def test_a_url_of_the_shared_table_is_refused_when_saved(url: str) -> None:
+def test_a_dangerous_url_of_the_table_is_refused_when_saved(url: str) -> None:
     with pytest.raises(InvalidCallbackUrlError):
         GUARD.check_url(url)
 
@@ -21,7 +21,7 @@ def test_a_url_is_accepted_even_if_its_redirect_is_dangerous(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", TABLE["must_be_accepted"])
-def test_a_harmless_url_of_the_shared_table_is_accepted(url: str) -> None:
+def test_a_harmless_url_of_the_table_is_accepted(url: str) -> None:
     assert is_accepted(GUARD, url)
 
 
@@ -53,7 +53,7 @@ def test_a_harmless_url_of_the_shared_table_is_accepted(url: str) -> None:
         ("https://" + "a" * 63 + ".example/", "https://" + "a" * 63 + ".example/"),
     ],
 )
-def test_an_accepted_url_gets_its_normal_spelling(given_url: str, normal: str) -> None:
+def test_an_accepted_url_is_normalized(given_url: str, normal: str) -> None:
     assert GUARD.check_url(given_url) == normal
     assert GUARD.check_url(normal) == normal
 
@@ -205,7 +205,7 @@ def test_the_error_does_not_repeat_a_password() -> None:
         *((2375, False), (9200, False), (10250, False), (11211, False), (27017, False)),
     ],
 )
-def test_by_default_web_ports_and_unclaimed_high_ports_are_allowed(port: int, accepted: bool) -> None:
+def test_by_default_web_ports_and_most_high_ports_are_allowed(port: int, accepted: bool) -> None:
     assert is_accepted(GUARD, f"https://example.com:{port}/") is accepted
 
 
@@ -239,7 +239,7 @@ def test_plain_http_can_be_forbidden() -> None:
         ("http://[2606:4700::1]/", "http://[2606:4700::1]:80"),
     ],
 )
-def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
+def test_an_origin_consists_of_scheme_host_and_port(url: str, origin: str) -> None:
     assert origin_of(url) == origin
 
 
@@ -285,7 +285,7 @@ def test_the_error_says_what_to_do_instead(url: str, way_out: str) -> None:
     assert way_out in caught.value.message
 
 
-def test_the_error_lists_the_ports_that_an_operator_allows() -> None:
+def test_the_error_lists_the_allowed_ports() -> None:
     guard = AddressGuard(allowed_ports=frozenset({8443, 443}))
 
     with pytest.raises(InvalidCallbackUrlError, match="Use one of these: 443, 8443"):
