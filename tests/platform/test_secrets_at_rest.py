@@ -176,7 +176,7 @@ def test_a_value_that_cannot_be_decrypted_is_saved_as_it_was(settings: Any) -> N
 
 @pytest.mark.django_db
 def test_secrets_move_to_the_first_key_in_portions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_secrets, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(stored_secrets, "_REENCRYPTED_AT_ONCE", 2)
     _with_keys(settings, OLD)
     commands = [make_command() for _ in range(5)]
     rotate_signing_secret(command=commands[0])
