@@ -1,4 +1,4 @@
-"""What the admin does with input that makes no sense."""
+"""The admin answers input that makes no sense with an error on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a browser sees outside the admin: the start page, and errors in the house's look."""
+"""The pages outside the admin: the start page, and the error pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What browsers may do with answers: pages load what this server serves, and answers of the API load nothing."""
+"""The security policy: pages load only files of this server, and answers of the API load nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What browsers may do with an answer: Content-Security-Policy and Permissions-Policy.
+"""Restricts what browsers do with an answer, by Content-Security-Policy and Permissions-Policy.
 
-A page may load what this server serves, and nothing else. Whatever is no page may load nothing.
+A page may load files of this server only. Any other answer may load nothing.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ MAX_BYTES_BEFORE_KEY = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """What the gateway asks about callers. `may_be_key` must be quick; `is_key` may ask the database."""
+    """Functions that tell the gateway about callers. `may_be_key` must be quick; `is_key` may ask the database."""
 
     may_be_key: Callable[[str], bool]
     is_key: Callable[[str], bool]
@@ -49,7 +49,7 @@ class Callers:
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """What clients may use of one process. Times are in seconds."""
+    """Limits on what clients may use of one process. Times are in seconds."""
 
     body: BodyLimits
     requests_per_address: int

@@ -1,4 +1,4 @@
-"""What the gateway refuses, for the middleware to answer: so all errors look alike and are logged alike."""
+"""Requests that the gateway refuses. The middleware answers them, so all errors look alike and are logged alike."""
 
 from __future__ import annotations
 
