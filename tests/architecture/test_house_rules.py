@@ -19,22 +19,6 @@ CLASSES_WITH_ONE_NAME = {"Command"}
 # These settings of a benchmark override settings of the platform.
 OVERRIDES_SETTINGS = {"benchmarks/support/bare_settings.py"}
 
-# Not rewritten yet. A file or a name leaves its list when it keeps the rule.
-SHARED_CONSTANTS: set[str] = set()
-FILES_WITH_ODD_PROSE: set[str] = {
-    "commands_platform/lib/http/gateway/application.py",
-    "commands_platform/lib/http/gateway/refusals.py",
-    "commands_platform/lib/http/security_policy.py",
-    "tests/admin.py",
-    "tests/architecture/test_openapi.py",
-    "tests/lib/test_alarm.py",
-    "tests/lib/test_masking.py",
-    "tests/operators/test_nonsense.py",
-    "tests/platform/test_pages.py",
-    "tests/platform/test_security_policy.py",
-}
-FILES_WITH_UNKNOWN_DOCUMENTS: set[str] = set()
-
 ODD_PROSE = {
     "a clause as subject": re.compile(r"^\W*What (?!.*\?$)"),
     "a fronted object": re.compile(r"^\W*Of (a|an|those|several|which) "),
@@ -91,7 +75,7 @@ def test_two_constants_of_one_name_have_one_value() -> None:
         for name, value in constants_of(tree):
             values[name][value].append(path)
 
-    shared = {name: dict(found) for name, found in values.items() if len(found) > 1 and name not in SHARED_CONSTANTS}
+    shared = {name: dict(found) for name, found in values.items() if len(found) > 1}
     assert shared == {}
 
 
@@ -111,7 +95,7 @@ def test_prose_is_plain_english(kind: str) -> None:
     odd = [
         f"{sentence.path}:{sentence.line}: {sentence.text}"
         for sentence in sentences()
-        if ODD_PROSE[kind].search(sentence.text) and sentence.path not in FILES_WITH_ODD_PROSE
+        if ODD_PROSE[kind].search(sentence.text)
     ]
 
     assert odd == []
@@ -121,7 +105,7 @@ def test_no_text_refers_to_a_document_outside_the_repository() -> None:
     unknown = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in own_files()
-        if path != Path(__file__) and path.relative_to(ROOT).as_posix() not in FILES_WITH_UNKNOWN_DOCUMENTS
+        if path != Path(__file__)
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if UNKNOWN_DOCUMENT.search(line)
     ]
