@@ -1,4 +1,5 @@
-# One image for every process; docker-compose.yml says which of them runs. Nothing is compiled: every package is a wheel.
+# One image for every process. docker-compose.yml says which one runs. Nothing is compiled, because every package is a
+# wheel.
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
@@ -7,9 +8,9 @@ RUN python -m venv --without-pip /venv
 WORKDIR /app
 COPY requirements/production.txt requirements/production.txt
 RUN python -m pip --python /venv/bin/python install --only-binary :all: --require-hashes -r requirements/production.txt
-# What may come in stands in .dockerignore.
+# .dockerignore lists the files that are copied.
 COPY . .
-# The settings insist on these three; collectstatic uses none of them, and the image keeps none.
+# The settings require these three variables. collectstatic does not use them, and the image does not keep them.
 RUN SECRET_KEY=of-the-build-only-0123456789-abcdefghijklmnopqrstuvwxyz DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 \
     /venv/bin/python manage.py collectstatic --noinput \
     && python -m compileall -q /app

@@ -1,4 +1,4 @@
-# Thin: each target calls one command. `make run PORT=8001` and its like reach the command as environment variables.
+# Each target calls one command. Variables such as PORT in `make run PORT=8001` reach it as environment variables.
 
 PYTHON := .venv/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --require-hashes --requirement
@@ -7,7 +7,7 @@ COVERAGE_SETTINGS := COMMANDS_COVERAGE_DIR=$(CURDIR)/.cache/coverage
 
 CHECKS := lint format types imports size migrations deploy schema production
 
-# Checks ask no server, but the settings insist on the address of one.
+# The checks use no server, but the settings require the addresses of servers.
 CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ \
 	DATABASE_URL=postgresql://nobody@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1/0 DATABASE_POOL_SIZE=0
 
@@ -17,7 +17,7 @@ CHECK_SETTINGS := SECRET_KEY=for-checks-only-0123456789-abcdefghijklmnopqrstuvwx
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-26s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Needs Python 3.11 or newer with its venv module. The first run installs everything else into .venv."
+	@echo "  You need Python 3.11 or newer with its venv module. The first run installs everything else into .venv."
 
 run: .venv/embedded.installed ## runs the whole platform on http://127.0.0.1:8000/ (PORT=8001 for another port)
 	@exec env COMMANDS_EMBEDDED=true $(PYTHON) manage.py up
@@ -26,7 +26,7 @@ test: .venv/development.installed ## runs the tests (ARGS="tests/scheduling -k p
 ifeq ($(COVERAGE),)
 	@exec $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 else
-# Every Python process of the tests is measured, from its start: pytest-cov would miss what is imported before it begins.
+# Measures every Python process of the tests from its start. pytest-cov would miss imports before its own start.
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
 	@$(COVERAGE_SETTINGS) COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 	@$(COVERAGE_SETTINGS) $(PYTHON) -m coverage combine --quiet
@@ -44,16 +44,16 @@ check: $(CHECKS:%=check-%) ## runs every check- target below
 
 $(CHECKS:%=check-%): .venv/development.installed
 
-check-lint: ## finds mistakes and bad style (ruff)
+check-lint: ## finds mistakes and style errors (ruff)
 	.venv/bin/ruff check
 
-check-format: ## compares the formatting (.venv/bin/ruff format corrects it)
+check-format: ## checks the formatting (.venv/bin/ruff format corrects it)
 	.venv/bin/ruff format --check
 
 check-types: ## checks the types (mypy)
 	@$(CHECK_SETTINGS) .venv/bin/mypy
 
-check-imports: ## checks that imports go downwards only (import-linter)
+check-imports: ## checks that each layer imports only from lower ones (import-linter)
 	@$(CHECK_SETTINGS) .venv/bin/lint-imports
 
 check-size: ## finds files of more than 400 lines
@@ -68,7 +68,7 @@ check-deploy: ## runs Django's checks of production settings
 check-schema: .cache/schema.json ## validates the OpenAPI schema
 	.venv/bin/openapi-spec-validator $<
 
-# The two linters need Node.js and the npm registry.
+# The linters need Node.js and the npm registry.
 lint-schema: .cache/schema.json ## lints the OpenAPI schema, if npx can get the linters
 	@if npx --yes @redocly/cli@2 --version >/dev/null 2>&1; then \
 		npx --yes @redocly/cli@2 lint $< && \
@@ -90,7 +90,7 @@ check-production: ## compares Dockerfile, docker-compose.yml and .env.example wi
 	@$(PIP_INSTALL) $<
 	@touch $@
 
-# A Python that exists may be a shim without a version behind it, lack venv, or be too old. Only a try shows it.
+# An installed Python may be a shim without a real version, may lack venv, or may be too old. Only a try tells.
 define FIND_OR_MAKE_VENV
 if $(PYTHON) -c "import sys, pip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then exit 0; fi; \
 for python in python3.13 python3.12 python3.11 python3.14 python3 python; do \
@@ -103,7 +103,7 @@ echo "Python 3.11 or newer, with its venv module, was not found. On Debian and U
 exit 1
 endef
 
-# A .venv whose Python has been removed or upgraded is made again.
+# Makes .venv again if its Python has been removed or upgraded.
 ifneq ($(shell $(PYTHON) -c "print(1)" 2>/dev/null),1)
 .venv/embedded.installed .venv/development.installed: FORCE
 endif
