@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -159,7 +159,8 @@ def run_now(*, schedule: ScheduledExecution) -> None:
     if reason:
         raise InvalidInputError(f"It cannot run: {reason.label}.")
     now = clock.now()
-    insert_slots([Slot(due.id, now, due.callback_url, origin)], now=now, kind=Kind.MANUAL)
+    due_at = _free_instant(schedule, now)
+    insert_slots([Slot(due.id, due_at, due.callback_url, origin)], now=now, kind=Kind.MANUAL)
     broker.send_hint_on_commit(deliver_pending)
 
 
@@ -247,6 +248,17 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
         schedule.headers_origin = schedule.callback_origin if schedule.headers else ""
     elif "callback_url" in values and not schedule.sent_headers:
         schedule.headers, schedule.headers_origin = {}, ""
+
+
+def _free_instant(schedule: ScheduledExecution, instant: datetime) -> datetime:
+    """Returns the first instant from this one on that no row of the schedule has, and no slot that is already due.
+
+    The ledger has one row for each instant, so an extra run and a slot of the same instant would become one run. The
+    caller holds the schedule's lock.
+    """
+    while timing.is_slot_to_come(schedule, instant) or schedule.slots().filter(due_at=instant).exists():
+        instant += timedelta(microseconds=1)
+    return instant
 
 
 def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Reason) -> NewRow:

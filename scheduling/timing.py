@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from commands_platform.lib.errors import InvalidInputError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed, next_slot_within
 
@@ -89,6 +90,16 @@ def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
         schedule.next_run_at = _slot_after(schedule, now)
     elif schedule.next_run_at is not None and schedule.next_run_at <= now:
         start(schedule, now)
+
+
+def is_slot_to_come(schedule: ScheduledExecution, instant: datetime) -> bool:
+    """Returns whether a slot of the schedule falls on this instant and no dispatcher has planned it yet."""
+    if schedule.next_run_at is None or schedule.next_run_at > instant:
+        return False
+    try:
+        return _slot_after(schedule, instant - timedelta(microseconds=1)) == instant
+    except InvalidInputError:
+        return schedule.next_run_at == instant
 
 
 def passed_slots(schedule: ScheduledExecution, now: datetime) -> Passed | None:

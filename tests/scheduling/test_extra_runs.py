@@ -1,0 +1,70 @@
+"""An extra run never takes the place of a slot, nor of another extra run."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from deliveries.models import Kind
+from scheduling import dispatch, services
+from tests.scheduling.dispatching import make_due
+from tests.scheduling.schedules import MINUTE, NOON, rows_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("time")]
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def test_an_extra_run_at_the_instant_of_a_planned_slot_is_sent_too() -> None:
+    schedule = make_due()
+    dispatch.dispatch_due()
+
+    services.run_now(schedule=schedule)
+
+    assert [(row.kind, row.due_at) for row in rows_of(schedule)] == [
+        (Kind.SCHEDULED, NOON), (Kind.MANUAL, NOON + MICROSECOND),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [{}, {"cron": "* * * * *"}, {"execution_frequency": 0, "anchor_at": NOON}])
+def test_an_extra_run_at_the_instant_of_a_slot_that_is_not_planned_yet_leaves_it_its_place(
+    values: dict[str, object],
+) -> None:
+    schedule = make_due(repeats=2, **values)
+
+    services.run_now(schedule=schedule)
+    dispatch.dispatch_due()
+
+    schedule.refresh_from_db()
+    assert [(row.kind, row.due_at) for row in rows_of(schedule)] == [
+        (Kind.SCHEDULED, NOON), (Kind.MANUAL, NOON + MICROSECOND),
+    ]  # fmt: skip
+    assert schedule.repeats == 1
+
+
+def test_an_extra_run_leaves_the_place_of_a_late_slot_that_is_not_the_next_one(time: list[datetime]) -> None:
+    schedule = make_due()
+    time[0] = NOON + 2 * MINUTE
+
+    services.run_now(schedule=schedule)
+    dispatch.dispatch_due()
+
+    assert [row.due_at for row in rows_of(schedule) if row.kind == Kind.SCHEDULED][-1] == NOON + 2 * MINUTE
+
+
+def test_two_extra_runs_of_one_instant_are_both_sent() -> None:
+    schedule = make_due(next_run_at=NOON + MINUTE)
+
+    services.run_now(schedule=schedule)
+    services.run_now(schedule=schedule)
+
+    assert [row.due_at for row in rows_of(schedule)] == [NOON, NOON + MICROSECOND]
+
+
+def test_a_schedule_whose_slots_cannot_be_computed_has_extra_runs() -> None:
+    schedule = make_due(cron="nonsense")
+
+    services.run_now(schedule=schedule)
+
+    assert [row.due_at for row in rows_of(schedule)] == [NOON + MICROSECOND]
