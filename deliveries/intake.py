@@ -71,6 +71,11 @@ class Intake:
             return True
         return any(self._origins.room(origin) for origin in self._origins.busy())
 
+    @property
+    def has_suspects(self) -> bool:
+        """Returns whether a claim waits here that may kill this process."""
+        return bool(self._suspects)
+
     def look_at_once(self) -> None:
         """Makes the next `claim` look at once, without the usual pause."""
         self._next_poll_at = 0.0

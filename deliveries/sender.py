@@ -142,7 +142,7 @@ class Sender:
             self._start_or_finish(run, claim)
             if not self._idle:
                 return
-        if any(_is_suspect(transfer.claim) for transfer in self._busy):
+        if not run.intake.has_suspects or any(_is_suspect(transfer.claim) for transfer in self._busy):
             return
         suspect = run.intake.next_suspect()
         if suspect is not None:

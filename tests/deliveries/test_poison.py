@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from deliveries import outcomes, queue
 from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.sender import MAX_LOST_CLAIMS, Sender
 from deliveries.services import MAX_KEPT_ATTEMPTS, redeliver
+from deliveries.transfer import Transfer
 from tests.deliveries.senders import due_again, make_sender
 from tests.factories import make_delivery
 from tests.receiver import Answer, Receiver
@@ -149,3 +151,13 @@ def test_a_redelivery_stays_within_its_counters() -> None:
 
     delivery.refresh_from_db()
     assert delivery.max_attempts == MAX_SMALLINT
+
+
+def test_a_sender_without_suspects_does_not_go_through_its_requests_in_flight(sender: Sender) -> None:
+    class Unscanned(set[Transfer]):
+        def __iter__(self) -> Iterator[Transfer]:
+            raise AssertionError("The sender looked at each request in flight.")
+
+    sender._busy = Unscanned()
+
+    sender._start(sender._begin_run())
