@@ -24,8 +24,13 @@ _ERRORS = {
     pycurl.E_PARTIAL_FILE: AttemptError.RESET,
     pycurl.E_URL_MALFORMAT: AttemptError.INVALID_URL,
     pycurl.E_UNSUPPORTED_PROTOCOL: AttemptError.PROTOCOL,
+    pycurl.E_BAD_CONTENT_ENCODING: AttemptError.PROTOCOL,
     8: AttemptError.PROTOCOL,  # CURLE_WEIRD_SERVER_REPLY, which pycurl has no name for
+    100: AttemptError.HEADERS_TOO_LARGE,  # CURLE_TOO_LARGE, which pycurl has no name for
 }
+
+# libcurl reads no more than this, but reports it like a connection that was reset.
+_MAX_HEADER_BYTES = 300 * 1024
 
 # The words that libcurl puts before the reason, and OpenSSL's own codes.
 _TLS_NOISE = re.compile(
@@ -43,8 +48,10 @@ class Failure(NamedTuple):
     is_proxys_fault: bool = False
 
 
-def error_of(errno: int) -> AttemptError:
-    """Returns the error that libcurl's number stands for."""
+def error_of(errno: int, *, header_bytes: int = 0) -> AttemptError:
+    """Returns the error that libcurl's number stands for, after an answer with headers of that many bytes."""
+    if errno == pycurl.E_RECV_ERROR and header_bytes > _MAX_HEADER_BYTES:
+        return AttemptError.HEADERS_TOO_LARGE
     return _ERRORS.get(errno, AttemptError.OTHER)
 
 

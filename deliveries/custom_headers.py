@@ -9,6 +9,7 @@ import orjson
 
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible, decrypt_values
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.text import name_of
 
 MAX_HEADERS = 32
 MAX_HEADERS_BYTES = 8 * 1024
@@ -27,13 +28,14 @@ _RESERVED = frozenset(
     }
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
+_NOT_IN_A_VALUE = re.compile(r"[^\t\x20-\x7e\xa0-\xff]")
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Returns the headers without blanks around their values. Each value fits Latin-1.
 
-    Raises InvalidInputError, which names the header and never repeats its value, because it may be a secret.
+    Raises InvalidInputError, which names the header and a character that is not allowed. It never repeats the value,
+    because it may be a secret.
     """
     if len(headers) > MAX_HEADERS:
         raise InvalidInputError(f"There may be at most {MAX_HEADERS} headers.")
@@ -78,9 +80,10 @@ def _checked_value(name: str, value: str) -> str:
     if not stripped:
         # libcurl does not send a header without a value.
         raise InvalidInputError(f"The header {_shown(name)} has no value.")
-    if not _VALUE.fullmatch(stripped):
+    if (bad := _NOT_IN_A_VALUE.search(value)) is not None:
         raise InvalidInputError(
-            f"The value of the header {_shown(name)} has line breaks, control characters or letters outside Latin-1."
+            f"Character {bad.start() + 1} of the value of the header {_shown(name)} is {name_of(bad.group())}, which is"
+            " not allowed. Values may have printable characters of Latin-1, spaces and tabs."
         )
     return stripped
 

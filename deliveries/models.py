@@ -68,6 +68,7 @@ class AttemptError(models.TextChoices):
     TLS = "tls", "No trusted TLS connection could be made."
     RESET = "reset", "The connection was closed before the answer's status and headers were complete."
     PROTOCOL = "protocol", "The answer is not HTTP."
+    HEADERS_TOO_LARGE = "headers_too_large", "The answer's status line and headers are too large."
     INVALID_URL = "invalid_url", "The callback URL cannot be used."
     BLOCKED_ADDRESS = "blocked_address", "Callbacks may not reach this address."
     PROXY = "proxy", "The proxy for callbacks could not connect to the receiver."

@@ -230,7 +230,7 @@ class Transfer:
         # A name may have one address that is refused and another that is down now, but may answer on a retry.
         if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
             return Failure(AttemptError.BLOCKED_ADDRESS, self._refusal)
-        error = error_of(errno)
+        error = error_of(errno, header_bytes=len(self._headers))
         if self._has_proxy and error != AttemptError.INVALID_URL and not self._has_tunnel():
             return proxy_failure(
                 errno,

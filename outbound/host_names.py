@@ -31,6 +31,8 @@ def _ascii_labels(labels: Iterable[str]) -> Iterator[str]:
         encoded = label if label.isascii() else _a_label(label)
         if len(encoded) > 63:
             refuse("The URL's host has a part that is longer than 63 characters: no name has. Correct it.")
+        if encoded.startswith("-") or encoded.endswith("-"):
+            refuse("A part of the URL's host must not begin or end with a hyphen. Remove the hyphen.")
         if not _LABEL.fullmatch(encoded):
             refuse("The URL's host may have letters, digits, hyphens and dots only.")
         yield encoded

@@ -67,10 +67,15 @@ def refusal_of(text: str, *, allowed: str = "", offset: int = 0) -> str | None:
     for found in _REFUSED.finditer(text):
         character = found.group()
         if character not in allowed:
-            name = _CONTROL_NAMES.get(character) or unicodedata.name(character)
             place = offset + found.start() + 1
-            return f"Character {place} is U+{ord(character):04X} {name}, which is not allowed. Remove it."
+            return f"Character {place} is {name_of(character)}, which is not allowed. Remove it."
     return None
+
+
+def name_of(character: str) -> str:
+    """Returns the number and the name of a character, like `U+20AC EURO SIGN`. Not every character has a name."""
+    name = _CONTROL_NAMES.get(character) or unicodedata.name(character, "")
+    return f"U+{ord(character):04X} {name}".rstrip()
 
 
 def _longest_run_of_marks(text: str) -> int:

@@ -95,12 +95,37 @@ def test_a_tls_failure_says_what_is_wrong_with_the_certificate(
         (pycurl.E_PEER_FAILED_VERIFICATION, AttemptError.TLS),
         (pycurl.E_GOT_NOTHING, AttemptError.RESET),
         (8, AttemptError.PROTOCOL),
+        (pycurl.E_BAD_CONTENT_ENCODING, AttemptError.PROTOCOL),
+        (100, AttemptError.HEADERS_TOO_LARGE),
         (pycurl.E_OUT_OF_MEMORY, AttemptError.OTHER),
     ],
 )
 def test_error_numbers_of_libcurl_become_documented_errors(errno: int, error: AttemptError) -> None:
     assert error_of(errno) == error
     assert cause_of(error, "") == error.label
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Large: " + b"a" * 300_000 + b"\r\n",
+        b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(310)),
+        b"".join(b"X-%d: a\r\n" % number for number in range(5_100)),
+    ],
+    ids=["one of 300 kB", "300 kB in all", "more than 5,000"],
+)
+def test_too_large_headers_of_an_answer_have_an_error_of_their_own(headers: bytes) -> None:
+    with RawReceiver(lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n")) as receiver:
+        delivery = make_delivery(url=receiver.url)
+        make_sender().drain()
+
+    delivery.refresh_from_db()
+    (attempt,) = delivery.attempts
+    assert (attempt["error"], attempt["message"]) == (
+        AttemptError.HEADERS_TOO_LARGE, "The answer's status line and headers are too large.",
+    )  # fmt: skip
+    assert delivery.state == State.PENDING
 
 
 def test_only_tls_failures_give_the_reason_of_libcurl_and_shorten_it() -> None:

@@ -120,6 +120,22 @@ def test_a_value_that_a_header_cannot_hold_is_refused_and_not_repeated(value: st
     assert SECRET not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("abc\u20acdef", "Character 4 of the value of the header 'X-Note' is U+20AC EURO SIGN, which is not allowed."),
+        (" a\r\nb", "Character 3 of the value of the header 'X-Note' is U+000D CARRIAGE RETURN, which is not allowed."),
+        ("a\ud800", "Character 2 of the value of the header 'X-Note' is U+D800, which is not allowed."),
+    ],
+    ids=ascii,
+)
+def test_a_refused_value_names_the_character_and_its_place(value: str, place: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_headers({"X-Note": value})
+
+    assert caught.value.message.startswith(place)
+
+
 @pytest.mark.parametrize("value", ["", " ", "\t"])
 def test_a_header_needs_a_value(value: str) -> None:
     with pytest.raises(InvalidInputError, match="'X-Note' has no value"):

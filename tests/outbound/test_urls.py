@@ -275,6 +275,8 @@ def test_a_text_that_is_not_a_checked_url_has_no_origin(text: str) -> None:
         ("http://example.com/" + "\u00e9" * (MAX_URL_LENGTH // 2), "Shorten it"),
         ("http://stra\u00dfe.example/", "xn--"),
         ("http://exa$mple/", "letters, digits, hyphens and dots only"),
+        ("http://-a.com/", "must not begin or end with a hyphen"),
+        ("http://example-.com/", "must not begin or end with a hyphen"),
     ],
     ids=lambda text: ascii(text)[:40],
 )
