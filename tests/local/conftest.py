@@ -29,7 +29,7 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def directory() -> Iterator[Path]:
-    """One directory that has been used before. Every test leaves its servers stopped."""
+    """Yields a directory in which the servers have run before. Every test leaves them stopped."""
     with make_home() as home:
         with make_servers(home) as servers, connect(servers) as connection:
             connection.execute("CREATE TABLE notes (text text)")
@@ -43,8 +43,8 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def run_elsewhere(directory: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts the servers of `directory` in another process, which a test then kills."""
+def run_in_another_process(directory: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Returns a function that starts the servers of `directory` in another process. The test then kills the process."""
     started: list[subprocess.Popen[str]] = []
 
     def run(manner: str) -> subprocess.Popen[str]:

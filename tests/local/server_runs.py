@@ -1,4 +1,4 @@
-"""Runs of the embedded servers in directories of their own."""
+"""Helpers that start the embedded servers in a directory and find their processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from commands_platform.local.servers import EmbeddedServers
 
 @contextmanager
 def make_home() -> Iterator[Path]:
-    """A directory that the account which runs the servers for root can reach. It cannot reach pytest's own ones."""
+    """Makes a temporary directory. Under root the servers run as another account, which cannot reach pytest's own."""
     with tempfile.TemporaryDirectory(prefix="commands-tests-") as home:
         yield Path(home)
 

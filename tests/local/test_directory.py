@@ -32,13 +32,13 @@ def test_the_server_urls_are_read_as_written_until_they_are_forgotten(tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"database_url": "a"}', '{"other": 1}'])
-def test_an_unreadable_file_means_that_nothing_runs(tmp_path: Path, text: str) -> None:
+def test_an_invalid_file_means_that_no_servers_are_running(tmp_path: Path, text: str) -> None:
     (tmp_path / "embedded.json").write_text(text)
 
     assert read_server_urls(tmp_path) is None
 
 
-def test_many_processes_at_once_make_one_secret_key(tmp_path: Path) -> None:
+def test_concurrent_callers_make_one_secret_key(tmp_path: Path) -> None:
     local = tmp_path / "local"
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: secret_key(local), range(32)))
@@ -56,11 +56,11 @@ def test_an_empty_secret_key_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_another_account_is_refused_and_its_owner_is_named(tmp_path: Path) -> None:
-    anothers = Path("/usr")
+    foreign = Path("/usr")
     if os.geteuid() == 0:
-        anothers = tmp_path / "anothers"
-        anothers.mkdir()
-        os.chown(anothers, 1, 1)
+        foreign = tmp_path / "foreign"
+        foreign.mkdir()
+        os.chown(foreign, 1, 1)
 
     with pytest.raises(LocalDirectoryError, match=r"belongs to .*COMMANDS_LOCAL_DIR"):
-        prepare_directory(anothers)
+        prepare_directory(foreign)

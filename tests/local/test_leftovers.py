@@ -11,7 +11,7 @@ from commands_platform.local import launch, leftovers
 from commands_platform.local.directory import STARTED_BY_UP
 
 
-def test_the_children_of_an_earlier_run_are_known_by_their_directory(tmp_path: Path) -> None:
+def test_the_children_of_an_earlier_run_are_found_by_their_directory(tmp_path: Path) -> None:
     marked = dict(os.environ) | {STARTED_BY_UP: str(tmp_path)}
     with (
         launch.start(["sleep", "60"], death_signal=signal.SIGKILL, env=marked) as ours,

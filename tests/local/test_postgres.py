@@ -18,9 +18,9 @@ from tests.local.server_runs import await_no_processes_of, connect, make_servers
 
 
 def test_committed_data_survives_a_kill_of_every_process(
-    directory: Path, run_elsewhere: Callable[[str], subprocess.Popen[str]]
+    directory: Path, run_in_another_process: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    process = run_elsewhere("leave orphans")
+    process = run_in_another_process("leave orphans")
     with psycopg.connect(
         host=str(directory / "postgres"), port=5432, user="postgres", dbname=DATABASE, autocommit=True
     ) as connection:
@@ -37,7 +37,7 @@ def test_committed_data_survives_a_kill_of_every_process(
     assert count == (1,)
 
 
-def test_a_stale_pid_file_that_names_a_living_process_is_no_obstacle(directory: Path) -> None:
+def test_a_stale_pid_file_that_names_a_running_process_does_not_prevent_a_start(directory: Path) -> None:
     owner = (directory / "postgres").stat()
     account = launch.Account(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
     with launch.start(["sleep", "60"], death_signal=signal.SIGKILL, account=account) as stranger:
@@ -58,7 +58,7 @@ def test_a_stale_pid_file_that_names_a_living_process_is_no_obstacle(directory: 
     assert untouched
 
 
-def test_an_interrupted_first_start_is_begun_again(home: Path) -> None:
+def test_an_interrupted_first_start_is_repeated(home: Path) -> None:
     unfinished = home / "local" / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -69,7 +69,7 @@ def test_an_interrupted_first_start_is_begun_again(home: Path) -> None:
     assert answer == (1,)
 
 
-def test_a_directory_too_deep_for_a_socket_works_and_leaves_nothing_in_the_temporary_one(home: Path) -> None:
+def test_a_path_too_long_for_a_socket_works_and_leaves_no_temporary_directory(home: Path) -> None:
     deep = home / ("deep, and with a comma and a space " * 3).strip()
 
     with temporary_servers(deep) as servers:
@@ -83,7 +83,7 @@ def test_a_directory_too_deep_for_a_socket_works_and_leaves_nothing_in_the_tempo
     assert not socket_directory.exists()
 
 
-def test_data_of_another_major_version_is_refused_with_a_way_out(home: Path) -> None:
+def test_data_of_another_major_version_is_refused_with_advice(home: Path) -> None:
     data = home / "local" / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("16\n")

@@ -14,7 +14,7 @@ from commands_platform.local.processes import ProcessGroup, StopRequestedError, 
 
 
 class Scene:
-    """A group whose output is kept, and the requests to stop it."""
+    """A process group that writes into a buffer, and the requests to stop it."""
 
     def __init__(self, *, patience: float = 5.0) -> None:
         self.stop = StopRequests()
@@ -26,7 +26,7 @@ class Scene:
         self.group.start(name, command, environment=dict(os.environ), directory=Path("/"))
 
     def stop_when_shown(self, text: str) -> str | None:
-        """A `find_problem` that finds none and asks for a stop once the text has been printed."""
+        """Serves as `find_problem`: finds no problem, and requests a stop once the text has been printed."""
         if text in self.output.getvalue():
             self.stop.note()
         return None
@@ -39,7 +39,7 @@ def scene() -> Iterator[Scene]:
     scene.group.end()
 
 
-def ends(pid: int) -> bool:
+def wait_until_ended(pid: int) -> bool:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -52,7 +52,7 @@ def no_problem() -> str | None:
     return None
 
 
-def test_each_line_is_shown_under_its_childs_name_and_an_unfinished_one_too(scene: Scene) -> None:
+def test_each_line_is_shown_with_its_childs_name_even_if_unfinished(scene: Scene) -> None:
     scene.start("web", "echo one; printf two")
 
     scene.group.run(no_problem)
@@ -98,7 +98,7 @@ def test_a_problem_elsewhere_ends_every_child(scene: Scene) -> None:
     assert "Valkey has ended; stopping everything" in scene.output.getvalue()
 
 
-def test_a_child_that_will_not_end_is_killed_with_what_it_started() -> None:
+def test_a_child_that_does_not_stop_in_time_is_killed_with_its_children() -> None:
     scene = Scene(patience=0.3)
     scene.start("web", "trap '' TERM; sleep 60 & echo grandchild $!; while true; do wait; done")
 
@@ -106,10 +106,10 @@ def test_a_child_that_will_not_end_is_killed_with_what_it_started() -> None:
 
     grandchild = int(scene.output.getvalue().split("grandchild ")[1].split()[0])
     assert "Not ended in time, killed: web" in scene.output.getvalue()
-    assert ends(grandchild)
+    assert wait_until_ended(grandchild)
 
 
-def test_a_second_request_does_not_wait_for_patience() -> None:
+def test_a_second_stop_request_is_obeyed_at_once() -> None:
     scene = Scene(patience=60)
     scene.start("web", "trap '' TERM; echo running; while true; do sleep 60; done")
     scene.stop.note()
@@ -123,7 +123,7 @@ def test_a_second_request_does_not_wait_for_patience() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_an_echo_of_the_first_request_is_not_urgent() -> None:
+def test_a_stop_request_repeated_at_once_is_not_urgent() -> None:
     stop = StopRequests()
     stop.note()
     stop.note()
@@ -132,7 +132,7 @@ def test_an_echo_of_the_first_request_is_not_urgent() -> None:
     assert not stop.is_urgent
 
 
-def test_a_reader_that_goes_away_is_a_request_to_stop() -> None:
+def test_closing_the_output_requests_a_stop() -> None:
     read_end, write_end = os.pipe()
     stop = StopRequests()
     with os.fdopen(write_end, "w") as output:
@@ -149,7 +149,7 @@ def test_a_reader_that_goes_away_is_a_request_to_stop() -> None:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_signal_that_asks_for_a_stop_is_one_request(signal_number: signal.Signals) -> None:
+def test_each_stop_signal_is_one_request(signal_number: signal.Signals) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with StopRequests() as starting, pytest.raises(StopRequestedError):

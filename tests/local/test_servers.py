@@ -49,9 +49,9 @@ def test_a_stop_leaves_no_process(directory: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
 def test_the_servers_end_with_the_process_that_started_them(
-    directory: Path, run_elsewhere: Callable[[str], subprocess.Popen[str]]
+    directory: Path, run_in_another_process: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    process = run_elsewhere("plainly")
+    process = run_in_another_process("plainly")
 
     process.kill()
 
@@ -59,9 +59,9 @@ def test_the_servers_end_with_the_process_that_started_them(
 
 
 def test_the_next_start_ends_servers_that_a_killed_run_left_running(
-    directory: Path, run_elsewhere: Callable[[str], subprocess.Popen[str]]
+    directory: Path, run_in_another_process: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    process = run_elsewhere("leave orphans")
+    process = run_in_another_process("leave orphans")
     process.kill()
     process.wait()
     orphans = processes_of(directory)
@@ -74,7 +74,7 @@ def test_the_next_start_ends_servers_that_a_killed_run_left_running(
     assert survivors == []
 
 
-def test_temporary_servers_take_their_directory_away(home: Path) -> None:
+def test_temporary_servers_remove_their_directory(home: Path) -> None:
     with temporary_servers(home / "servers") as servers, connect(servers) as connection:
         fsync = connection.execute("SELECT current_setting('fsync')").fetchone()
 
@@ -82,7 +82,7 @@ def test_temporary_servers_take_their_directory_away(home: Path) -> None:
     assert not (home / "servers").exists()
 
 
-def test_a_second_claim_of_a_directory_is_told_who_has_it(directory: Path) -> None:
+def test_a_second_claim_of_a_directory_names_its_holder(directory: Path) -> None:
     first, second = make_servers(directory), make_servers(directory)
     first.claim("http://127.0.0.1:8000/, process 1")
 
@@ -94,10 +94,10 @@ def test_a_second_claim_of_a_directory_is_told_who_has_it(directory: Path) -> No
     second.stop()
 
 
-def test_a_killed_holder_holds_its_directory_no_longer(
-    directory: Path, run_elsewhere: Callable[[str], subprocess.Popen[str]]
+def test_a_killed_process_no_longer_holds_its_directory(
+    directory: Path, run_in_another_process: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    process = run_elsewhere("plainly")
+    process = run_in_another_process("plainly")
     with pytest.raises(AlreadyRunningError, match=f"process {process.pid}"):
         make_servers(directory).start()
 
@@ -123,7 +123,7 @@ def test_valkey_keeps_its_port_until_somebody_else_takes_it(directory: Path) -> 
     assert third != second
 
 
-def test_no_process_shows_the_password_to_the_machine(directory: Path) -> None:
+def test_no_command_line_contains_the_password(directory: Path) -> None:
     with make_servers(directory) as servers:
         password = servers.urls.redis_url.split(":")[2].split("@")[0]
         command_lines = [" ".join(process.cmdline()) for process in processes_of(directory)]
@@ -132,7 +132,7 @@ def test_no_process_shows_the_password_to_the_machine(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["PostgreSQL", "Valkey"])
-def test_a_server_that_ends_by_itself_is_named_and_starts_again(directory: Path, name: str) -> None:
+def test_a_server_that_ends_by_itself_is_found_and_can_start_again(directory: Path, name: str) -> None:
     with make_servers(directory) as servers:
         (server,) = (server for server in servers.own if server.name == name)
 
@@ -144,7 +144,7 @@ def test_a_server_that_ends_by_itself_is_named_and_starts_again(directory: Path,
         assert servers.find_dead() is None
 
 
-def test_a_server_with_a_url_of_its_own_is_not_started(home: Path) -> None:
+def test_a_server_whose_url_is_given_is_not_started(home: Path) -> None:
     url = "postgresql://elsewhere/commands"
 
     with EmbeddedServers(home / "local", database_url=url) as servers:

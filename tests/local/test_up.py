@@ -24,8 +24,8 @@ from commands_platform.local.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Variables that the tests' own servers set. `up` has to find its own values.
-OF_THE_TESTS = (
+# Variables that are set for the tests' own servers. `up` must find its own values.
+VARIABLES_OF_THE_TESTS = (
     "DATABASE_URL",
     "REDIS_URL",
     "SECRET_KEY",
@@ -41,7 +41,7 @@ class Run:
     """`manage.py up` in a process of its own."""
 
     def __init__(self, local: Path, port: int) -> None:
-        environment = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
+        environment = {name: value for name, value in os.environ.items() if name not in VARIABLES_OF_THE_TESTS}
         self.local = local
         self.port = port
         self.output = ""
@@ -72,9 +72,9 @@ class Run:
 
 @pytest.fixture
 def run_up() -> Iterator[Callable[[int], Run]]:
-    """Starts `manage.py up` on a port, always on the same local directory; none outlives the test."""
+    """Returns a function that runs `manage.py up` on a port, always in the same directory, until the test ends."""
     runs: list[Run] = []
-    # Not pytest's: it closes its own ones to the account that runs the servers for root, again and again.
+    # Under root the servers run as another account, and pytest keeps closing its own directories to that account.
     with tempfile.TemporaryDirectory(prefix="commands-tests-") as home:
 
         def start(port: int) -> Run:
@@ -107,8 +107,8 @@ def schedule_three_callbacks(run: Run) -> None:
         assert response.status == 200
 
 
-def lines_that_are_no_story(output: str) -> list[str]:
-    """Returns lines with a second timestamp, with a callback's path, or with Celery's own words."""
+def unreadable_lines(output: str) -> list[str]:
+    """Returns the lines of processes that have a second timestamp, a callback's path or words of Celery's own."""
     lines = [line for line in output.splitlines() if " | " in line]
     odd = re.compile(r" \| \d{4}-|/callback|celery|revoked|Warm shutdown|redis://| \| $", re.IGNORECASE)
     return [line for line in lines if odd.search(line) or not re.match(r"\d\d:\d\d:\d\d \w+ +\| \S", line)]
@@ -131,7 +131,7 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     assert f"It runs already at http://127.0.0.1:{run.port}/ as process {run.process.pid}" in second.output
     assert "signature valid" in run.output
     assert "web        | Schedule created: schedule=hello" in run.output
-    assert lines_that_are_no_story(run.output) == []
+    assert unreadable_lines(run.output) == []
     assert status == 0
     assert time.monotonic() - began < 10
     assert remaining_processes(run.local) == []
@@ -154,7 +154,7 @@ def test_a_stop_during_the_start_leaves_nothing_running(run_up: Callable[[int], 
     assert read_server_urls(run.local) is None
 
 
-def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_rest(run_up: Callable[[int], Run]) -> None:
+def test_a_killed_run_does_not_prevent_the_next_and_a_killed_child_ends_the_rest(run_up: Callable[[int], Run]) -> None:
     first = run_up(free_port())
     first.read_until("Ctrl-C stops everything")
     first.process.kill()
@@ -173,7 +173,7 @@ def test_a_killed_run_is_no_obstacle_to_the_next_and_a_killed_child_ends_the_res
     assert remaining_processes(first.local) == []
 
 
-def test_a_taken_port_is_told_with_a_way_out(run_up: Callable[[int], Run]) -> None:
+def test_a_port_in_use_is_reported_with_advice(run_up: Callable[[int], Run]) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         run = run_up(port)
