@@ -21,7 +21,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def form_of(client: Client, path: str) -> forms.ModelForm[Any]:
-    """Returns the form of a page, with those of its fields alone that the page shows."""
+    """Returns the form of a page, with only the fields that the page shows."""
     response = client.get(path)
     assert response.status_code == 200, path
     shown = flatten_fieldsets(response.context["adminform"].fieldsets)

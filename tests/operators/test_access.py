@@ -1,4 +1,4 @@
-"""Who may see and do what in the admin, and what no page ever shows."""
+"""What operators may see and do in the admin, and which secrets no page shows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_page_shows_a_secret(operator: Client, samples: Samples) -> None:
             assert secret not in html, (path, secret)
 
 
-def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: Client, samples: Samples) -> None:
+def test_the_answer_of_a_receiver_is_shown_without_secrets(operator: Client, samples: Samples) -> None:
     delivery = next(row for row in samples.rows if isinstance(row, Delivery))
 
     html = html_of(operator, page_of(delivery))
@@ -58,25 +58,25 @@ def test_what_a_receiver_sent_back_is_shown_without_the_secrets_in_it(operator: 
         "token_generation=0",
     ],
 )
-def test_a_secret_cannot_be_guessed_at_by_filters(operator: Client, samples: Samples, query: str) -> None:
+def test_a_secret_cannot_be_guessed_by_filters(operator: Client, samples: Samples, query: str) -> None:
     assert operator.get(f"{page(Command, 'changelist')}?{query}").status_code == 400
 
 
-def test_a_secret_cannot_be_guessed_at_through_another_models_filters(operator: Client, samples: Samples) -> None:
+def test_a_secret_cannot_be_guessed_by_filters_of_another_model(operator: Client, samples: Samples) -> None:
     path = page(Delivery, "changelist")
 
     assert operator.get(f"{path}?command__signing_secret__startswith=whsec_").status_code == 400
     assert operator.get(f"{path}?body__contains=a").status_code == 400
 
 
-def test_anonymous_people_are_sent_to_the_login(client: Client, samples: Samples) -> None:
+def test_visitors_are_redirected_to_the_login(client: Client, samples: Samples) -> None:
     for path in every_page(samples):
         response = client.get(path)
         assert response.status_code == 302, path
         assert response["Location"].startswith("/admin/login/?next="), path
 
 
-def test_a_login_leads_to_the_first_page(client: Client, db: None) -> None:
+def test_the_dashboard_follows_a_login(client: Client, db: None) -> None:
     User.objects.create_superuser("root", password="correct horse battery staple")
 
     response = client.post("/admin/login/", {"username": "root", "password": "correct horse battery staple"})
@@ -92,29 +92,29 @@ def test_an_operator_without_permissions_sees_no_list(samples: Samples) -> None:
         assert stranger.get(page(model, "changelist")).status_code == 403
 
 
-def test_an_operator_who_may_only_look_is_offered_no_action(samples: Samples) -> None:
-    watcher = make_operator("deliveries.view_delivery", "organizations.view_command")
+def test_an_operator_with_only_view_permissions_is_offered_no_action(samples: Samples) -> None:
+    viewer = make_operator("deliveries.view_delivery", "organizations.view_command")
     command = next(row for row in samples.rows if isinstance(row, Command))
     delivery = make_delivery(state=State.FAILED, reason="rejected", next_attempt_at=None, finished_at=clock.now())
 
     assert "Redeliver" in html_of(make_operator(is_superuser=True), page_of(delivery))
-    assert "Redeliver" not in html_of(watcher, page_of(delivery))
-    assert "Show secrets" not in html_of(watcher, page_of(command))
+    assert "Redeliver" not in html_of(viewer, page_of(delivery))
+    assert "Show secrets" not in html_of(viewer, page_of(command))
     for path in (page_of(delivery, "redeliver"), page_of(command, "show_secrets"), page_of(command, "rotate_secret")):
-        assert watcher.post(path, {"_form_submitted": "on"}).status_code == 403
+        assert viewer.post(path, {"_form_submitted": "on"}).status_code == 403
 
 
-def test_operators_who_are_no_superusers_cannot_change_logins(samples: Samples) -> None:
-    climber = make_operator("auth.change_user", "auth.view_user", "auth.change_group")
+def test_only_superusers_can_change_logins(samples: Samples) -> None:
+    editor = make_operator("auth.change_user", "auth.view_user", "auth.change_group")
 
-    assert climber.get(page(User, "changelist")).status_code == 403
-    assert climber.post(page_of(User.objects.get(username__startswith="operator"))).status_code == 403
+    assert editor.get(page(User, "changelist")).status_code == 403
+    assert editor.post(page_of(User.objects.get(username__startswith="operator"))).status_code == 403
 
 
 @pytest.mark.parametrize(
     "model", [Organization, PlatformUser, Command, ApiKey, Delivery, ActivityRecord, User, LogEntry]
 )
-def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, samples: Samples, model: type[Model]) -> None:
+def test_rows_that_records_refer_to_cannot_be_deleted(operator: Client, samples: Samples, model: type[Model]) -> None:
     row = next((row for row in samples.rows if isinstance(row, model)), None)
     if row is None:
         act(operator, "deactivate", *[each for each in samples.rows if isinstance(each, Command)])
@@ -125,18 +125,18 @@ def test_what_the_records_refer_to_cannot_be_deleted(operator: Client, samples: 
 
 
 @pytest.mark.parametrize("model", [Delivery, ActivityRecord, ScheduledExecution, Hook, Item, LogEntry])
-def test_what_the_platform_writes_itself_cannot_be_added(operator: Client, model: type[Model]) -> None:
+def test_rows_that_only_the_platform_writes_cannot_be_added(operator: Client, model: type[Model]) -> None:
     assert operator.get(page(model, "add")).status_code == 403
 
 
-def test_a_uuid_is_found_whatever_it_belongs_to(operator: Client, samples: Samples) -> None:
+def test_every_object_is_found_by_its_uuid(operator: Client, samples: Samples) -> None:
     for row in samples.rows:
         uuid = row.pk if isinstance(row, Delivery) else getattr(row, "uuid", None)
         if uuid is not None:
             assert page_of(row) in html_of(operator, f"{reverse('admin:search')}?extended=1&s={uuid}")
 
 
-def test_a_uuid_is_not_found_by_who_may_not_see_what_it_belongs_to(samples: Samples) -> None:
+def test_a_uuid_is_not_found_without_permission_to_see_its_object(samples: Samples) -> None:
     schedule = next(row for row in samples.rows if isinstance(row, ScheduledExecution))
 
     assert page_of(schedule) not in html_of(make_operator(), f"{reverse('admin:search')}?extended=1&s={schedule.uuid}")

@@ -16,7 +16,7 @@ def operator(db: None) -> Client:
     return make_operator(is_superuser=True)
 
 
-def test_an_action_on_all_rows_of_a_table_touches_those_that_are_ticked_alone(operator: Client) -> None:
+def test_an_action_affects_only_selected_rows(operator: Client) -> None:
     ticked, other = make_schedule(), make_schedule()
     data = {"action": "pause", "index": "0", "select_across": "1", "_selected_action": [str(ticked.pk)]}
 

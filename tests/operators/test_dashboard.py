@@ -1,4 +1,4 @@
-"""The first page of the admin."""
+"""The dashboard, which is the first page of the admin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def operator(db: None) -> Client:
     return make_operator(is_superuser=True)
 
 
-def test_the_first_page_tells_whether_work_is_done(operator: Client) -> None:
+def test_the_dashboard_shows_whether_work_is_done(operator: Client) -> None:
     now = clock.now()
     make_delivery(next_attempt_at=now - timedelta(minutes=3))
     for state, reason in ((State.DELIVERED, ""), (State.FAILED, "rejected"), (State.FAILED, "retries_exhausted")):
@@ -36,7 +36,7 @@ def test_the_first_page_tells_whether_work_is_done(operator: Client) -> None:
     assert shown["Beat"] == "ticking"
 
 
-def test_the_first_page_says_that_beat_has_stopped(operator: Client) -> None:
+def test_the_dashboard_says_that_beat_has_stopped(operator: Client) -> None:
     broker.client().delete(broker.beat_key())
 
     figures = operator.get(reverse("admin:index")).context["figures"]
@@ -44,7 +44,7 @@ def test_the_first_page_says_that_beat_has_stopped(operator: Client) -> None:
     assert [figure.figure for figure in figures if figure.is_bad] == ["stopped"]
 
 
-def test_the_first_page_costs_the_same_for_one_delivery_and_for_many(operator: Client) -> None:
+def test_the_dashboard_costs_the_same_for_one_delivery_and_for_many(operator: Client) -> None:
     make_delivery(state=State.FAILED, reason="rejected", next_attempt_at=None, finished_at=clock.now())
     number_of_queries(operator, reverse("admin:index"))
     with_one = number_of_queries(operator, reverse("admin:index"))

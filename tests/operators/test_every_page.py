@@ -1,4 +1,4 @@
-"""Every page of the admin is opened and every form is submitted, whatever models are registered."""
+"""Opens every page and submits every form of the admin, for all registered models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _client(login: str) -> Client:
 
 
 def _row(samples: Samples, model: type[Model]) -> Model:
-    """The samples's row of the model. If this fails for a new model, add a row of it to `make_samples`."""
+    """Returns the sample row of the model. If this fails for a new model, add a row of it to `make_samples`."""
     return next(row for row in samples.rows if type(row) is model)
 
 
@@ -83,7 +83,7 @@ def test_every_page_without_a_model_opens(samples: Samples, login: str, name: st
 
 @each_login
 @each_model
-def test_an_empty_form_is_never_an_error_of_the_server(samples: Samples, model: type[Model], login: str) -> None:
+def test_an_empty_form_causes_no_server_error(samples: Samples, model: type[Model], login: str) -> None:
     client = _client(login)
 
     for path in _paths(samples, model):
@@ -91,7 +91,7 @@ def test_an_empty_form_is_never_an_error_of_the_server(samples: Samples, model: 
 
 
 @each_model
-def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(samples: Samples, model: type[Model]) -> None:
+def test_every_form_saves_a_valid_object(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
     if client.get(page(model, "add")).status_code == 403:
         return
@@ -108,20 +108,20 @@ def test_a_form_that_may_be_used_has_fields_and_saves_a_valid_object(samples: Sa
 
 
 @each_model
-def test_a_form_that_is_sent_back_unchanged_is_saved(samples: Samples, model: type[Model]) -> None:
+def test_an_unchanged_form_is_saved(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
     row = _row(samples, model)
     form = form_of(client, page_of(row))
 
     response = client.post(page_of(row), present_data(form))
 
-    # A page that only shows takes nothing.
+    # A read-only page accepts no form.
     if response.status_code != 403:
         assert response.status_code == 302, response.context["adminform"].errors
 
 
 @each_model
-def test_every_action_of_an_objects_page_is_confirmed_and_carried_out(samples: Samples, model: type[Model]) -> None:
+def test_every_action_of_an_objects_page_runs_after_its_confirmation(samples: Samples, model: type[Model]) -> None:
     client = _client("superuser")
 
     for name in _object_actions(model):
@@ -143,7 +143,7 @@ def test_every_action_of_a_list_runs(samples: Samples, model: type[Model], login
 
 
 @each_model
-def test_a_login_with_few_rights_changes_nothing(samples: Samples, model: type[Model]) -> None:
+def test_a_login_with_only_view_permissions_changes_nothing(samples: Samples, model: type[Model]) -> None:
     client = _client("viewer")
     row = _row(samples, model)
     before = model._default_manager.filter(pk=row.pk).values().get()

@@ -1,4 +1,4 @@
-"""Sessions of the admin that have ended are removed from the database."""
+"""Expired sessions of the admin are removed from the database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_operator_stays_logged_in() -> None:
 
 
 @pytest.mark.django_db
-def test_one_call_removes_a_limited_number_the_longest_expired_first() -> None:
+def test_one_call_removes_a_limited_number_of_sessions_oldest_first() -> None:
     for hours in (1, 3, 2):
         _make_session(f"expired {hours}", expired_for=timedelta(hours=hours))
 
@@ -47,7 +47,7 @@ def test_one_call_removes_a_limited_number_the_longest_expired_first() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_another_process_has_locked_is_left_for_the_next_call() -> None:
+def test_a_locked_session_is_left_for_the_next_call() -> None:
     locked = _make_session("locked", expired_for=timedelta(hours=2))
     _make_session("free", expired_for=timedelta(hours=1))
 

@@ -1,4 +1,4 @@
-"""A login with few rights is shown only what it may open."""
+"""Pages show a login with few permissions only links that it may open."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_page_links_to_a_page_that_is_refused(samples: Samples, permissions: 
     assert not refused
 
 
-def test_what_may_not_be_opened_is_plain_text(samples: Samples) -> None:
+def test_objects_that_may_not_be_opened_are_plain_text(samples: Samples) -> None:
     delivery, command = _row(samples, Delivery), _row(samples, Command)
     narrow, wide = make_operator("deliveries.view_delivery"), make_operator(is_superuser=True)
 
@@ -72,7 +72,7 @@ def test_what_may_not_be_opened_is_plain_text(samples: Samples) -> None:
     assert str(command) in html
 
 
-def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(samples: Samples) -> None:
+def test_a_schedules_page_shows_no_deliveries_without_the_permission_to_see_them(samples: Samples) -> None:
     schedule, delivery = _row(samples, ScheduledExecution), _row(samples, Delivery)
     narrow = make_operator("scheduling.view_scheduledexecution")
 
@@ -83,7 +83,7 @@ def test_a_schedules_page_shows_no_deliveries_to_who_may_not_see_them(samples: S
     assert str(delivery.pk) not in html
 
 
-def test_a_schedule_is_not_looked_up_for_who_may_not_see_schedules(samples: Samples) -> None:
+def test_looking_up_a_schedule_needs_the_permission_to_see_schedules(samples: Samples) -> None:
     schedule = _row(samples, ScheduledExecution)
     path = reverse("admin:scheduling_scheduledexecution_by_uuid", args=[schedule.uuid])  # type: ignore[attr-defined]
 
@@ -91,7 +91,7 @@ def test_a_schedule_is_not_looked_up_for_who_may_not_see_schedules(samples: Samp
     assert make_operator("scheduling.view_scheduledexecution").get(path)["Location"] == page_of(schedule)
 
 
-def test_the_sidebar_lists_what_may_be_opened(db: None) -> None:
+def test_the_sidebar_lists_only_pages_that_may_be_opened(db: None) -> None:
     assert _sidebar(make_operator("deliveries.view_delivery")) == {"Dashboard", "Deliveries"}
     assert _sidebar(make_operator("auth.view_user")) == {"Dashboard"}
     assert {"Logins", "Log", "Organizations"} < _sidebar(make_operator(is_superuser=True))
@@ -105,7 +105,7 @@ def test_every_model_with_pages_is_in_the_sidebar(db: None) -> None:
     assert {page(model, "changelist") for model in admin.site._registry} <= links
 
 
-def test_a_filter_by_what_may_not_be_seen_is_not_offered(samples: Samples) -> None:
+def test_a_filter_by_a_hidden_model_is_not_offered(samples: Samples) -> None:
     command = _row(samples, Command)
     narrow: Client = make_operator("deliveries.view_delivery")
 
@@ -115,7 +115,7 @@ def test_a_filter_by_what_may_not_be_seen_is_not_offered(samples: Samples) -> No
     assert narrow.get(f"{page(Delivery, 'changelist')}?command__id__exact={command.pk}").status_code in (302, 400)
 
 
-def test_the_first_page_of_a_login_without_deliveries_has_no_figures_of_them(samples: Samples) -> None:
+def test_the_dashboard_has_no_figures_without_the_permission_to_see_deliveries(samples: Samples) -> None:
     response = make_operator("organizations.view_user").get(reverse("admin:index"))
 
     assert "figures" not in response.context

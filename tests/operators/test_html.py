@@ -1,4 +1,4 @@
-"""The small pieces of the admin's pages: spans and distances in words, and that whatever they hold is text."""
+"""The small pieces of the admin's pages: times and durations in words, and escaping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert('1')</script>"
         (timedelta(days=400), "in 400 d"),
     ],
 )
-def test_a_distance_is_told_in_its_largest_unit(offset: timedelta, words: str) -> None:
+def test_a_distance_is_shown_in_its_largest_unit(offset: timedelta, words: str) -> None:
     assert html.distance(NOW + offset, now=NOW) == words
 
 
@@ -42,12 +42,12 @@ def test_a_distance_is_told_in_its_largest_unit(offset: timedelta, words: str) -
         (93_784, "1 d 2 h 3 min 4 s"),
     ],
 )
-def test_an_exact_span_is_told_in_all_its_units(seconds: int, words: str) -> None:
+def test_an_exact_duration_is_shown_in_all_its_units(seconds: int, words: str) -> None:
     assert html.exact_span(timedelta(seconds=seconds)) == words
 
 
 @pytest.mark.parametrize(("count", "words"), [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB")])
-def test_a_size_is_told_for_people(count: int | None, words: str) -> None:
+def test_a_size_is_readable(count: int | None, words: str) -> None:
     assert html.size(count) == words
 
 
@@ -60,11 +60,11 @@ def test_a_size_is_told_for_people(count: int | None, words: str) -> None:
         ("http://[/", "(not a URL)"),
     ],
 )
-def test_an_origin_holds_nothing_of_path_and_query(url: str, origin: str) -> None:
+def test_an_origin_contains_neither_path_nor_query(url: str, origin: str) -> None:
     assert html.origin(url) == origin
 
 
-def test_an_instant_is_told_in_utc() -> None:
+def test_an_instant_is_shown_in_utc() -> None:
     instant = datetime(2026, 2, 25, 13, 0, 0, 250_000, tzinfo=UTC).astimezone(tz=None)
 
     assert ">2026-02-25 13:00:00</time>" in html.instant(instant)
@@ -88,11 +88,11 @@ def test_an_instant_is_told_in_utc() -> None:
         lambda text: html.link_to("no_such_page", text=text),
     ],
 )
-def test_whatever_a_piece_holds_is_text(piece: Callable[[str], str]) -> None:
+def test_every_piece_escapes_its_text(piece: Callable[[str], str]) -> None:
     assert "<script>" not in piece(HOSTILE)
 
 
-def test_more_labels_than_there_is_room_for_are_counted() -> None:
+def test_labels_beyond_the_limit_are_counted() -> None:
     row = html.badges(["a", "b", "c", "d"], most=2)
 
     assert ">b<" in row
@@ -100,5 +100,5 @@ def test_more_labels_than_there_is_room_for_are_counted() -> None:
     assert "+2" in row
 
 
-def test_a_very_long_text_is_cut() -> None:
+def test_a_very_long_text_is_shortened() -> None:
     assert "34464 more characters are not shown." in html.block("a" * 100_000)

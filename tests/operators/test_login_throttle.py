@@ -1,4 +1,4 @@
-"""Logging in to the admin: how often it may be tried, what is logged, and how long it lasts."""
+"""Logging in to the admin: the limit of attempts, the log, and the length of a session."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def account(db: None) -> str:
 
 @pytest.fixture
 def address() -> str:
-    """An address that nobody else logs in from."""
+    """Returns an address that no other test uses."""
     number = int(clock.now().timestamp() * 1000) + next(_numbers)
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
@@ -64,7 +64,7 @@ def _block(account: str, address: str) -> None:
         assert _log_in(account, WRONG, address).status_code == 200
 
 
-def test_an_account_is_blocked_after_too_many_attempts_and_says_until_when(account: str, address: str) -> None:
+def test_an_account_is_blocked_after_too_many_attempts_and_the_page_says_until_when(account: str, address: str) -> None:
     _block(account, address)
 
     response = _log_in(account, PASSWORD, address)
@@ -83,7 +83,7 @@ def test_a_blocked_account_is_free_again_after_its_time(account: str, address: s
     assert _log_in(account, PASSWORD, address).status_code == 302
 
 
-def test_other_spellings_are_the_same_account(account: str, address: str) -> None:
+def test_other_spellings_count_for_the_same_account(account: str, address: str) -> None:
     _block(account, address)
 
     assert _log_in(account.upper(), PASSWORD, address).status_code == 429
@@ -95,7 +95,7 @@ def test_a_blocked_account_does_not_block_others(account: str, address: str) -> 
     assert _log_in(account, PASSWORD, address).status_code == 302
 
 
-def test_an_address_is_blocked_after_too_many_attempts_for_whatever_accounts(account: str, address: str) -> None:
+def test_an_address_is_blocked_after_too_many_attempts_for_any_accounts(account: str, address: str) -> None:
     for number in range(MAX_ATTEMPTS_PER_ADDRESS):
         login_throttle.count_attempt(account=f"{account}-{number}", address=address)
 
@@ -103,7 +103,7 @@ def test_an_address_is_blocked_after_too_many_attempts_for_whatever_accounts(acc
     assert _log_in(account, PASSWORD, "192.0.2.1").status_code == 302
 
 
-def test_a_success_forgets_the_failures_of_its_account(account: str, address: str) -> None:
+def test_a_successful_login_resets_the_failures_of_its_account(account: str, address: str) -> None:
     for _ in range(3):
         for _ in range(MAX_ATTEMPTS_PER_ACCOUNT - 1):
             login_throttle.count_attempt(account=account, address="192.0.2.2")
@@ -111,7 +111,7 @@ def test_a_success_forgets_the_failures_of_its_account(account: str, address: st
 
 
 @pytest.mark.usefixtures("valkey_is_away")
-def test_without_valkey_each_process_counts_and_says_so_once(
+def test_each_process_counts_for_itself_without_valkey_and_logs_that_once(
     account: str, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _block(account, address)
@@ -151,7 +151,7 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert key("nonsense") == key("")
 
 
-def test_a_session_ends_after_eight_hours_however_it_is_used(account: str, address: str) -> None:
+def test_a_session_ends_after_eight_hours_even_in_use(account: str, address: str) -> None:
     now = clock.now()
     with time_machine.travel(now, tick=False) as traveller:
         client = Client(REMOTE_ADDR=address)
@@ -165,7 +165,7 @@ def test_a_session_ends_after_eight_hours_however_it_is_used(account: str, addre
         assert client.get("/admin/").status_code == 302
 
 
-def test_the_sessions_cookie_is_for_this_site_and_not_for_scripts(account: str, address: str) -> None:
+def test_the_session_cookie_is_sent_only_to_this_site_and_hidden_from_scripts(account: str, address: str) -> None:
     cookie = _log_in(account, PASSWORD, address).cookies["sessionid"]
 
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")

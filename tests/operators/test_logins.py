@@ -1,4 +1,4 @@
-"""Logins of operators: how they are added, and what they may do."""
+"""Logins of operators: how to add them, and what they may do."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _add(operator: Client, **changes: Any) -> Any:
     return operator.post(page(User, "add"), data)
 
 
-def test_the_form_of_a_new_login_asks_for_what_a_login_needs(operator: Client) -> None:
+def test_the_form_of_a_new_login_has_all_fields_that_a_login_needs(operator: Client) -> None:
     fields = set(form_of(operator, page(User, "add")).fields)
 
     assert fields == {"username", "email", "password1", "password2", "is_staff", "is_superuser", "groups"}
 
 
-def test_a_new_login_can_log_in_and_may_do_what_its_group_may(operator: Client) -> None:
+def test_a_new_login_has_the_permissions_of_its_group(operator: Client) -> None:
     group = Group.objects.create(name="readers")
     group.permissions.add(Permission.objects.get(codename="view_organization"))
 
@@ -52,7 +52,7 @@ def test_a_weak_password_is_refused(operator: Client, password: str, problem: st
     assert not User.objects.filter(username="grace-grace").exists()
 
 
-def test_two_passwords_that_differ_are_refused(operator: Client) -> None:
+def test_different_passwords_are_refused(operator: Client) -> None:
     response = _add(operator, password2=f"{PASSWORD}!")
 
     assert "password2" in response.context["adminform"].errors

@@ -40,7 +40,7 @@ def samples(db: None) -> Samples:
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
-def test_searching_for_nonsense_is_answered(operator: Client, samples: Samples, text: str) -> None:
+def test_a_search_for_nonsense_is_answered(operator: Client, samples: Samples, text: str) -> None:
     for model in PAGES:
         response = operator.get(page(model, "changelist"), {"q": text})
         assert response.status_code == 200, model
@@ -49,7 +49,7 @@ def test_searching_for_nonsense_is_answered(operator: Client, samples: Samples, 
 
 
 @pytest.mark.parametrize("raw", ["q=%00", "q=a%00b", "q=%ED%A0%80", "p=%00"])
-def test_a_query_that_is_no_text_is_refused(operator: Client, raw: str) -> None:
+def test_a_query_that_is_not_text_is_refused(operator: Client, raw: str) -> None:
     for model in PAGES:
         assert operator.get(f"{page(model, 'changelist')}?{raw}").status_code == 400
 
@@ -70,7 +70,7 @@ def test_a_query_that_is_no_text_is_refused(operator: Client, raw: str) -> None:
         ),
     ],
 )
-def test_nonsense_in_the_query_never_fails(operator: Client, samples: Samples, query: str) -> None:
+def test_nonsense_in_the_query_causes_no_server_error(operator: Client, samples: Samples, query: str) -> None:
     for model in (Delivery, Command, ApiKey):
         assert operator.get(f"{page(model, 'changelist')}?{query}", follow=True).status_code in (200, 400)
 
@@ -78,7 +78,7 @@ def test_nonsense_in_the_query_never_fails(operator: Client, samples: Samples, q
 @pytest.mark.parametrize(
     "key", ["abc", "0", "-1", "9" * 30, "2d0a9b9f-d9a2-48b4-b85c-20988c874f96", "a" * 5000, "_2F", "'", "²"]
 )
-def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -> None:
+def test_an_unknown_key_leads_to_no_page(operator: Client, key: str) -> None:
     for model in PAGES:
         for name in ("change", "history", "delete"):
             response = operator.get(page(model, name, key))
@@ -89,7 +89,7 @@ def test_a_page_of_nothing_leads_back_to_the_start(operator: Client, key: str) -
     ("model", "action"),
     [(Delivery, "redeliver"), (ScheduledExecution, "run_now"), (ApiKey, "revoke")],
 )
-def test_acting_on_rows_that_cannot_be_does_nothing(
+def test_an_action_on_impossible_keys_does_nothing(
     operator: Client, samples: Samples, model: type[Model], action: str
 ) -> None:
     for keys in (["abc"], ["9" * 30, "-1", "a" * 300, "<script>", "²", ""]):
@@ -99,5 +99,5 @@ def test_acting_on_rows_that_cannot_be_does_nothing(
 
 
 @pytest.mark.parametrize("query", ["s=a&page=abc", "s=a&page=99", "s=a&page=-1", f"s=a&page={'9' * 5000}"])
-def test_the_search_for_pages_has_no_page_of_nonsense(operator: Client, query: str) -> None:
+def test_an_impossible_page_of_the_search_is_not_found(operator: Client, query: str) -> None:
     assert operator.get(f"{reverse('admin:search')}?{query}").status_code == 404

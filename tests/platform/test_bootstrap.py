@@ -31,11 +31,11 @@ def bootstrap_as_json(*arguments: str) -> Any:
 
 
 def rows() -> list[list[tuple[Any, ...]]]:
-    """Everything that the command may write."""
+    """Returns every row that the command may write."""
     return [list(model.objects.order_by("pk").values_list()) for model in (Organization, Command, User, ApiKey)]
 
 
-def test_one_json_object_tells_what_was_made() -> None:
+def test_the_output_is_one_json_object_with_everything_that_was_made() -> None:
     made = bootstrap_as_json(
         *("--organization", "Acme", "--timezone", "Europe/Berlin"),
         *("--command", "hello", "--callback-url", "http://127.0.0.1:9000/callback", "--public"),
@@ -61,7 +61,7 @@ def test_one_json_object_tells_what_was_made() -> None:
     assert (command.organization, user.organization) == (organization, organization)
 
 
-def test_the_row_holds_what_was_told() -> None:
+def test_the_options_are_saved() -> None:
     bootstrap(
         "--timezone", "Asia/Kolkata", "--callback-url", "http://127.0.0.1:9000/", "--public", "--email", "a@b.example"
     )
@@ -72,7 +72,7 @@ def test_the_row_holds_what_was_told() -> None:
     assert User.objects.get().email == "a@b.example"
 
 
-def test_nothing_has_to_be_said() -> None:
+def test_every_option_has_a_default() -> None:
     made = bootstrap_as_json()
 
     assert made["organization"]["name"] == "Default organization"
@@ -101,7 +101,7 @@ def test_the_key_belongs_to_the_user() -> None:
     assert str(owner.uuid) == made["user"]["uuid"]
 
 
-def test_the_scopes_and_the_expiry_are_those_that_were_asked_for() -> None:
+def test_the_key_has_the_given_scopes_and_expiry() -> None:
     made = bootstrap_as_json("--scopes", "MANAGE, STORAGE", "--expires-days", "7")
 
     row = ApiKey.objects.get()
@@ -111,7 +111,7 @@ def test_the_scopes_and_the_expiry_are_those_that_were_asked_for() -> None:
     assert made["expires_at"].endswith("Z")
 
 
-def test_people_are_told_the_scopes_and_the_expiry() -> None:
+def test_the_text_output_shows_the_scopes_and_the_expiry() -> None:
     told = bootstrap("--scopes", "STORAGE")
 
     assert "Scopes         STORAGE" in told
@@ -122,14 +122,14 @@ def test_people_are_told_the_scopes_and_the_expiry() -> None:
     "options",
     [("--scopes", "EVERYTHING"), ("--scopes", ""), ("--expires-days", "0"), ("--expires-days", "99999999")],
 )
-def test_a_scope_or_an_expiry_that_is_none_is_refused(options: tuple[str, ...]) -> None:
+def test_an_invalid_scope_or_expiry_is_refused(options: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match=options[0]):
         bootstrap(*options)
 
     assert not ApiKey.objects.exists()
 
 
-def test_a_second_run_finds_all_by_name_and_makes_another_key() -> None:
+def test_a_second_run_finds_the_objects_by_name_and_makes_another_key() -> None:
     names = ("--organization", "Acme", "--command", "hello", "--user", "Ada Lovelace")
     details = (
         "--timezone",
@@ -150,7 +150,7 @@ def test_a_second_run_finds_all_by_name_and_makes_another_key() -> None:
     assert [model.objects.count() for model in (Organization, Command, User, ApiKey)] == [1, 1, 1, 2]
 
 
-def test_what_is_told_of_existing_ones_changes_them() -> None:
+def test_options_change_existing_objects() -> None:
     organization = make_organization(name="Acme", timezone="Europe/Berlin")
     command = make_command(organization, name="hello", callback_url="http://127.0.0.1/old")
     user = make_user(organization, full_name="Ada Lovelace")
@@ -168,7 +168,7 @@ def test_what_is_told_of_existing_ones_changes_them() -> None:
     assert user.email == "new@example.com"
 
 
-def test_what_others_change_in_the_same_moment_is_not_written_over() -> None:
+def test_concurrent_changes_of_other_fields_are_not_overwritten() -> None:
     bootstrap("--email", "old@example.com")
 
     with CaptureQueriesContext(connection) as queries:
@@ -180,7 +180,7 @@ def test_what_others_change_in_the_same_moment_is_not_written_over() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_key_is_shown_only_once_it_is_committed() -> None:
+def test_a_key_is_shown_only_after_it_has_been_committed() -> None:
     class Screen(StringIO):
         def write(self, text: str) -> int:
             assert not connection.in_atomic_block
@@ -192,7 +192,7 @@ def test_a_key_is_shown_only_once_it_is_committed() -> None:
     assert find_caller(key=json.loads(screen.getvalue())["api_key"])
 
 
-def test_names_are_looked_for_in_the_organization_alone() -> None:
+def test_names_are_looked_up_only_in_the_organization() -> None:
     other = make_organization()
     command, user = make_command(other, name="hello"), make_user(other, full_name="Ada", email="ada@example.com")
 
@@ -228,7 +228,7 @@ def test_names_are_looked_for_in_the_organization_alone() -> None:
         ),
     ],
 )
-def test_what_is_not_valid_is_told_and_nothing_is_written(arguments: list[str], says: str) -> None:
+def test_an_invalid_option_is_reported_and_nothing_is_written(arguments: list[str], says: str) -> None:
     make_user(make_organization(name="Acme"), full_name="Grace Hopper", email="taken@example.com")
     before = rows()
 
@@ -240,7 +240,7 @@ def test_what_is_not_valid_is_told_and_nothing_is_written(arguments: list[str], 
 
 
 @pytest.mark.parametrize("inactive", ["organization", "command", "user"])
-def test_what_is_not_active_gets_no_key(inactive: str) -> None:
+def test_no_key_is_made_for_an_inactive_object(inactive: str) -> None:
     organization = make_organization(name="Acme", is_active=inactive != "organization")
     make_command(organization, name="hello", is_active=inactive != "command")
     make_user(organization, full_name="Ada", is_active=inactive != "user")
@@ -251,7 +251,7 @@ def test_what_is_not_active_gets_no_key(inactive: str) -> None:
     assert not ApiKey.objects.exists()
 
 
-def test_people_are_shown_the_key_once_and_what_to_call_with_it() -> None:
+def test_the_text_output_shows_the_key_once_and_everything_to_use_it_with() -> None:
     output = bootstrap("--organization", "Acme", "--command", "hello", "--callback-url", "http://127.0.0.1/callback")
 
     api_key, command = ApiKey.objects.get(), Command.objects.get()

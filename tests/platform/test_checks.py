@@ -1,4 +1,4 @@
-"""The checks of `make check` and `make coverage` find what they are for."""
+"""The checks of `make check` and `make coverage` find the mistakes that they look for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_file_of_more_than_400_lines_is_too_long() -> None:
     assert list(too_long({"a.py": 400, "b.py": 401})) == ["b.py has 401 lines. At most 400 are allowed: split it."]
 
 
-def test_the_90th_percentile_is_a_size_that_nine_of_ten_files_keep() -> None:
+def test_the_90th_percentile_is_a_size_that_nine_of_ten_files_do_not_exceed() -> None:
     assert percentile_90({f"{size}.py": size for size in range(1, 11)}) == 9
 
 
@@ -52,7 +52,7 @@ def test_a_report_without_files_fails_the_check(tmp_path: Path) -> None:
     assert coverage_floor.main(write_report(tmp_path / "empty.json")) == 1
 
 
-def test_make_alone_lists_the_targets() -> None:
+def test_make_without_a_target_lists_the_targets() -> None:
     printed = subprocess.run(["make"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
 
     for target in ("run", "test", "coverage", "bench", "check", "check-size", "check-types"):

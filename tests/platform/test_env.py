@@ -1,4 +1,4 @@
-"""The readers of environment variables: what they take, and what stops the process, with the variable's name."""
+"""Reading environment variables: a bad value stops the process, and the message names the variable."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_variable_without_a_default_must_be_set(monkeypatch: pytest.MonkeyPatc
         ("ChangeMe-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJ-abc", "from an example"),
     ],
 )
-def test_a_secret_that_can_be_guessed_stops_the_start_and_says_how_to_make_one(
+def test_a_secret_that_can_be_guessed_stops_the_start_and_the_message_says_how_to_make_one(
     monkeypatch: pytest.MonkeyPatch, value: str, problem: str
 ) -> None:
     monkeypatch.setenv("A_SECRET", value)
@@ -159,7 +159,7 @@ def test_a_secret_that_can_be_guessed_stops_the_start_and_says_how_to_make_one(
         assert value not in str(error.value)
 
 
-def test_a_random_secret_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_secret_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "Nq3v9Yt0bQmTz7LrXw2KcPd8HsJf5GaEeUiOoRnMxVvBkZyWl1S4u6Ch")
 
     assert env.secret("A_SECRET") == env.secrets("A_SECRET")[0]

@@ -1,4 +1,4 @@
-"""`.env.example` lists every variable that is read, and shows the defaults that hold."""
+"""`.env.example` lists every variable that is read, with its default."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.production_files import (
     production_modules,
 )
 
-# The system's own, and what a process of ours tells another.
+# Variables of the system, and variables that our processes set for each other.
 NOT_OURS = {"PATH", "PYTHONWARNINGS", "DJANGO_SETTINGS_MODULE"}
-# Not settings, or an example that is no default.
+# They are no settings, or their value in the example is not the default.
 NOT_COMPARED = {"DATABASE_URL", "REDIS_URL", "COMMANDS_LOCAL_DIR"}
 
 _SHELL_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
@@ -59,8 +59,8 @@ def _is_read(node: ast.Subscript) -> bool:
 
 
 def variables_read_by_the_commands() -> set[str]:
-    of_the_shell = {name for line in processes(ROOT).values() for name, _ in _SHELL_DEFAULT.findall(line)}
-    return of_the_shell | {found.name for found in interpolations(compose(ROOT))}
+    shell_variables = {name for line in processes(ROOT).values() for name, _ in _SHELL_DEFAULT.findall(line)}
+    return shell_variables | {found.name for found in interpolations(compose(ROOT))}
 
 
 def settings_with(variables: dict[str, str]) -> str:
@@ -69,7 +69,7 @@ def settings_with(variables: dict[str, str]) -> str:
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "SECRET_KEY": "of-this-test-only-0123456789-abcdefghijklmnopqrstuvwxyz",
         "PATH": os.environ["PATH"],
-        # Sets are printed in the same order twice.
+        # Makes both runs print sets in the same order.
         "PYTHONHASHSEED": "0",
     }
     run = subprocess.run(
@@ -94,10 +94,10 @@ def test_every_variable_that_is_listed_is_read() -> None:
 
 @pytest.mark.parametrize(("name", "variable"), example_variables(ROOT).items(), ids=example_variables(ROOT))
 def test_every_variable_is_explained(name: str, variable: ExampleVariable) -> None:
-    assert variable.is_explained, f"no sentence stands above {name}"
+    assert variable.is_explained, f"no comment explains {name}"
 
 
-def test_what_is_commented_out_is_the_default() -> None:
+def test_values_that_are_commented_out_are_the_defaults() -> None:
     defaults = {
         name: variable.value
         for name, variable in example_variables(ROOT).items()
@@ -114,5 +114,5 @@ def test_what_is_commented_out_is_the_default() -> None:
         | {(found.name, found.rest) for found in interpolations(compose(ROOT)["services"]["web"]["ports"])}
     ),
 )
-def test_the_defaults_of_the_commands_are_shown_too(name: str, default: str) -> None:
+def test_the_example_shows_the_defaults_of_the_commands(name: str, default: str) -> None:
     assert example_variables(ROOT)[name].value == default

@@ -18,7 +18,7 @@ SECRET = "hunter2-of-the-test"
 
 @pytest.fixture
 def beat() -> Iterator[None]:
-    """Beat has ticked just now."""
+    """Notes that beat has just ticked."""
     broker.note_beat()
     yield
     broker.client().delete(broker.beat_key())
@@ -34,7 +34,7 @@ def broker_is_away(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def database_is_away(db: None) -> Iterator[None]:
-    """Points the default connection at a port where nobody listens, until the end of the test."""
+    """Points the default connection at a port where nothing listens, until the end of the test."""
     present = connections["default"]
     away = connection.copy()
     away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port(), "PASSWORD": SECRET}
@@ -47,37 +47,37 @@ def get(path: str) -> ApiResponse:
     return Client().get(path)  # type: ignore[return-value]
 
 
-def assert_tells_no_secret(response: Any) -> None:
+def assert_contains_no_secret(response: Any) -> None:
     told = response.content.decode() + str(dict(response.headers))
     for secret in (SECRET, django_settings.SECRET_KEY, django_settings.REDIS_URL, django_settings.DATABASE_URL):
         assert secret not in told
     assert "127.0.0.1" not in told
 
 
-def test_it_is_alive_as_soon_as_it_answers() -> None:
+def test_healthz_answers_ok() -> None:
     response = get("/healthz")
 
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
-    assert_tells_no_secret(response)
+    assert_contains_no_secret(response)
 
 
 @pytest.mark.usefixtures("database_is_away", "broker_is_away")
-def test_it_is_alive_with_nothing_behind_it() -> None:
+def test_healthz_needs_neither_database_nor_broker() -> None:
     response = get("/healthz")
 
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
 @pytest.mark.usefixtures("db", "beat")
-def test_it_is_ready_with_database_broker_and_beat() -> None:
+def test_readyz_is_ready_with_database_broker_and_beat() -> None:
     response = get("/readyz")
 
     assert (response.status_code, response.json()) == (200, READY)
-    assert_tells_no_secret(response)
+    assert_contains_no_secret(response)
 
 
 @pytest.mark.usefixtures("db")
-def test_without_a_beat_it_is_not_ready() -> None:
+def test_readyz_is_not_ready_without_beat() -> None:
     broker.client().delete(broker.beat_key())
 
     response = get("/readyz")
@@ -86,30 +86,30 @@ def test_without_a_beat_it_is_not_ready() -> None:
 
 
 @pytest.mark.usefixtures("beat")
-def test_a_beat_is_believed_for_five_seconds() -> None:
+def test_a_beat_counts_for_five_seconds() -> None:
     assert 4000 < broker.client().pttl(broker.beat_key()) <= 5000
 
 
 @pytest.mark.usefixtures("db", "broker_is_away")
-def test_without_a_broker_it_is_not_ready() -> None:
+def test_readyz_is_not_ready_without_the_broker() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503
     assert response.json() == {**READY, "status": "not ready", "broker": False, "beat": False}
-    assert_tells_no_secret(response)
+    assert_contains_no_secret(response)
 
 
 @pytest.mark.usefixtures("beat", "database_is_away")
-def test_without_a_database_it_is_not_ready() -> None:
+def test_readyz_is_not_ready_without_the_database() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503
     assert response.json() == {**READY, "status": "not ready", "database": False, "secrets": False}
-    assert_tells_no_secret(response)
+    assert_contains_no_secret(response)
 
 
 @pytest.mark.usefixtures("database_is_away", "broker_is_away")
-def test_without_anything_it_says_all_of_it() -> None:
+def test_readyz_names_everything_that_is_missing() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503

@@ -1,4 +1,4 @@
-"""The tests reach nothing but this machine."""
+"""Tests cannot reach other machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-# An address for documentation, which nobody has: if it were allowed, the connection would time out.
+# An address reserved for documentation. If connections to it were allowed, they would time out.
 NOWHERE = "192.0.2.1"
 
 

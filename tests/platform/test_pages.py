@@ -1,4 +1,4 @@
-"""The pages outside the admin: the start page, and the error pages."""
+"""The pages outside the admin: the start page and the error pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_start_page_says_what_this_is_and_where_to_go() -> None:
     assert "http://testserver/v1/platform/scheduling/" in page
 
 
-def test_a_program_gets_the_same_as_json() -> None:
+def test_the_start_page_is_json_for_programs() -> None:
     answer = Client().get("/").json()
 
     assert answer == {
@@ -36,11 +36,11 @@ def test_a_program_gets_the_same_as_json() -> None:
     }
 
 
-def test_the_start_page_takes_no_other_method() -> None:
+def test_the_start_page_allows_no_other_method() -> None:
     assert Client().post("/").status_code == 405
 
 
-def test_an_unknown_address_is_answered_with_a_page() -> None:
+def test_an_unknown_page_is_answered_with_an_error_page() -> None:
     response = Client().get("/no-such-page", headers=HTML)
 
     assert response.status_code == 404
@@ -55,7 +55,7 @@ def test_an_unknown_path_of_the_api_is_answered_in_json_even_to_a_browser() -> N
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
-def test_each_error_page_has_the_house_look(status: int) -> None:
+def test_each_error_page_uses_the_common_style(status: int) -> None:
     request = RequestFactory().get("/")
     views: dict[int, Callable[[], HttpResponse]] = {
         400: lambda: defaults.bad_request(request, ValueError()),
@@ -72,7 +72,7 @@ def test_each_error_page_has_the_house_look(status: int) -> None:
     assert "commands_platform/pages.css" in page
 
 
-def test_a_form_without_its_token_is_answered_with_a_page_that_says_what_to_do() -> None:
+def test_a_form_without_its_csrf_token_is_answered_with_a_page_that_says_what_to_do() -> None:
     response = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"}, headers=HTML)
 
     assert response.status_code == 403

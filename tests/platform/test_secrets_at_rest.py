@@ -1,4 +1,4 @@
-"""Secrets are encrypted in the database, and readable with the right keys only."""
+"""Secrets are encrypted in the database and can be read only with the right keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEW = "a-new-key-9876543210-zyxwvutsrqponmlkjihgfedcba-9876543210"
 
 
 def _whole_database() -> str:
-    """Everything that a dump would hold, as text."""
+    """Returns everything that a dump would contain, as text."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
         tables = [name for (name,) in cursor.fetchall()]
@@ -91,7 +91,7 @@ def test_the_dispatcher_copies_headers_as_they_are_stored() -> None:
 
 
 @pytest.mark.django_db
-def test_the_api_shows_the_names_of_headers_only(alice: ApiClient) -> None:
+def test_the_api_shows_only_the_names_of_headers(alice: ApiClient) -> None:
     body = {"name": "report", "cron": "0 9 * * *", "headers": {"X-Team": HEADER}, "callback_url": URL}
     uuid = alice.post("/v1/platform/scheduling/", body).json()["uuid"]
 
@@ -102,7 +102,9 @@ def test_the_api_shows_the_names_of_headers_only(alice: ApiClient) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_its_key_a_delivery_is_unsendable_and_the_sender_goes_on(settings: Any, receiver: Receiver) -> None:
+def test_a_delivery_without_its_secrets_key_is_unsendable_and_the_sender_continues(
+    settings: Any, receiver: Receiver
+) -> None:
     _with_keys(settings, OLD)
     locked = make_delivery(make_command(), url=receiver.url)
     old_headers = encrypted_json({"Authorization": HEADER})
@@ -134,7 +136,7 @@ def test_readyz_says_that_a_key_is_missing(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_the_admin_says_that_a_key_is_missing_and_shows_nothing(settings: Any) -> None:
+def test_the_admin_says_that_a_key_is_missing_and_shows_no_secret(settings: Any) -> None:
     _with_keys(settings, OLD)
     command = make_command()
     _with_keys(settings, NEW)
@@ -197,7 +199,7 @@ def test_secrets_move_to_the_first_key_in_portions(settings: Any, monkeypatch: p
 
 
 @pytest.mark.django_db
-def test_moving_secrets_twice_changes_nothing_more(settings: Any) -> None:
+def test_moving_secrets_twice_changes_nothing_the_second_time(settings: Any) -> None:
     _with_keys(settings, OLD)
     make_command()
     _with_keys(settings, NEW, OLD)
@@ -229,12 +231,12 @@ def test_the_same_text_is_never_encrypted_the_same_way_twice() -> None:
 
 
 @pytest.mark.parametrize("stored", ["", "secret", "enc1", "enc1.", "enc1.00000000.AAAA", "enc1.é.é", "enc2.a.b"])
-def test_what_is_no_encrypted_text_is_refused(stored: str) -> None:
+def test_text_that_is_not_encrypted_is_refused(stored: str) -> None:
     with pytest.raises(SecretUnreadableError):
         encryption.decrypt(stored)
 
 
-def test_a_changed_text_is_refused() -> None:
+def test_an_altered_text_is_refused() -> None:
     stored = encryption.encrypt("secret")
     head, content = stored[:16], stored[16:]
 

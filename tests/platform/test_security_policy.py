@@ -1,4 +1,4 @@
-"""The security policy: pages load only files of this server, and answers of the API load nothing."""
+"""The Content-Security-Policy: pages load only files of this server, and answers of the API load nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.api import ApiClient
 
 POLICY = "Content-Security-Policy"
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-# A script that stands in the page, and code in an attribute. To a browser, Alpine's x-… attributes are no code.
+# Inline scripts, and code in attributes. Browsers do not treat Alpine's x-… attributes as code.
 INLINE_CODE = re.compile(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>|<[^>]*\son[a-z]+=|href=\"javascript:")
 
 
@@ -25,7 +25,7 @@ def _directives(response: object) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "path", ["/", "/admin/login/", "/admin/", "/v1/docs/", "/nothing-here", "/admin/nothing-here/"]
 )
-def test_a_page_may_load_what_this_server_serves_and_nothing_else(path: str) -> None:
+def test_a_page_may_load_only_files_of_this_server(path: str) -> None:
     response = make_operator(is_superuser=True).get(path, headers={"Accept": "text/html"})
 
     directives = _directives(response)
@@ -39,7 +39,7 @@ def test_a_page_may_load_what_this_server_serves_and_nothing_else(path: str) -> 
 
 
 @pytest.mark.django_db
-def test_no_page_has_a_script_of_its_own_in_it() -> None:
+def test_no_page_has_inline_code() -> None:
     client = make_operator(is_superuser=True)
 
     for path in (*every_page(make_samples()), "/", "/v1/docs/", "/nothing-here", "/admin/auth/user/add/"):
@@ -48,7 +48,7 @@ def test_no_page_has_a_script_of_its_own_in_it() -> None:
 
 
 @pytest.mark.django_db
-def test_the_documentations_script_is_a_file() -> None:
+def test_the_script_of_the_documentation_is_a_file() -> None:
     client = Client()
     source = re.findall(r'<script src="(/v1/docs/[^"]*)"', client.get("/v1/docs/").content.decode())[0]
 
@@ -65,5 +65,5 @@ def test_an_answer_of_the_api_may_load_nothing(alice: ApiClient) -> None:
         assert "Permissions-Policy" not in response.headers
 
 
-def test_a_request_that_is_refused_at_the_door_has_a_policy_too(db: None) -> None:
+def test_a_request_refused_by_the_middleware_has_a_policy_too(db: None) -> None:
     assert Client().get("/admin/?q=%00").headers[POLICY]

@@ -1,4 +1,4 @@
-"""Every field for text takes ordinary writing, and refuses what misleads a reader, in the same words."""
+"""Every text field accepts ordinary text and refuses misleading characters, with the same message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def send(client: ApiClient, field: str, text: str) -> Any:
 
 @pytest.mark.parametrize("text", ORDINARY)
 @pytest.mark.parametrize("field", FIELDS)
-def test_ordinary_writing_is_taken(alice: ApiClient, field: str, text: str) -> None:
+def test_ordinary_text_is_accepted(alice: ApiClient, field: str, text: str) -> None:
     assert send(alice, field, text).status_code < 300
 
 
@@ -66,7 +66,7 @@ def test_ordinary_writing_is_taken(alice: ApiClient, field: str, text: str) -> N
     ],
 )
 @pytest.mark.parametrize("field", FIELDS)
-def test_what_misleads_a_reader_is_named_with_its_place(alice: ApiClient, field: str, text: str, words: str) -> None:
+def test_a_misleading_character_is_named_with_its_position(alice: ApiClient, field: str, text: str, words: str) -> None:
     response = send(alice, field, text)
 
     assert response.status_code == 400
@@ -74,11 +74,11 @@ def test_what_misleads_a_reader_is_named_with_its_place(alice: ApiClient, field:
 
 
 @pytest.mark.parametrize("field", ["schedule description", "activity label"])
-def test_text_of_several_lines_keeps_them(alice: ApiClient, field: str) -> None:
+def test_long_texts_accept_line_breaks_and_tabs(alice: ApiClient, field: str) -> None:
     assert send(alice, field, "one\r\n\ttwo\nthree").status_code < 300
 
 
-def test_tabs_reach_the_grammar_of_cron(alice: ApiClient) -> None:
+def test_cron_expressions_may_contain_tabs(alice: ApiClient) -> None:
     response = alice.post("/v1/platform/scheduling/", {"name": "a", "cron": "0\t9 * * x"})
 
     assert "U+0009" not in response.content.decode()

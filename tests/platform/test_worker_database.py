@@ -1,4 +1,4 @@
-"""How the processes use the database: no lock is held, or waited for, without an end."""
+"""How processes use the database: no process holds a lock, or waits for one, for ever."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHORT_LOCK = "lock_timeout=2s"
         ("commands-platform", True, {IDLE: False, LOCK: False, SHORT_LOCK: False}),
     ],
 )
-def test_a_process_of_the_procfile_neither_pauses_in_a_transaction_nor_waits_for_a_lock_for_long(
+def test_no_process_stays_idle_in_a_transaction_or_waits_for_a_lock_for_long(
     monkeypatch: pytest.MonkeyPatch, process: str, serves_pages: bool, expected: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(settings, "PROCESS_NAME", process)
@@ -39,7 +39,7 @@ def test_a_process_of_the_procfile_neither_pauses_in_a_transaction_nor_waits_for
     assert {option: option in options for option in expected} == expected
 
 
-def test_what_the_databases_url_says_comes_last_and_so_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_in_the_database_url_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "PROCESS_NAME", "dispatcher")
     monkeypatch.setattr(settings, "DATABASE_URL", f"{settings.DATABASE_URL}&options=-c%20lock_timeout%3D1s")
 
@@ -48,7 +48,7 @@ def test_what_the_databases_url_says_comes_last_and_so_wins(monkeypatch: pytest.
 
 @pytest.fixture
 def database_is_away(db: None) -> Iterator[None]:
-    """Points the default connection at a port where nobody listens, until the end of the test."""
+    """Points the default connection at a port where nothing listens, until the end of the test."""
     present = connections["default"]
     away = connection.copy()
     away.settings_dict |= {"HOST": "127.0.0.1", "PORT": free_port()}
@@ -58,7 +58,7 @@ def database_is_away(db: None) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("database_is_away")
-def test_while_the_database_is_away_a_task_says_so_in_a_line_and_is_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_logs_one_line_and_returns_if_the_database_is_away(caplog: pytest.LogCaptureFixture) -> None:
     tasks.dispatch_due()
 
     (record,) = caplog.records
@@ -68,7 +68,7 @@ def test_while_the_database_is_away_a_task_says_so_in_a_line_and_is_over(caplog:
 
 
 @pytest.mark.django_db
-def test_a_bug_is_left_to_celery() -> None:
+def test_a_task_does_not_catch_other_database_errors() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE scheduling_scheduledexecution RENAME COLUMN cron TO no_cron")
 
@@ -77,7 +77,7 @@ def test_a_bug_is_left_to_celery() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sender_that_was_frozen_in_mid_transaction_writes_its_outcomes_over_a_new_connection() -> None:
+def test_a_sender_frozen_in_mid_transaction_writes_its_outcomes_over_a_new_connection() -> None:
     pauses = iter([pause_for_too_long])
 
     def record() -> int:

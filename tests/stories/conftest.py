@@ -12,7 +12,7 @@ from tests.stories.platform import Team, running_platform
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[RunningPlatform]:
-    """One platform for all stories of this process. A story that kills a part of it starts it again."""
+    """Runs one platform for all stories of this process. A story that kills a part starts it again."""
     with running_platform() as platform:
         yield platform
 

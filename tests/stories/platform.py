@@ -1,4 +1,4 @@
-"""The platform that the stories share, and the client code of a team that uses it."""
+"""Runs the platform that the stories share, and acts as a team that uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STORY_ENVIRONMENT = {
     "REDIS_KEY_PREFIX": "story:",
     "WEB_WORKERS": "1",
     "DATABASE_POOL_SIZE": "4",
-    # Waits that a test can live with. A lease still outlasts a request.
+    # These times are short enough for a test. A lease still lasts longer than a request.
     "CALLBACK_TIMEOUT_SECONDS": "2",
     "DELIVERY_LEASE_SECONDS": "3",
     "DELIVERY_RETRY_DELAYS": "1,1,1,1,1,1,1",
@@ -27,7 +27,7 @@ _STORY_ENVIRONMENT = {
 def running_platform() -> Iterator[RunningPlatform]:
     """Runs a platform that is ready, and ends it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="commands-story-"))
-    # Durable: if a crash could undo commits, a slot could be written twice.
+    # The servers are durable: if a crash could undo commits, a slot could be written twice.
     with temporary_servers(directory, durable=True) as servers:
         platform = RunningPlatform(directory, servers, _STORY_ENVIRONMENT)
         platform.manage("migrate", "--noinput", "--verbosity", "0")
@@ -41,7 +41,7 @@ def running_platform() -> Iterator[RunningPlatform]:
 
 
 class Team:
-    """An organization with a command, a user and a key, and what a client's code would do with them."""
+    """An organization with a command, a user and a key. The methods make the requests of a client."""
 
     def __init__(self, platform: RunningPlatform, *, callback_url: str, name: str) -> None:
         self.platform = platform

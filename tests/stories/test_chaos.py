@@ -1,4 +1,4 @@
-"""Workers killed and frozen, servers restarted, the clock stepped, under load: no slot is lost, none fires twice."""
+"""No slot is lost or fires twice when workers are killed, servers restart and the clock steps, all under load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.chaos.run import SHORT_PLAN, run_chaos
 
 @pytest.mark.xdist_group("stories")
 @pytest.mark.timeout(240)
-def test_chaos_loses_no_slot_and_fires_none_twice() -> None:
+def test_chaos_loses_no_slot_and_fires_no_slot_twice() -> None:
     plan = replace(SHORT_PLAN, seed=random.SystemRandom().randrange(10_000))
 
     report = run_chaos(plan)

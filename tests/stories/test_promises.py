@@ -1,4 +1,4 @@
-"""The product's promises, tested over HTTP against real processes. One worker runs them all on one platform."""
+"""The product's promises, tested over HTTP against real processes. One pytest worker runs all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def due_times(receiver: Receiver) -> list[datetime]:
     return [datetime.fromisoformat(request.json["scheduled_execution"]["due_at"]) for request in receiver.requests]
 
 
-def test_a_scheduled_call_arrives_signed_and_its_token_works(team: Team, receiver: Receiver) -> None:
+def test_a_scheduled_callback_arrives_signed_and_its_token_works(team: Team, receiver: Receiver) -> None:
     uuid = team.schedule(payload={"text": "Grüße"})
 
     (request,) = receiver.wait_for(1)
@@ -66,10 +66,10 @@ def test_a_paused_schedule_sends_nothing(team: Team, receiver: Receiver) -> None
     assert len(receiver.requests) == before
 
 
-def test_a_change_is_in_every_later_callback_however_shortly_it_comes_before(
+def test_a_change_is_in_every_later_callback_however_late_it_was_made(
     platform: RunningPlatform, team: Team, receiver: Receiver
 ) -> None:
-    """Slots are written a little before their time; nobody is to notice."""
+    """Slots are written ahead of their time, and nobody may notice."""
     uuid = team.schedule(execution_frequency=1, payload={"version": 0})
     receiver.wait_for(1)
     changed_at = []
@@ -99,7 +99,7 @@ def test_a_single_run_between_two_seconds_does_not_wait_for_the_next_one(team: T
     assert int(request.headers["webhook-timestamp"]) == int(starts_at.timestamp())
 
 
-def test_a_503_is_tried_again_with_the_same_webhook_id(team: Team, receiver: Receiver) -> None:
+def test_a_503_is_retried_with_the_same_webhook_id(team: Team, receiver: Receiver) -> None:
     receiver.answer_with(Answer(503), Answer(503))
 
     uuid = team.schedule()
@@ -123,7 +123,7 @@ def test_an_event_reaches_its_hook(team: Team, receiver: Receiver) -> None:
     Webhook(team.made["command"]["signing_secret"]).verify(request.body, request.headers)
 
 
-def test_a_deliverer_that_is_killed_in_mid_post_loses_nothing(
+def test_killing_a_deliverer_during_a_request_loses_nothing(
     platform: RunningPlatform, team: Team, receiver: Receiver
 ) -> None:
     receiver.answer_with(Answer(delay=1.5))
@@ -138,9 +138,7 @@ def test_a_deliverer_that_is_killed_in_mid_post_loses_nothing(
     wait_until(lambda: team.ledger(uuid) == [("delivered", "")])
 
 
-def test_a_broker_that_forgets_everything_loses_nothing(
-    platform: RunningPlatform, team: Team, receiver: Receiver
-) -> None:
+def test_flushing_the_broker_loses_nothing(platform: RunningPlatform, team: Team, receiver: Receiver) -> None:
     platform.stop("dispatcher")
     platform.stop("deliverer")
     uuids = [team.schedule() for _ in range(5)]
@@ -153,9 +151,7 @@ def test_a_broker_that_forgets_everything_loses_nothing(
     wait_until(lambda: all(team.ledger(uuid) == [("delivered", "")] for uuid in uuids))
 
 
-def test_a_broker_that_goes_away_and_comes_back_loses_nothing(
-    platform: RunningPlatform, team: Team, receiver: Receiver
-) -> None:
+def test_restarting_the_broker_loses_nothing(platform: RunningPlatform, team: Team, receiver: Receiver) -> None:
     assert platform.servers.valkey is not None
     platform.servers.valkey.stop()
     created = [team.schedule() for _ in range(3)]
@@ -168,7 +164,9 @@ def test_a_broker_that_goes_away_and_comes_back_loses_nothing(
     platform.wait_until_ready()
 
 
-def test_a_database_that_restarts_is_found_again(platform: RunningPlatform, team: Team, receiver: Receiver) -> None:
+def test_every_process_reconnects_to_a_restarted_database(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
     assert platform.servers.postgres is not None
     uuid = team.schedule(execution_frequency=1)
     receiver.wait_for(2)
