@@ -39,7 +39,7 @@ DOCUMENTED = sorted(route for route in ENDPOINTS if route.endswith("/"))
 
 
 @pytest.fixture
-def almighty(alice: ApiClient) -> ApiClient:
+def client_with_every_scope(alice: ApiClient) -> ApiClient:
     """Returns the client of a caller who has every scope."""
     return ApiClient(alice.caller.with_scopes(*Scope.values))
 
@@ -66,8 +66,8 @@ def test_an_endpoint_names_the_scope_that_it_needs(route: str) -> None:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_options_lists_the_methods_of_an_endpoint(almighty: ApiClient, route: str) -> None:
-    response = almighty.request("OPTIONS", path_of(route))
+def test_options_lists_the_methods_of_an_endpoint(client_with_every_scope: ApiClient, route: str) -> None:
+    response = client_with_every_scope.request("OPTIONS", path_of(route))
 
     expected = {method.upper() for method in methods_of(route)} | {"OPTIONS"}
     assert response.status_code == 204
@@ -76,20 +76,20 @@ def test_options_lists_the_methods_of_an_endpoint(almighty: ApiClient, route: st
 
 
 @pytest.mark.parametrize("route", [route for route in DOCUMENTED if "get" in methods_of(route)])
-def test_head_is_answered_like_get_without_a_body(almighty: ApiClient, route: str) -> None:
+def test_head_is_answered_like_get_without_a_body(client_with_every_scope: ApiClient, route: str) -> None:
     path = path_of(route)
 
-    head, get = almighty.request("HEAD", path), almighty.get(path)
+    head, get = client_with_every_scope.request("HEAD", path), client_with_every_scope.get(path)
     assert head.status_code == get.status_code
     assert head.content == b""
     assert head["Content-Type"] == get["Content-Type"]
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_an_error_about_a_method_lists_the_allowed_ones(almighty: ApiClient, route: str) -> None:
+def test_an_error_about_a_method_lists_the_allowed_ones(client_with_every_scope: ApiClient, route: str) -> None:
     method = next(method for method in ("POST", "PUT", "PATCH", "DELETE") if method.lower() not in methods_of(route))
 
-    response = almighty.request(method, path_of(route))
+    response = client_with_every_scope.request(method, path_of(route))
 
     assert response.status_code == 405
     assert f"Allowed here: {response['Allow']}." in response.json()["detail"]

@@ -117,7 +117,7 @@ def _update(row: ApiKey, **values: Any) -> None:
     ApiKey.objects.filter(pk=row.pk).update(**values)
 
 
-def known_to_the_owner_alone(alice: ApiClient) -> list[str]:
+def known_only_to_the_owner(alice: ApiClient) -> list[str]:
     """Returns texts that no answer to a stranger may contain."""
     objects = (example_uuid(segment) for segment in MAKERS)
     caller = alice.caller
@@ -182,4 +182,4 @@ def test_an_operation_answers_each_caller_as_its_row_says(alice: ApiClient, mall
 
     assert row == ROWS.get(id_), f'"{id_}": Row{tuple(row)},'
     for answer in asked_by_strangers:
-        assert not any(text in answer.content.decode() for text in known_to_the_owner_alone(alice))
+        assert not any(text in answer.content.decode() for text in known_only_to_the_owner(alice))
