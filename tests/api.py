@@ -1,4 +1,4 @@
-"""A client of the API like those of its users: it sends JSON, a key, and perhaps a token."""
+"""A client of the API that sends JSON, a key and, if there is one, a token, as a real client does."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def make_token(command: Command, user: User | None = None) -> str:
 
 
 def read_token(token: str) -> TokenSubject | None:
-    """Returns what a token stands for in a request with a key of its command."""
+    """Returns the command, user and organization of a token that is sent with a key of its command."""
     claim = tokens.read_claim(token)
     if claim is None:
         return None

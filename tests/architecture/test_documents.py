@@ -1,4 +1,4 @@
-"""Documents can be found, are short, and are correct as far as a program can check."""
+"""Documents are linked, are short, and are correct as far as a program can check."""
 
 from __future__ import annotations
 

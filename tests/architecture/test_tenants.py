@@ -1,4 +1,4 @@
-"""Who may call which endpoint: every operation of the API, called by every kind of caller.
+"""Calls every operation of the API as every kind of caller.
 
 Each operation needs a row here. The rows give the statuses for callers who have a valid key, but perhaps not the right
 key or token for the object. For a missing or invalid key, all operations give the same answer.

@@ -1,4 +1,4 @@
-"""`POST /v1/platform/events/`: who may publish, and what."""
+"""`POST /v1/platform/events/`: who may publish which events."""
 
 from __future__ import annotations
 

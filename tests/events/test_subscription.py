@@ -143,7 +143,7 @@ def test_delete_cancels_the_unsent_events_of_this_hook_and_nothing_else(alice: A
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_concurrent_first_requests_the_second_replaces_the_lists_of_the_first(alice: ApiClient) -> None:
+def test_the_second_of_two_concurrent_first_requests_replaces_the_lists(alice: ApiClient) -> None:
     token = read_token(alice.caller.token)
     assert token is not None
     numbers: list[int] = []

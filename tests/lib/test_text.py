@@ -55,7 +55,7 @@ FLAG_OF_SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074
         "co\u00adoperate",
     ],
 )
-def test_ordinary_writing_is_accepted(text: str) -> None:
+def test_text_of_any_language_is_accepted(text: str) -> None:
     assert refusal_of(text) is None
 
 

@@ -1,4 +1,4 @@
-"""What operators may see and do in the admin, and which secrets no page shows."""
+"""The permissions that each page and action of the admin needs, and the secrets that no page shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command may act: Python and SQL agree."""
+"""Python and SQL agree on where a command may act."""
 
 from __future__ import annotations
 

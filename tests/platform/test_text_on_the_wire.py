@@ -53,7 +53,7 @@ def send(client: ApiClient, field: str, text: str) -> Any:
 
 @pytest.mark.parametrize("text", ORDINARY)
 @pytest.mark.parametrize("field", FIELDS)
-def test_ordinary_text_is_accepted(alice: ApiClient, field: str, text: str) -> None:
+def test_text_of_any_language_is_accepted(alice: ApiClient, field: str, text: str) -> None:
     assert send(alice, field, text).status_code < 300
 
 

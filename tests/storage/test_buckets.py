@@ -130,7 +130,7 @@ def public(db: None) -> tuple[ApiClient, str, str]:
     return client, client.caller.token, make_token(client.caller.command, stranger)
 
 
-def test_users_of_two_organizations_share_nothing_under_a_public_command(public: tuple[ApiClient, str, str]) -> None:
+def test_users_of_two_organizations_share_no_items_of_a_public_command(public: tuple[ApiClient, str, str]) -> None:
     client, own, foreign = public
     put(client, "k", "own", token=own)
     put(client, "k", "own", token=own, namespace="n")

@@ -124,7 +124,7 @@ def test_only_the_first_increment_sets_the_ttl(alice: ApiClient) -> None:
     assert read(alice, "k") == 3
 
 
-def test_an_increment_gives_no_ttl_to_an_item_without_one(alice: ApiClient) -> None:
+def test_an_increment_sets_no_ttl_on_an_existing_item_without_one(alice: ApiClient) -> None:
     put(alice, "k", 1)
 
     call(alice, "increment", {"key": "k", "ttl": 60})
