@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [options]`: runs one benchmark; NAME `all` runs each with its defaults."""
+"""`python -m benchmarks NAME [options]`: runs one benchmark, or each of them if NAME is `all`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NAMES = ("burst", "steady", "statements", "api", "memory", "fairness", "hostile"
 
 _USAGE = f"""usage: python -m benchmarks {{{",".join(NAMES)},all}} [options]
 
-Each prints its results as JSON lines on stdout and tables on stderr; `NAME --help` says more, `--quick` makes it small.
-All of them start their own servers and receivers on loopback, and end them."""
+Each benchmark prints its results as JSON lines on stdout and as tables on stderr. It starts its own servers and
+receivers on loopback, and ends them. `NAME --help` explains its options, and `--quick` makes it small."""
 
 
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in (*NAMES, "all"):
         print(_USAGE, file=sys.stdout if arguments in (["--help"], ["-h"]) else sys.stderr)
         return 0 if arguments in (["--help"], ["-h"]) else 2
-    # SystemExit lets every context manager end what it started.
+    # With SystemExit, every context manager ends the processes that it started.
     signal.signal(signal.SIGTERM, _exit)
     name, *options = arguments
     try:

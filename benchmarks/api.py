@@ -1,6 +1,6 @@
-"""API: requests a second and latencies of the main operations, on keep-alive connections.
+"""API: measures requests a second and latencies of the main operations, on keep-alive connections.
 
-The yardsticks in the same run are two REST framework views that do next to nothing, on a server of the same kind.
+It compares them with two REST framework views that do almost nothing, on a server of the same kind.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
                 loads[name] = put_load(request, connections=options.connections, seconds=options.seconds)
             _check(name, loads[name])
             used = used_since(before, running.cpu_seconds())
-            # The warm-up's requests are paid for too, but not counted.
+            # Requests of the warm-up use CPU time too, but the load does not count them.
             answered = loads[name].rate * options.seconds * 1.2
             cpu[name] = {part: round(spent * 1000 / answered, 3) for part, spent in used.items() if spent > 0.05}
     yardstick = loads["yardstick: bare view with one SELECT"].rate
@@ -74,11 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks api", description=__doc__)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, help="Of each worker; unless given, as many as by default.")
-    parser.add_argument("--seconds", type=float, default=8, help="For each operation.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="Operations whose name has it, and the yardsticks.")
+    parser.add_argument("--threads", type=int, help="Threads of each worker. Default: that of the settings.")
+    parser.add_argument("--seconds", type=float, default=8, help="Seconds for each operation.")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="Only operations with this text in their name, and the yardsticks."
+    )
     profiles.add_option(parser)
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 
@@ -87,7 +89,7 @@ def _start_bare(running: MeasuredPlatform) -> int:
     command = running.web_command.replace(
         "--interface asginl --loop uvloop", "--interface wsgi --blocking-threads 4"
     ).replace("commands_platform.web:application", "benchmarks.support.bare_wsgi:application")
-    # Still by `exec`: what is ended later must be the server, not a shell around it.
+    # The command still begins with `exec`, so that the process that is ended later is the server and not a shell.
     running.add_process("bare", command.replace("${PORT:-8000}", str(port)))
     running.start("bare")
     running.wait_for(lambda: _answers(running, port), timeout=60, what="the yardstick's server does not answer")

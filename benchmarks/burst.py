@@ -1,6 +1,6 @@
-"""Burst: many schedules due at one instant; how fast all of them are delivered and recorded.
+"""Burst: measures how fast many schedules that are due at one instant are delivered and recorded.
 
-The yardstick in the same run is a bare libcurl loop that POSTs copies of one of the callbacks to the same receiver.
+It compares that with a bare libcurl loop that POSTs copies of one of the callbacks to the same receiver.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 from benchmarks.support.yardstick import Yardstick, measure_bare
 
-# DELIVERY_WINDOW and DELIVERY_ORIGIN_LIMIT as they are by default: what one deliverer may have in flight.
+# The defaults of DELIVERY_WINDOW and DELIVERY_ORIGIN_LIMIT, which limit the requests in flight of one deliverer.
 _DELIVERER_WINDOW = 100
 _ORIGIN_LIMIT = 50
 
@@ -66,19 +66,21 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks burst", description=__doc__)
-    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at once.")
+    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at one instant.")
     parser.add_argument("--deliverers", type=int, default=2)
     parser.add_argument("--dispatchers", type=int, default=1)
-    parser.add_argument("--origins", type=int, default=1, help="Receivers; each has its own limit of requests.")
+    parser.add_argument(
+        "--origins", type=int, default=1, help="Number of receivers. Each has its own limit of requests in flight."
+    )
     parser.add_argument("--kind", choices=("once", "period", "cron"), default="period")
     parser.add_argument("--rounds", type=int, default=3)
     profiles.add_option(parser)
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 
 def warm_up(running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, count: int = 200) -> None:
-    """Returns when every process has worked: schedules fired, were delivered and recorded."""
+    """Delivers some schedules, so that every process has done its part once."""
     deliver(running, owner, receiver, count=count, kind="period", timeout=90)
 
 
@@ -92,12 +94,12 @@ def deliver(
     timeout: float = 120,
     on_ready: Callable[[], None] = lambda: None,
 ) -> datetime:
-    """Makes `count` schedules due at one instant, which is returned when all of them are recorded as delivered.
+    """Makes `count` schedules due at one instant, and waits until all are recorded as delivered. Returns the instant.
 
     `on_ready` is called when they are stored and nothing is due yet.
     """
     running.execute("DELETE FROM scheduling_scheduledexecution")
-    # Enough time to insert them on a busy machine too; on the tick of a whole second.
+    # A whole second, when a tick comes. It leaves enough time to insert them on a busy machine.
     due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4 + count // 3_000)
     insert_schedules(running, owner, count=count, due=due, urls=receiver.urls, kind=kind)
     settle(running)
@@ -106,7 +108,7 @@ def deliver(
     receiver.reset()
     on_ready()
     time.sleep(max(0.0, due.timestamp() - time.time()))
-    # The receiver is asked while they are under way, because asking it costs the platform nothing.
+    # Asking the receiver meanwhile costs the platform nothing.
     running.wait_for(
         lambda: receiver.counts().count >= count, timeout=timeout, what="not all callbacks came", every=0.02
     )

@@ -1,8 +1,8 @@
-"""Chaos: a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
+"""Chaos: runs a steady load while processes and servers are killed, frozen and restarted, and the clock is stepped.
 
-`python -m benchmarks chaos` prints one JSON line for each fault, and a verdict on every slot. It computes the slots
-itself, and compares them with the ledger and with the receiver's log. It fails if a slot was lost or fired twice.
-`--scenario outage` instead measures how a long queue is drained while a load goes on.
+It prints one JSON line for each fault, and a verdict on the slots. It computes the slots by itself and compares them
+with the ledger and with the receiver's log. It fails if a slot was lost or sent as two deliveries. `--scenario outage`
+measures instead how fast a long backlog is sent while a load goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.chaos.run import SHORT_PLAN, ChaosReport, run_chaos
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Raises BenchmarkError if a slot was lost or fired twice."""
+    """Raises BenchmarkError if a slot was lost or sent as two deliveries."""
     options = _parser().parse_args(arguments)
     if options.scenario == "outage":
         _run_outage(quick=options.quick)
@@ -42,18 +42,22 @@ def main(arguments: Sequence[str]) -> None:
         options.log.write_text(report.log)
     if not report.is_good:
         print(report.log[-20_000:], file=sys.stderr)
-        raise BenchmarkError(f"A slot was lost or fired twice, or a worker ended by itself (--seed {plan.seed}).")
+        raise BenchmarkError(
+            f"A slot was lost or sent as two deliveries, or a worker ended by itself (--seed {plan.seed})."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks chaos", description=__doc__)
     parser.add_argument("--scenario", choices=("chaos", "outage"), default="chaos")
-    parser.add_argument("--quick", action="store_true", help="A small run, as in the test suite.")
-    parser.add_argument("--seconds", type=int, help="How long the load lasts.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, as the test suite does.")
+    parser.add_argument("--seconds", type=int, help="Length of the load in seconds.")
     parser.add_argument("--rate", type=int, help="Slots a second.")
-    parser.add_argument("--pause", type=float, help="Average seconds between two faults; 0: no faults.")
+    parser.add_argument("--pause", type=float, help="Average seconds between two faults. 0: no faults.")
     parser.add_argument("--freeze", type=float, help="Seconds for which a process is frozen.")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="Decides the faults.")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(10_000), help="Seed of the random choice of faults."
+    )
     parser.add_argument("--log", type=Path, help="A file for the log of the platform's processes.")
     return parser
 
@@ -62,7 +66,7 @@ def _run_outage(*, quick: bool) -> None:
     results = []
     for shared in (True, False):
         plan = OutagePlan(shared=shared, backlog=2000, after_seconds=8) if quick else OutagePlan(shared=shared)
-        progress(f"draining an hour's {plan.backlog:,} deliveries")
+        progress(f"sending {plan.backlog:,} deliveries of the last hour")
         result = run_outage(plan)
         emit("outage", **result)
         results.append(result)
@@ -76,7 +80,7 @@ def _run_outage(*, quick: bool) -> None:
         "live_lag_before",
         "live_lag_during",
     )
-    table("A queue after an outage", [(name, *(str(result[name]) for result in results)) for name in names])
+    table("A backlog after an outage", [(name, *(str(result[name]) for result in results)) for name in names])
     if any(result["lost"] or result["twice"] for result in results):
         raise BenchmarkError("A delivery was lost or made twice.")
 

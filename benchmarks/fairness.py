@@ -1,4 +1,4 @@
-"""Fairness: how much later a healthy receiver's callbacks arrive while another accepts requests and never answers."""
+"""Fairness: measures how much later a healthy receiver gets callbacks while another one never answers its requests."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks fairness", description=__doc__)
-    parser.add_argument("--hanging", type=int, default=5000, help="Callbacks due at once for the one that hangs.")
-    parser.add_argument("--rate", type=int, default=50, help="Callbacks due in each second for the healthy one.")
+    parser.add_argument("--hanging", type=int, default=5000, help="Callbacks due at once for the receiver that hangs.")
+    parser.add_argument("--rate", type=int, default=50, help="Callbacks due in each second for the healthy receiver.")
     parser.add_argument("--seconds", type=int, default=40)
     parser.add_argument("--deliverers", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser

@@ -1,4 +1,4 @@
-"""Hostile: how quick /healthz stays, and how large the web grows, while clients are slow, greedy or have wrong keys."""
+"""Hostile: measures the latency of /healthz and the memory of the web while clients are slow, greedy or unknown."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _large_lists(port: int, key: str, token: str, seconds: float) -> Iterator[No
 
 
 def _probe(port: int, seconds: float) -> dict[str, float]:
-    """Asks for /healthz at a steady pace, by several connections, so that a slow answer does not put off the others."""
+    """Requests /healthz at a steady pace. Connections take turns, so a slow answer does not delay the others."""
     began = time.monotonic()
     with ThreadPoolExecutor(_PROBES) as probes:
         parts = probes.map(lambda number: _probe_with(port, began, number, seconds), range(_PROBES))
@@ -123,8 +123,15 @@ def _largest_worker(running: MeasuredPlatform) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks hostile", description=__doc__)
-    parser.add_argument("--clients", type=int, default=500, help="Of each kind; wrong keys come once a second of each.")
-    parser.add_argument("--seconds", type=float, default=10, help="For each kind of client.")
-    parser.add_argument("--schedules", type=int, default=250, help="With a payload of 250 KB each, for the lists.")
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument(
+        "--clients",
+        type=int,
+        default=500,
+        help="Clients of each kind. Each client with a wrong key sends one request a second.",
+    )
+    parser.add_argument("--seconds", type=float, default=10, help="Seconds for each kind of client.")
+    parser.add_argument(
+        "--schedules", type=int, default=250, help="Schedules for the lists, with a payload of 250 KB each."
+    )
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser

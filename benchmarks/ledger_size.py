@@ -1,4 +1,4 @@
-"""Ledger size: a burst, a steady load and a tick with an empty ledger, and with very many finished rows in it."""
+"""Ledger size: measures a burst, a steady load and a tick with an empty ledger, and with very many finished rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import settle
 
 _AT_ONCE = 500_000
-# Each copy differs in these; the rest is a real row's.
+# The columns in which the copies differ. The others are those of a real row.
 _OF_EACH_ROW = {
-    # Keys of a month, in the order of time, as the platform would have made them.
+    # Keys over a month in the order of time, as the platform would have made them.
     "id": "uuidv7(-((%(last)s - g) * interval '0.1 s') - interval '1 hour')",
     "source_uuid": "gen_random_uuid()",
     "due_at": "now() - (%(last)s - g) * interval '0.1 s' - interval '1 hour'",
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Bursts in deliveries a second, lags and a tick in milliseconds."""
+    """Bursts in deliveries a second, and lags and a tick in milliseconds."""
 
     rates: list[int]
     tick_ms: float
@@ -89,16 +89,18 @@ def _measure(running: MeasuredPlatform, owner: Owner, receiver: Receiver, option
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks ledger_size", description=__doc__)
-    parser.add_argument("--rows", type=int, default=2_000_000, help="Finished rows; about 1 KiB of disk each.")
-    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at once.")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="Finished rows. Each takes about 1 KiB of disk.")
+    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at one instant.")
     parser.add_argument("--deliverers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=int, default=200, help="Schedules due in each second, for the lag.")
+    parser.add_argument("--rate", type=int, default=200, help="Schedules due in each second of the steady load.")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument(
-        "--shared-buffers", default="1GB", help="PostgreSQL's, as for a ledger of this size; `make run` has 128MB."
+        "--shared-buffers",
+        default="1GB",
+        help="PostgreSQL's setting, fit for a ledger of this size. `make run` has 128MB.",
     )
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 
@@ -112,7 +114,7 @@ def _rates(running: MeasuredPlatform, owner: Owner, receiver: Receiver, options:
 
 
 def fill_ledger(running: MeasuredPlatform, rows: int) -> None:
-    """Copies a delivered row `rows` times, as if each had been a slot of a schedule of its own."""
+    """Copies a delivered row `rows` times, as if each copy were a slot of another schedule."""
     columns = [
         name
         for (name,) in running.query(
@@ -128,7 +130,7 @@ def fill_ledger(running: MeasuredPlatform, rows: int) -> None:
         values=sql.SQL(", ").join(_value(column) for column in columns),
     )
     with running.connect() as connection:
-        # The room that a page keeps for the later versions of its rows is used up when they are finished.
+        # Pages keep room for later versions of their rows. Finished rows have used it up, so the copies get none.
         connection.execute("ALTER TABLE deliveries_delivery SET (fillfactor = 90)")
         for first in range(0, rows, _AT_ONCE):
             progress(f"{first:,} of {rows:,} finished rows")
@@ -143,7 +145,7 @@ def _value(column: str) -> sql.Composable:
 
 
 def _sizes(running: MeasuredPlatform) -> dict[str, Any]:
-    """MiB of the table and of each of its indexes."""
+    """Returns the MiB of the table and of each of its indexes."""
     return dict(
         running.query(
             "SELECT c.relname, round(pg_table_size(c.oid) / 1048576.0, 1)::float FROM pg_class c"

@@ -1,4 +1,4 @@
-"""Memory: what each process holds after its start and after many deliveries, and whether that grows."""
+"""Memory: measures the memory of each process after its start and after many deliveries, and whether it grows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
             samples.append((done, _memory(running)))
     for deliveries, parts in samples:
         emit("memory", deliveries=deliveries, parts=parts, total=_total(parts))
-    # The first bursts fill pools and caches; growth is what comes after them.
+    # The first bursts fill pools and caches. Only what comes after them counts as growth.
     settled = samples[len(samples) // 4][1]
     last = samples[-1][1]
     growth = round(_total(last)["pss_mib"] - _total(settled)["pss_mib"], 1)
@@ -52,13 +52,16 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks memory", description=__doc__)
     parser.add_argument("--deliveries", type=int, default=100_000)
-    parser.add_argument("--burst", type=int, default=10_000, help="Deliveries between two readings.")
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--burst", type=int, default=10_000, help="Deliveries between two measurements.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 
 def _memory(running: MeasuredPlatform) -> dict[str, dict[str, float]]:
-    """Resident MiB of each process with its children; in PSS, a page that n processes share counts one nth for each."""
+    """Returns the resident MiB of each process with its children.
+
+    In PSS, each of n processes that share a page counts one nth of it.
+    """
     return {name: _of_tree(running.process(name)) for name in _PROCESSES}
 
 

@@ -1,4 +1,4 @@
-"""Statements: what each step of a delivery costs the worker and PostgreSQL, without a network and without rivals."""
+"""Statements: measures the cost of each step of a delivery for the worker and PostgreSQL, without a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.results import emit, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
-# Nobody listens there, and nobody is called.
+# Nobody listens there, but nothing is sent either.
 _UNREACHABLE_URL = "http://127.0.0.1:65000/callback"
 _STEPS = ("dispatch", "claim", "record")
 _COSTS = ("client_us", "postgres_us", "wall_us")
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks statements", description=__doc__)
-    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at once.")
+    parser.add_argument("--n", type=int, default=10_000, help="Schedules due at one instant.")
     parser.add_argument("--batch", type=int, default=150, help="Rows of one claim and of one record.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 

@@ -1,6 +1,6 @@
-"""Steady: a few schedules due in each second among very many stored; how late their callbacks arrive.
+"""Steady: measures how late callbacks arrive when few of very many stored schedules are due in each second.
 
-Also what a tick costs with few and with many schedules stored, and how the database looks for what is due.
+It also measures the cost of a tick with few and with many stored schedules, and shows the plan of its query.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
 _FEW = 10_000
-# Much later than any benchmark's end.
+# Much later than the end of any benchmark.
 _FAR = timedelta(days=30)
 
 
@@ -67,12 +67,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks steady", description=__doc__)
-    parser.add_argument("--stored", type=int, default=1_000_000, help="Schedules that are not due meanwhile.")
+    parser.add_argument(
+        "--stored", type=int, default=1_000_000, help="Schedules that are stored but not due during the benchmark."
+    )
     parser.add_argument("--rate", type=int, default=200, help="Schedules due in each second.")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--deliverers", type=int, default=1)
     profiles.add_option(parser)
-    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
+    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
     return parser
 
 
@@ -86,13 +88,13 @@ def _store(running: MeasuredPlatform, owner: Owner, receiver: Receiver, count: i
 def lag_of_steady_load(
     running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, rate: int, seconds: int, begins_in: int = 3
 ) -> list[TimedArrival]:
-    """`rate` schedules due in each of `seconds` seconds; their arrivals at the receiver, once all have come."""
+    """Makes `rate` schedules due in each of `seconds` seconds. Returns their arrivals, once all have come."""
     begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 3_000)
     receiver.reset()
     insert_schedules(running, owner, count=rate * seconds, due=begin, urls=receiver.urls, each_second=rate)
     if datetime.now(UTC) >= begin:
         raise BenchmarkError("The schedules were due before all of them were inserted.")
-    # Nothing is asked of anybody meanwhile.
+    # Nothing else is requested meanwhile.
     time.sleep(begin.timestamp() + seconds - time.time())
     running.wait_for(
         lambda: receiver.counts().count >= rate * seconds, timeout=60, what="not all callbacks came", every=0.2

@@ -1,4 +1,4 @@
-"""The whole platform as its users run it, with a web server to call."""
+"""The whole platform as operators run it, with its web to call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reply:
 
 
 class RunningPlatform(PlatformProcesses):
-    """Web, beat, dispatcher and deliverer, as far as they are started."""
+    """Those of web, beat, dispatcher and deliverer that are started."""
 
     def __init__(self, directory: Path, servers: EmbeddedServers, environment: Mapping[str, str]) -> None:
         self.port = free_port()

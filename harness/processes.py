@@ -1,4 +1,4 @@
-"""The processes of the Procfile, on servers of their own. Each can be killed, frozen and started again."""
+"""Runs the processes of the Procfile on their own servers. Each can be killed, frozen and started again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_STOP_SECONDS = 10
 
 
 class PlatformProcesses:
-    """A process is named by its kind, and by a number where there are several of a kind: `deliverer.2`."""
+    """Processes by name: their kind, and a number if there are several of a kind, such as `deliverer.2`."""
 
     def __init__(self, directory: Path, servers: EmbeddedServers, environment: Mapping[str, str]) -> None:
         self.servers = servers
@@ -98,11 +98,11 @@ class PlatformProcesses:
         return list(self._processes)
 
     def running(self, *kinds: str) -> list[str]:
-        """Returns the names of the processes of these kinds that are not frozen."""
+        """Returns the names of the started processes of these kinds that are not frozen."""
         return sorted(name for name in self._processes if name.partition(".")[0] in kinds and name not in self.frozen)
 
     def ended(self) -> list[str]:
-        """Returns the names of processes that have ended by themselves, which none should."""
+        """Returns the names of processes that have ended by themselves, which should not happen."""
         return [name for name, process in self._processes.items() if process.poll() is not None]
 
     def log_tail(self) -> str:

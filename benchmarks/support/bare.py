@@ -1,4 +1,4 @@
-"""The API's yardsticks: REST framework views that do next to nothing, without and with one indexed SELECT."""
+"""The API's yardsticks: REST framework views that do almost nothing, without and with one indexed SELECT."""
 
 from __future__ import annotations
 

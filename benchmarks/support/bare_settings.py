@@ -1,4 +1,4 @@
-"""The platform's settings without its middleware, for a server that answers the yardstick's views only."""
+"""The platform's settings without its middleware, for a server that has only the yardstick's views."""
 
 from __future__ import annotations
 

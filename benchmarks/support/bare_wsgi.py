@@ -1,4 +1,4 @@
-"""The yardstick's server, for granian."""
+"""The yardstick's application, which granian serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that do a web server harm: slow, impatient or greedy ones, in a process of their own."""
+"""Clients that harm a web server, because they are slow, impatient or greedy. They run in their own process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIECE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Clients:
-    """`count` clients of a kind, one of KINDS. `headers` are whole lines of each request."""
+    """`count` clients of one of the KINDS. `headers` are whole lines of each request."""
 
     kind: str
     port: int
@@ -35,7 +35,7 @@ def running(clients: Clients) -> Iterator[None]:
             raise RuntimeError("The hostile clients did not begin.")
         yield
     finally:
-        # It has nothing to tidy up, and its sockets end with it.
+        # It has nothing to clean up, and its sockets are closed when it ends.
         process.terminate()
         process.join()
 
@@ -88,7 +88,7 @@ async def _slow_reader(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def _wrong_key(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: str) -> None:
-    """Asks once a second, on a connection that it keeps."""
+    """Sends a request once a second, on a connection that it keeps open."""
     while True:
         began = time.monotonic()
         writer.write(f"{_POST}{headers}Content-Length: 2\r\n\r\n{{}}".encode())

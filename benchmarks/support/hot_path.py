@@ -1,4 +1,7 @@
-"""Dispatches what is due, claims it and records it as delivered, each step timed; run with the platform's settings."""
+"""Dispatches due schedules, claims their deliveries, records them as delivered, and measures each of these steps.
+
+It runs with the platform's settings.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ import psutil
 
 T = TypeVar("T")
 
-# A sender makes its next claim while this many batches are not recorded yet.
-_IN_HAND = 2
+# A sender makes its next claim while up to this number of batches are not recorded yet.
+_MAX_UNRECORDED = 2
 _ATTEMPT = {
     "number": 1, "started_at": "2026-02-25T12:00:00.123456Z", "status": 204, "error": None, "message": "",
     "dns_ms": 0.012, "connect_ms": 0.05, "tls_ms": 0.0, "first_byte_ms": 1.2, "total_ms": 1.4,
@@ -25,7 +28,7 @@ _ATTEMPT = {
 
 
 class _Step:
-    """Sums up what calls cost: CPU of this process, CPU of its connection's backend, and time."""
+    """Adds up the costs of calls: CPU of this process, CPU of its PostgreSQL backend, and time."""
 
     def __init__(self, backend: psutil.Process) -> None:
         self._backend = backend
@@ -65,17 +68,17 @@ def main() -> None:
         backend = psutil.Process(cursor.fetchone()[0])
     steps = {name: _Step(backend) for name in ("dispatch", "claim", "record")}
     count = steps["dispatch"](dispatch_due)
-    in_hand: list[list[Claim]] = []
+    unrecorded: list[list[Claim]] = []
     while True:
         claims = steps["claim"](lambda: queue.claim(limit=options.batch, lease=timedelta(seconds=60)))
         if claims:
-            in_hand.append(claims)
-        elif not in_hand:
+            unrecorded.append(claims)
+        elif not unrecorded:
             break
-        if len(in_hand) > _IN_HAND or not claims:
+        if len(unrecorded) > _MAX_UNRECORDED or not claims:
             outcomes = [
                 Outcome(claim.id, claim.lease, State.DELIVERED, status=204, attempt=_ATTEMPT)
-                for claim in in_hand.pop(0)
+                for claim in unrecorded.pop(0)
             ]
             steps["record"](partial(record, outcomes))
     print(json.dumps({name: step.costs(count) for name, step in steps.items()}))

@@ -1,4 +1,4 @@
-"""A load on an HTTP server: keep-alive connections, each with one request under way, in a process of its own."""
+"""Puts a load on an HTTP server from another process, by keep-alive connections with one request in flight each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.support.results import percentile
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is repeated. Connections take the bodies in turn; without any body it is a GET."""
+    """A request that is repeated. Connections take the bodies in turn. Without any body it is a GET."""
 
     url: str
     headers: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class LoadResult:
 
 
 def put_load(request: Request, *, connections: int, seconds: float) -> LoadResult:
-    """Asks for `seconds` seconds, after a fifth of that time to warm up."""
+    """Sends requests for `seconds` seconds, after a warm-up of a fifth of that time."""
     context = multiprocessing.get_context("spawn")
     results: Queue[tuple[Any, ...]] = context.Queue()
     worker = context.Process(target=_load, args=(request, connections, seconds, results))

@@ -1,4 +1,4 @@
-"""After an outage: how fast and in which order a long queue is drained, and how that delays what is due now."""
+"""Measures how fast and in which order a backlog is sent after an outage, and how it delays current deliveries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OutagePlan:
 
 
 def run_outage(plan: OutagePlan) -> dict[str, Any]:
-    """Returns rates, order and lateness of one drain, and what was lost or duplicated, which should be 0."""
+    """Returns rates, order and lateness of one run, and the numbers of lost and duplicated deliveries, ideally 0."""
     with (
         chaos_platform() as platform,
         running_receiver(

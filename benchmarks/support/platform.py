@@ -1,4 +1,4 @@
-"""The platform as it runs in production: by the Procfile, on a durable PostgreSQL and a Valkey of its own."""
+"""The platform as it runs in production: the processes of the Procfile, a durable PostgreSQL and a Valkey."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MeasuredPlatform(RunningPlatform):
             return psutil.Process(int(client.info("server")["process_id"]))
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Returns the CPU time that each part has used so far, including children that it has reaped."""
+        """Returns the CPU time that each part has used so far, including its children that have ended."""
         parts = {name: _cpu_of_tree(psutil.Process(each.pid)) for name, each in self._processes.items()}
         return parts | {
             "postgres": _cpu_of_tree(self.database_process()),
@@ -101,7 +101,7 @@ class MeasuredPlatform(RunningPlatform):
             return connection.execute(statement, parameters).rowcount
 
     def add_process(self, name: str, command: str) -> None:
-        """Makes a process that is not in the Procfile known to `start`."""
+        """Adds a process that is not in the Procfile, so that `start` can start it."""
         self._commands[name] = command
 
     @property
@@ -134,7 +134,7 @@ def _cpu_of_tree(process: psutil.Process) -> float:
 
 
 def used_since(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Returns the CPU seconds of each part between two readings."""
+    """Returns the CPU seconds of each part between two measurements."""
     return {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
 
 
@@ -149,10 +149,11 @@ def platform(
 ) -> Iterator[MeasuredPlatform]:
     """Runs a migrated platform with these processes, which may not be ready yet, and ends it afterwards.
 
-    On failure it prints the end of the log to stderr. `postgres_options` are set by ALTER SYSTEM, with a restart.
+    If the block raises, it prints the end of the log to stderr. `postgres_options` are set by ALTER SYSTEM and a
+    restart.
     """
     directory = Path(tempfile.mkdtemp(prefix="commands-benchmark-"))
-    # As durable as `make run`: fsync and synchronous_commit are on.
+    # As durable as `make run`, with fsync and synchronous_commit on.
     numbers = {"deliverer": deliverers, "dispatcher": dispatchers}
     with temporary_servers(directory, durable=True, shared_buffers="128MB") as servers:
         running = MeasuredPlatform(directory, servers, environment or {})

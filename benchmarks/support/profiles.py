@@ -1,4 +1,4 @@
-"""Profiles of the platform's processes, by py-spy."""
+"""Profiles the platform's processes with py-spy."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ from pathlib import Path
 from benchmarks.support.platform import BenchmarkError, MeasuredPlatform
 
 _SAMPLES_A_SECOND = "400"
-_LONGEST_SECONDS = "600"
+_MAX_SECONDS = "600"
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", type=Path, metavar="DIRECTORY", help="Folded stacks by py-spy; it costs speed.")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIRECTORY", help="Write folded stacks by py-spy, which costs speed."
+    )
 
 
 @contextmanager
 def profiled(running: MeasuredPlatform, names: Sequence[str], directory: Path | None) -> Iterator[None]:
-    """Samples these processes (`deliverer.1`) meanwhile; a file of folded stacks each. Nothing without a directory."""
+    """Samples these processes (such as `deliverer.1`) during the block, and writes one file of folded stacks for each.
+
+    Without a directory it does nothing.
+    """
     if directory is None:
         yield
         return
     directory.mkdir(parents=True, exist_ok=True)
     program = Path(sys.executable).with_name("py-spy")
     if not program.exists():
-        raise BenchmarkError("--profile needs py-spy, which is among the development requirements.")
+        raise BenchmarkError("--profile needs py-spy: pip install -r requirements/development.txt")
     samplers = [
         subprocess.Popen(
             [
                 *(str(program), "record", "--subprocesses", "--format", "raw", "--rate", _SAMPLES_A_SECOND),
-                *("--duration", _LONGEST_SECONDS, "--output", str(directory / f"{name}.folded")),
+                *("--duration", _MAX_SECONDS, "--output", str(directory / f"{name}.folded")),
                 *("--pid", str(running.process(name).pid)),
             ],
             stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""A receiver of callbacks in a process of its own."""
+"""A receiver of callbacks in its own process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.processes import ROOT
 
 @dataclass(frozen=True)
 class Counts:
-    """The callbacks that came so far. `first` and `last` are Unix times, 0 while none has come."""
+    """Counts of the callbacks so far. `first` and `last` are Unix times, or 0 while none has come."""
 
     count: int
     hanging_count: int
@@ -26,7 +26,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class TimedArrival:
-    """One callback: when it was read whole, when it was due (Unix times), and its webhook-id (kept with `ids`)."""
+    """One callback: when it was complete and when it was due, in Unix time, and its webhook-id (if `keep` is ids)."""
 
     at: float
     due: float
@@ -38,7 +38,7 @@ class TimedArrival:
 
 
 class Receiver:
-    """Answers 204 on `urls`, and nothing on `hanging_urls`; as a context manager. `keep` is none, due or ids."""
+    """A context manager that answers 204 on `urls`, and nothing on `hanging_urls`. `keep` is none, due or ids."""
 
     def __init__(self, *, answering: int = 1, hanging: int = 0, keep: str = "due", delay: float = 0.0) -> None:
         self._command = [
@@ -61,7 +61,7 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         if self._process is None:
             return
-        # Its end of file is the sink's end; the rest is for one that is stuck.
+        # This closes its standard input, which ends it.
         self._process.communicate()
         self._process = None
 
@@ -78,14 +78,14 @@ class Receiver:
         return Counts(**self._ask("stats"))
 
     def arrivals(self) -> list[TimedArrival]:
-        """Every callback since the last reset, in the order they came."""
+        """Returns the callbacks since the last reset, in the order in which they came."""
         return [
             TimedArrival(at, datetime.fromisoformat(due).timestamp() if due else 0.0, id_)
             for at, due, id_ in self._ask("arrivals")
         ]
 
     def sample(self) -> bytes:
-        """The first request since the last reset, head and body."""
+        """Returns the first request since the last reset, with its head and body."""
         return bytes(self._ask("sample").encode("latin-1"))
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Results: one JSON line each on stdout, and a table for people on stderr."""
+"""Prints results: JSON lines on stdout, and tables for people on stderr."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _started_with_load = os.getloadavg()
 
 
 def emit(benchmark: str, /, **values: Any) -> None:
-    """Prints one result with when and on how busy a machine it was measured."""
+    """Prints one result with its time, the number of cores, and the load of the machine."""
     result = {
         "benchmark": benchmark,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
-        # Of the last minute before the benchmark began: what others did.
+        # The load average of the minute before the benchmark began shows the work of others.
         "load_before": round(_started_with_load[0], 2),
         **values,
     }
@@ -27,7 +27,7 @@ def emit(benchmark: str, /, **values: Any) -> None:
 
 
 def table(title: str, rows: Iterable[Sequence[Any]]) -> None:
-    """A title and aligned rows, on stderr."""
+    """Prints a title and aligned rows to stderr."""
     cells = [[_shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
     print(f"\n{title}", file=sys.stderr)
@@ -44,13 +44,13 @@ def progress(text: str) -> None:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of values in any order; 0 of none."""
+    """Returns the nearest-rank percentile of values in any order, or 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 
 def milliseconds(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95, p99 and the greatest of spans in seconds, in milliseconds."""
+    """Returns p50, p95, p99 and the maximum in milliseconds. The values are in seconds."""
     found = {f"p{percent}_ms": percentile(values, percent) for percent in (50, 95, 99)}
     found["max_ms"] = max(values, default=0.0)
     return {name: round(value * 1000, 1) for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""Prints the columns of a schedule that nothing was said about, with their values, as JSON."""
+"""Prints the columns of a schedule that have defaults, with these values, as JSON."""
 
 from __future__ import annotations
 

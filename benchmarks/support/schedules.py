@@ -1,4 +1,4 @@
-"""Schedules by the million, written by SQL."""
+"""Writes millions of schedules by SQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from benchmarks.support.platform import MeasuredPlatform, Owner
 
-# Longer than a benchmark runs, so each schedule fires once.
+# Longer than any benchmark, so each schedule runs once.
 _PERIOD_SECONDS = 24 * 3600
 
 # Values that differ from the model's defaults.
@@ -47,9 +47,9 @@ def insert_schedules(
     each_second: int | None = None,
     payload: int = 180,
 ) -> None:
-    """`count` schedules due at `due`, or `each_second` of them in each second from then on.
+    """Inserts `count` schedules that are due at `due`, or `each_second` of them in each second from then on.
 
-    `kind` is once, period or cron; `payload` is the length of each payload's text; URLs are taken in turn.
+    `kind` is once, period or cron. `payload` is the length of the text in each payload. URLs are used in turn.
     """
     parameters = {
         "organization": owner.organization_id,
@@ -65,7 +65,7 @@ def insert_schedules(
         "each_second": each_second or max(1, count),
     }
     with platform.connect() as connection:
-        # The rows are known to be sound: their foreign keys need not be looked up a million times.
+        # The rows are known to be valid, so their foreign keys need not be checked a million times.
         connection.execute("SET session_replication_role = replica")
         defaults = _defaults(platform)
         values = {column: f"%({column})s" for column in defaults} | _VALUES
@@ -74,7 +74,7 @@ def insert_schedules(
 
 
 def settle(platform: MeasuredPlatform) -> None:
-    """Statistics and a checkpoint, so that what is measured next is not paying for the inserts."""
+    """Collects statistics and makes a checkpoint, so that the inserts do not slow down the next measurement."""
     for statement in (
         "VACUUM (ANALYZE) scheduling_scheduledexecution",
         "VACUUM (ANALYZE) deliveries_delivery",

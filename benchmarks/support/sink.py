@@ -1,7 +1,7 @@
-"""The receiver's own process: one epoll loop that reads requests whole and answers 204, as cheaply as Python can.
+"""The process of the receiver: an epoll loop that reads whole requests and answers 204, as cheaply as Python can.
 
-It listens on several loopback ports, some of which may never answer. Its parent asks it over stdin, one command a line,
-and it ends when its parent does.
+It listens on several loopback ports, some of which may never answer. Its parent sends commands over stdin, one a line,
+and it ends when its parent ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _READ_AT_ONCE = 1 << 18
 
 
 class Sink:
-    """Counts requests and, if asked to, keeps when each came, when it was due and its webhook-id."""
+    """Counts requests. Depending on `keep`, it also keeps the time, the due time and the webhook-id of each."""
 
     def __init__(self, *, keep: str, delay: float) -> None:
         self._epoll = select.epoll()
@@ -44,7 +44,7 @@ class Sink:
         self.kept: list[tuple[float, bytes, bytes]] = []
 
     def listen(self, *, answers: bool) -> int:
-        """A new port."""
+        """Listens on a new port and returns it."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         listener.setblocking(False)
         self._listeners[listener.fileno()] = (listener, answers)
@@ -52,7 +52,7 @@ class Sink:
         return int(listener.getsockname()[1])
 
     def serve(self) -> None:
-        """Returns when the parent says so, or is gone."""
+        """Serves until the parent ends it, or has ended itself."""
         commands = sys.stdin.fileno()
         self._epoll.register(commands, select.EPOLLIN)
         while True:

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _explain(dispatch_due: Callable[[], int]) -> dict[str, Any]:
-    """Of the statement that looks for what is due: its plan's nodes, the blocks it touches and its milliseconds."""
+    """Returns the plan's nodes, the blocks read and the milliseconds of the statement that finds due schedules."""
     from django.db import connection
 
     statements: list[tuple[str, Any]] = []

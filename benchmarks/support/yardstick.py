@@ -1,4 +1,4 @@
-"""The yardstick of a burst: the same requests, to the same receiver, by a bare libcurl loop that does nothing else."""
+"""The yardstick of a burst: a bare libcurl loop that sends the same requests to the same receiver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Yardstick:
 
 
 def measure_bare(request: bytes, *, urls: Sequence[str], count: int, window: int, processes: int) -> Yardstick:
-    """POSTs a copy of `request` (its head and its body) `count` times, `window` at a time in each process."""
+    """POSTs copies of `request` (head and body): `count` in all, with up to `window` in flight in each process."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes + 1), context.Queue()
     load = _Load(request, tuple(urls), window)

@@ -17,16 +17,19 @@ from harness.chaos.platform import ChaosPlatform
 
 # The platform's timeout of a request in these runs, in seconds.
 TIMEOUT_SECONDS = 2.0
-# The clock is stepped back once and forward once. The load must last longer by what it gains.
+# The clock is stepped back once and forward once. The load must last longer by the sum of these seconds.
 CLOCK_STEPS = (-3, 10)
 
-# How long an outcome may wait for its batch, and a process of a busy machine for its turn.
+# The time for which an outcome may wait for its batch, and a process on a busy machine for the CPU.
 _MARGIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChaosPlan:
-    """The size of a run: `rate` slots a second for `seconds`, and a fault about every `pause` seconds (0: none)."""
+    """The size of a run: `rate` slots a second for `seconds` seconds, and a fault about every `pause` seconds.
+
+    With a `pause` of 0 there are no faults. Frozen processes are frozen for `freeze` seconds.
+    """
 
     rate: int = 200
     seconds: int = 180
@@ -59,7 +62,7 @@ class Faults:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def run(self, *, begin: float, end: float) -> None:
-        """Works from `begin` to `end`, in seconds of this machine's clock. Everything runs again when it returns."""
+        """Works from `begin` to `end`, in seconds of this machine's clock. When it returns, everything runs again."""
         self._random.seed(self.plan.seed)
         self._fill_agenda(begin, end)
         while self._agenda:
@@ -69,7 +72,7 @@ class Faults:
             self.ended.extend(name for name in self.platform.ended() if name not in self.ended)
 
     def _fill_agenda(self, begin: float, end: float) -> None:
-        """Plans round after round of all faults until the end, each round in another order."""
+        """Plans rounds of all faults until the end, each round in another order."""
         round_of_faults = [
             *(self._kill_deliverer, self._kill_deliverer, self._kill_dispatcher, self._kill_beat),
             *(self._flush_broker, self._restart_broker, self._restart_database, self._freeze),
@@ -124,7 +127,7 @@ class Faults:
         self._tell("restart broker")
 
     def _restart_database(self) -> None:
-        """Restarts PostgreSQL as an operator does, or as a crash does."""
+        """Restarts PostgreSQL, either cleanly or after a simulated crash."""
         postgres = self.platform.servers.postgres
         assert postgres is not None
         at = time.time()
@@ -135,12 +138,12 @@ class Faults:
             postgres.stop()
         postgres.start()
         took = time.time() - at
-        # Outcomes of earlier attempts were recorded late, or not within their lease.
+        # Outcomes of earlier attempts may have been recorded late, or not within their lease.
         self._disturb("restart database", at - TIMEOUT_SECONDS - _MARGIN_SECONDS, at + took + _MARGIN_SECONDS)
         self._tell("restart database", crash=crash, took=round(took, 2))
 
     def _freeze(self) -> None:
-        # Most often a deliverer, because it holds leases.
+        # This is mostly a deliverer, because deliverers hold leases.
         kinds = ("deliverer",) if self._random.random() < 0.6 else ("dispatcher", "deliverer", "beat")
         running = self.platform.running(*kinds)
         if not running:
@@ -157,7 +160,7 @@ class Faults:
         self.platform.thaw(name)
         self.report({"event": "thaw", "name": name})
         if name.startswith("deliverer"):
-            # It now sends what it was about to send, even if another deliverer has sent it in the meantime.
+            # It now sends the requests that it was about to send, even if another deliverer has sent them meanwhile.
             thawed_at = time.time()
             spans = (frozen_at - TIMEOUT_SECONDS, frozen_at + _MARGIN_SECONDS, thawed_at, thawed_at + _MARGIN_SECONDS)
             self._disturb("freeze", *spans)

@@ -1,6 +1,6 @@
-"""The verdict on a run: compares the slots that had to fire with the ledger and with what the receiver saw.
+"""The verdict on a run: compares the expected slots with the ledger and with the requests that the receiver got.
 
-It is pure and knows nothing of how the platform computes: a schedule's slots are whole periods after its first one.
+It is pure and uses none of the platform's code. The slots of a schedule are its first one and whole periods after it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the ledger. `errors` are the numbers of the attempts that are recorded as failed."""
+    """One row of the ledger. `errors` has the numbers of the attempts that are recorded as failed."""
 
     id: UUID
     schedule: UUID
@@ -50,8 +50,8 @@ class Row:
 class Disturbance:
     """A fault that explains duplicates. Times are in seconds of this machine's clock.
 
-    An attempt that arrived between `begin` and `end` may be repeated. An attempt that another process has repeated may
-    still arrive between `late_begin` and `late_end`.
+    An attempt that arrived between `begin` and `end` may be repeated. An attempt that was already repeated by another
+    process may still arrive between `late_begin` and `late_end`.
     """
 
     what: str
@@ -99,7 +99,7 @@ class ChaosVerdict:
 def judge(
     loads: Sequence[Load], rows: Iterable[Row], arrivals: Iterable[Arrival], disturbances: Sequence[Disturbance]
 ) -> ChaosVerdict:
-    """Checks that each slot has one row, and that what is recorded as delivered has arrived, under one id a slot."""
+    """Checks that each slot has one row and one webhook-id, and that deliveries recorded as delivered have arrived."""
     verdict = ChaosVerdict()
     by_schedule: dict[UUID, list[Row]] = defaultdict(list)
     by_id: dict[UUID, Row] = {}
@@ -185,7 +185,7 @@ def _judge_duplicates(
     rows: Mapping[UUID, Row],
     disturbances: Sequence[Disturbance],
 ) -> None:
-    """Counts repeated requests: a repetition is a retry if the earlier failure is recorded, else a duplicate."""
+    """Counts repeated requests. A repetition is a retry if the earlier failure is recorded, or else a duplicate."""
     for webhook_id, arrivals in requests.items():
         for earlier, later in pairwise(sorted(arrivals, key=lambda arrival: arrival.at)):
             row = rows.get(webhook_id)

@@ -1,7 +1,7 @@
-"""The load of a chaos run: schedules and backlogs of deliveries, which the database copies from rows of the platform.
+"""The load of a chaos run: schedules and backlogs of deliveries. The database copies them from rows of the platform.
 
-Run as a module it prepares an empty database: it migrates, makes an organization with a command and a user, and a
-paused schedule to copy from. It does so in one process, because starting Django takes most of the time.
+As a program, this module prepares an empty database. It migrates it and makes an organization with a command and a
+user, and a paused schedule to copy from. It does so in one process, because starting Django takes most of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from harness.chaos.judge import Load, Row
 from harness.chaos.platform import ChaosPlatform
 
-# Late slots are skipped, fired once, or fired one by one. All of them must be accounted for.
+# Late slots are skipped, sent once, or sent one by one. All of them must be accounted for.
 _POLICIES = ("fire_latest", "fire_latest", "skip", "fire_all")
 
 _COPY_SCHEDULE = """
@@ -43,7 +43,7 @@ SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
 FROM deliveries_delivery WHERE kind = 'scheduled'
 """
 
-# As if they had been dispatched in time with no sender running, evenly spread over the span up to `until`.
+# These look as if they had been dispatched in time while no sender ran, evenly spread over the span up to `until`.
 _COPY_DELIVERIES = """
 INSERT INTO deliveries_delivery
 SELECT copy.* FROM (SELECT * FROM deliveries_delivery WHERE state = 'delivered' LIMIT 1) template,
@@ -71,7 +71,7 @@ class _Kind:
 
 
 def kinds_of(rate: int) -> list[_Kind]:
-    """Returns periods and cron expressions of one and two seconds, which make `rate` slots a second in all."""
+    """Returns periods and cron expressions of one and two seconds, with `rate` slots a second in total."""
     share = rate // 4
     return [
         _Kind("", 1, share),
@@ -93,7 +93,7 @@ def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str =
     for kind in kinds_of(rate):
         period = timedelta(seconds=kind.seconds)
         for number in range(kind.count):
-            # Half of the periods of two seconds are due at odd seconds. Such a cron expression is due at even ones.
+            # Half of the periods of two seconds are due at odd seconds. Cron expressions of two are due at even ones.
             start = first if kind.cron else first + timedelta(seconds=number % kind.seconds)
             load = Load(uuid4(), start, period, end)
             loads.append(load)
@@ -106,7 +106,7 @@ def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str =
 
 
 def make_backlog(platform: ChaosPlatform, *, count: int, span: timedelta, urls: Sequence[str]) -> None:
-    """Makes `count` deliveries that were due during the last `span` and never tried, spread over the origins."""
+    """Makes `count` deliveries that were due during the last `span` and never sent, spread over the origins."""
     platform.query(_COPY_DELIVERIES, {"count": count, "until": platform.now(), "span": span, "urls": list(urls)})
 
 

@@ -1,7 +1,7 @@
 """Workers whose clock can be stepped.
 
-Every process of the platform lives by the database's clock. Here it is replaced inside the database: a schema in front
-of `pg_catalog` has another `clock_timestamp()`, which adds a step. Production code knows nothing of it.
+Every process of the platform uses the database's clock. Here it is replaced inside the database: a schema in front of
+`pg_catalog` has another `clock_timestamp()`, which adds a step. Production code needs no change for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CHAOS_ENVIRONMENT = {"REDIS_KEY_PREFIX": "chaos:", "DATABASE_POOL_SIZE": "4", "
 
 
 class ChaosPlatform(PlatformProcesses):
-    """Workers only: no web is needed, because the load is written by SQL."""
+    """Workers without a web, because the load is written by SQL."""
 
     def __init__(self, directory: Path, servers: EmbeddedServers, environment: Mapping[str, str]) -> None:
         super().__init__(directory, servers, {**_CHAOS_ENVIRONMENT, **environment})
@@ -42,13 +42,13 @@ class ChaosPlatform(PlatformProcesses):
         self.query(_CLOCK)
 
     def now(self) -> datetime:
-        """Returns the time that the platform lives by."""
+        """Returns the time of the platform's clock."""
         ((instant,),) = self.query("SELECT clock_timestamp()")
         assert isinstance(instant, datetime)
         return instant
 
     def step_clock(self, by: timedelta) -> None:
-        """Moves the platform's clock, for all of its processes at once."""
+        """Steps the platform's clock, for all of its processes at once."""
         self.query("UPDATE chaos.clock SET step = step + %s", [by])
 
     def flush_broker(self) -> None:
@@ -58,9 +58,9 @@ class ChaosPlatform(PlatformProcesses):
 
 @contextmanager
 def chaos_platform(**environment: str) -> Iterator[ChaosPlatform]:
-    """Runs durable servers for a platform with no process yet, and ends everything afterwards."""
+    """Runs durable servers for a platform that has no processes yet, and ends everything afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="commands-chaos-"))
-    # Durable: if a crash could undo commits, a slot could be written twice.
+    # The servers are durable, because a slot could be written twice if a crash undid commits.
     with temporary_servers(directory, durable=True, shared_buffers="64MB") as servers:
         platform = ChaosPlatform(directory, servers, environment)
         try:

@@ -1,6 +1,6 @@
-"""A receiver in a process of its own. It answers every POST with 204 after a wait, and logs what came and when.
+"""A receiver in its own process. It answers every POST with 204 after a wait, and logs the requests with their times.
 
-The verdict compares its log with the ledger. So it knows nothing of how the platform works, and nothing restarts it.
+The verdict compares its log with the ledger. So it uses none of the platform's code, and no fault restarts it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WRITE_EVERY_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request: `at` is in seconds of this machine's clock, the rest is what the request said."""
+    """One request. `at` is in seconds of this machine's clock, and the rest comes from the request."""
 
     at: float
     webhook_id: UUID
@@ -40,7 +40,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class RunningReceiver:
-    """Its URLs and its log file."""
+    """The URLs and the log file of a running receiver."""
 
     urls: list[str]
     log: Path
@@ -53,7 +53,7 @@ class RunningReceiver:
         return self.log.read_bytes().count(b"\n")
 
     def arrivals(self) -> list[Arrival]:
-        """Returns the requests that came so far, in order."""
+        """Returns the requests so far, in the order in which they came."""
         return [
             Arrival(at, UUID(webhook_id), UUID(schedule), datetime.fromisoformat(due_at), attempt)
             for at, webhook_id, schedule, due_at, attempt in map(orjson.loads, self.log.read_bytes().splitlines())
@@ -74,7 +74,7 @@ def running_receiver(log: Path, *, answers_after: float, origins: int = 1) -> It
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection that carries one request at a time, as libcurl does it."""
+    """A keep-alive connection with one request at a time, as libcurl uses it."""
 
     def __init__(self, lines: list[bytes], answers_after: float) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""One chaos run: a steady load, the faults of a plan, and the verdict on every slot."""
+"""One chaos run: a steady load, the faults of a plan, and a verdict on every slot."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.chaos.load import ledger, make_load
 from harness.chaos.platform import ChaosPlatform, chaos_platform
 from harness.chaos.receiver import RunningReceiver, running_receiver
 
-# As the test suite runs it.
+# The plan of the test suite.
 SHORT_PLAN = ChaosPlan(rate=50, seconds=26, dispatchers=2, deliverers=2, beats=2, pause=2.3, freeze=7.0)
 
-# A receiver that takes some time to answer always has a request in flight that a kill can interrupt.
+# The receiver takes some time to answer, so there is always a request in flight that a kill can interrupt.
 _MAX_ANSWER_SECONDS = 0.5
 _MAX_SETTLE_SECONDS = 60.0
-# Waits that a run of minutes can live with. A lease still outlasts a request.
+# These waits are short enough for a run of minutes. A lease is still longer than a request.
 _SHORT_WAITS = {
     "CALLBACK_TIMEOUT_SECONDS": f"{TIMEOUT_SECONDS:.0f}",
     "DELIVERY_LEASE_SECONDS": "5",
@@ -31,7 +31,7 @@ _SHORT_WAITS = {
 
 @dataclass(slots=True)
 class ChaosReport:
-    """The verdict, what was done to the platform, and how late first attempts were, in seconds."""
+    """The verdict, the faults, and how late first attempts were, in seconds."""
 
     seed: int
     verdict: ChaosVerdict
@@ -70,7 +70,7 @@ def run_chaos(plan: ChaosPlan, report: Callable[[dict[str, Any]], None] = lambda
         loads = make_load(platform, rate=plan.rate, span=timedelta(seconds=plan.seconds + sum(CLOCK_STEPS)))
         begin = loads[0].first.timestamp()
         faults = Faults(plan, platform, report)
-        # The last faults are over before the load is.
+        # The last faults come before the end of the load.
         faults.run(begin=begin, end=begin + plan.seconds - 3.0)
         report({"event": "faults over", "seconds": round(time.monotonic() - began, 1)})
         _settle(platform, loads)
@@ -86,7 +86,7 @@ def run_chaos(plan: ChaosPlan, report: Callable[[dict[str, Any]], None] = lambda
 
 
 def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
-    """Waits until the load has ended and nothing is left to send, or until that takes too long."""
+    """Waits until the load has ended and everything is sent, or until that takes too long."""
     give_up_at = time.monotonic() + _MAX_SETTLE_SECONDS + (loads[0].end - platform.now()).total_seconds()
     while time.monotonic() < give_up_at:
         time.sleep(0.3)
@@ -101,7 +101,7 @@ def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
 
 
 def _lag(receiver: RunningReceiver, clock_steps: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """Returns how late the first request of each slot arrived, by the platform's clock at that moment."""
+    """Returns percentiles of how late the first request of each slot arrived, by the platform's clock at that time."""
     first: dict[UUID, float] = {}
     for arrival in receiver.arrivals():
         moved = sum(seconds for at, seconds in clock_steps if at <= arrival.at)
@@ -110,7 +110,7 @@ def _lag(receiver: RunningReceiver, clock_steps: Sequence[tuple[float, float]]) 
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Returns p50, p90, p99 and the greatest value, to three decimals."""
+    """Returns p50, p90, p99 and the maximum, rounded to three decimals."""
     ranked = sorted(values)
     if not ranked:
         return {}
