@@ -53,7 +53,7 @@ def _wait_for_end_of(pid: int) -> None:
 
 @contextmanager
 def held_elsewhere(rows: QuerySet[Any]) -> Iterator[None]:
-    """Locks these rows in a transaction of another connection, as somebody in psql may."""
+    """Locks these rows in a transaction of another connection, as somebody might in psql."""
     model, keys = rows.model, list(rows.values_list("pk", flat=True))
     other = connection.copy()
     try:

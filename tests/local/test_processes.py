@@ -73,7 +73,7 @@ def test_a_requested_stop_ends_every_child_with_status_0(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "said"),
+    ("command", "status", "message"),
     [
         ("exit 3", 3, "web stopped with status 3; stopping the rest"),
         ("exit 0", 1, "web stopped with status 0; stopping the rest"),
@@ -81,12 +81,12 @@ def test_a_requested_stop_ends_every_child_with_status_0(scene: Scene) -> None:
         ("exec /no/such/program", 127, "web stopped with status 127; stopping the rest"),
     ],
 )
-def test_a_child_that_ends_by_itself_ends_the_rest(scene: Scene, command: str, status: int, said: str) -> None:
+def test_a_child_that_ends_by_itself_ends_the_rest(scene: Scene, command: str, status: int, message: str) -> None:
     scene.start("beat", "exec sleep 60")
     scene.start("web", command)
 
     assert scene.group.run(no_problem) == status
-    assert said in scene.output.getvalue()
+    assert message in scene.output.getvalue()
 
 
 def test_a_problem_elsewhere_ends_every_child(scene: Scene) -> None:

@@ -156,7 +156,7 @@ def test_a_url_may_be_as_long_as_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("http://127.0.0.1/", "127.0.0.1 is a loopback address"),
         ("http://[64:ff9b::a00:1]/", "carries 10.0.0.1, a private address"),
@@ -173,11 +173,11 @@ def test_a_url_may_be_as_long_as_the_limit() -> None:
         ("http://localhost/", "localhost"),
     ],
 )
-def test_the_error_says_what_is_wrong(url: str, said: str) -> None:
+def test_the_error_says_what_is_wrong(url: str, message: str) -> None:
     with pytest.raises(InvalidCallbackUrlError) as caught:
         GUARD.check_url(url)
 
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.code == "params_validation_error"
 
 

@@ -112,10 +112,10 @@ def test_the_key_has_the_given_scopes_and_expiry() -> None:
 
 
 def test_the_text_output_shows_the_scopes_and_the_expiry() -> None:
-    told = bootstrap("--scopes", "STORAGE")
+    output = bootstrap("--scopes", "STORAGE")
 
-    assert "Scopes         STORAGE" in told
-    assert "Expires        never" in told
+    assert "Scopes         STORAGE" in output
+    assert "Expires        never" in output
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_names_are_looked_up_only_in_the_organization() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--callback-url", "ftp://example.com/"], "scheme must be http or https"),
         (["--callback-url", "example.com"], "must start with http:// or https://"),
@@ -228,14 +228,14 @@ def test_names_are_looked_up_only_in_the_organization() -> None:
         ),
     ],
 )
-def test_an_invalid_option_is_reported_and_nothing_is_written(arguments: list[str], says: str) -> None:
+def test_an_invalid_option_is_reported_and_nothing_is_written(arguments: list[str], message: str) -> None:
     make_user(make_organization(name="Acme"), full_name="Grace Hopper", email="taken@example.com")
     before = rows()
 
     with pytest.raises(CommandError) as raised:
         bootstrap("--organization", "Acme", "--timezone", "Europe/Berlin", "--public", *arguments)
 
-    assert says in str(raised.value)
+    assert message in str(raised.value)
     assert rows() == before
 
 
@@ -260,5 +260,5 @@ def test_the_text_output_shows_the_key_once_and_everything_to_use_it_with() -> N
     assert find_caller(key=key).api_key == api_key
     assert output.count(key) == 1
     assert "shown this once" in line
-    for told in (str(command.uuid), command.signing_secret, command.signature, "http://127.0.0.1/callback"):
-        assert told in output
+    for text in (str(command.uuid), command.signing_secret, command.signature, "http://127.0.0.1/callback"):
+        assert text in output

@@ -48,10 +48,10 @@ def get(path: str) -> ApiResponse:
 
 
 def assert_contains_no_secret(response: Any) -> None:
-    told = response.content.decode() + str(dict(response.headers))
+    text = response.content.decode() + str(dict(response.headers))
     for secret in (SECRET, django_settings.SECRET_KEY, django_settings.REDIS_URL, django_settings.DATABASE_URL):
-        assert secret not in told
-    assert "127.0.0.1" not in told
+        assert secret not in text
+    assert "127.0.0.1" not in text
 
 
 def test_healthz_answers_ok() -> None:

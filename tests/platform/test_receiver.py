@@ -42,9 +42,9 @@ def sign(body: bytes) -> dict[str, str]:
 def test_a_scheduled_callback_is_printed_in_one_line() -> None:
     body = make_callback()
 
-    told = describe(body, sign(body), SECRET)
+    line = describe(body, sign(body), SECRET)
 
-    assert told == (
+    assert line == (
         "Schedule greeting, due at 2026-02-25T12:00:00Z, attempt 2, signature valid, webhook-id delivery-1, "
         'payload {"text": "Hello"}'
     )
@@ -57,9 +57,9 @@ def test_an_event_is_printed_in_one_line() -> None:
 
 
 def test_a_changed_body_has_no_valid_signature() -> None:
-    told = describe(make_callback(intent="another"), sign(make_callback()), SECRET)
+    line = describe(make_callback(intent="another"), sign(make_callback()), SECRET)
 
-    assert "signature INVALID (No matching signature found)" in told
+    assert "signature INVALID (No matching signature found)" in line
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_the_receiver_answers_204_and_uses_the_secret_of_the_first_command(tmp_p
         )
         with urllib.request.urlopen(request, timeout=10) as response:
             status = response.status
-        told = process.stdout.readline()
+        line = process.stdout.readline()
         process.terminate()
 
     assert f"http://127.0.0.1:{port}/" in listening
     assert status == 204
-    assert "Schedule greeting" in told
-    assert "signature valid" in told
+    assert "Schedule greeting" in line
+    assert "signature valid" in line

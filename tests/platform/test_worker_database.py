@@ -62,8 +62,8 @@ def test_a_task_logs_one_line_and_returns_if_the_database_is_away(caplog: pytest
     tasks.dispatch_due()
 
     (record,) = caplog.records
-    told: Any = record.msg
-    assert (told["event"], told["task"]) == ("database_was_unavailable", "scheduling.dispatch_due")
+    logged: Any = record.msg
+    assert (logged["event"], logged["task"]) == ("database_was_unavailable", "scheduling.dispatch_due")
     assert record.exc_info is None
 
 

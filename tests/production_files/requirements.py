@@ -53,7 +53,7 @@ def _distributions_of(module: str) -> set[str]:
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
-    """Yields the top-level packages that are imported at any depth, except by type checkers alone."""
+    """Yields the top-level packages that are imported at any depth, without imports only for type checkers."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             continue
