@@ -54,7 +54,7 @@ class Run:
         try:
             self._servers.claim(f"at {self._base_url}/ as process {os.getpid()}")
         except AlreadyRunningError as error:
-            raise CommandError(f"It runs already {error}. Stop that one first, with Ctrl-C or kill.") from error
+            raise CommandError(f"It is already running {error}. Stop it first, with Ctrl-C or kill.") from error
         try:
             leftovers.end(leftovers.children_of_up(self._local_dir), first=signal.SIGTERM, patience=5)
             self._check_port()

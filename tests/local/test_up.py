@@ -128,7 +128,7 @@ def test_one_command_serves_callbacks_and_a_stop_leaves_nothing_running(run_up: 
     status = run.wait()
 
     assert second_status == 1
-    assert f"It runs already at http://127.0.0.1:{run.port}/ as process {run.process.pid}" in second.output
+    assert f"It is already running at http://127.0.0.1:{run.port}/ as process {run.process.pid}" in second.output
     assert "signature valid" in run.output
     assert "web        | Schedule created: schedule=hello" in run.output
     assert unreadable_lines(run.output) == []
