@@ -84,7 +84,7 @@ class Run:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise CommandError(
-                        f"HOST={self._host} is no address of this machine ({error.strerror})."
+                        f"HOST={self._host} is not an address of this machine ({error.strerror})."
                     ) from error
                 holder = describe_listener(self._port) or "another process"
                 raise CommandError(
