@@ -36,6 +36,9 @@ def judge(
         return Verdict(State.DELIVERED)
     if error == AttemptError.BLOCKED_ADDRESS:
         return Verdict(State.FAILED, Reason.BLOCKED_ADDRESS)
+    if error == AttemptError.INVALID_URL:
+        # The delivery keeps its URL, so a retry would fail in the same way.
+        return Verdict(State.FAILED, Reason.UNSENDABLE)
     if status == GONE_STATUS:
         return Verdict(State.FAILED, Reason.GONE)
     if not is_retryable(status):

@@ -22,6 +22,7 @@ from outbound.host_names import ascii_name
 MAX_URL_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORTS_SHOWN = 20
+_MAX_PORT = 65535
 
 # Ports of services that an HTTP request can disturb, or that answer without a password. The first line comes from the
 # ports that browsers block (WHATWG Fetch). None is 32768 or above, the range that Linux gives to outgoing sockets.
@@ -161,8 +162,8 @@ class AddressGuard:
 
     def _check_port(self, scheme: str, text: str | None) -> int:
         port = int(text) if text is not None else _DEFAULT_PORTS[scheme]
-        if not 1 <= port <= 65535:
-            refuse("The URL's port must be between 1 and 65535.")
+        if not 1 <= port <= _MAX_PORT:
+            refuse(f"The URL's port must be between 1 and {_MAX_PORT}.")
         if self.allowed_ports is not None:
             is_allowed = port in self.allowed_ports
         else:
@@ -185,7 +186,11 @@ def origin_of(url: str) -> str:
     authority = parts and _AUTHORITY.fullmatch(parts["authority"])
     if not parts or not authority or not authority["host"] or parts["scheme"] not in _DEFAULT_PORTS:
         raise ValueError("Not a URL that check_url returned.")
-    return f"{parts['scheme']}://{authority['host']}:{authority['port'] or _DEFAULT_PORTS[parts['scheme']]}"
+    # libcurl cannot call these either, so a retry would not help.
+    port = int(authority["port"] or _DEFAULT_PORTS[parts["scheme"]])
+    if not url.isascii() or _CONTROL_OR_SPACE.search(url) or not 1 <= port <= _MAX_PORT or not parts["path"]:
+        raise ValueError("Not a URL that check_url returned.")
+    return f"{parts['scheme']}://{authority['host']}:{port}"
 
 
 def parse_places(text: str) -> frozenset[tuple[str, int]]:

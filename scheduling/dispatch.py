@@ -223,7 +223,9 @@ def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datet
         except Exception as error:
             # A schedule that cannot be planned must not stop the others.
             if _is_for_good(error):
-                logger.exception("schedule_invalid", schedule=schedule.name, schedule_uuid=str(schedule.uuid))
+                logger.error(
+                    "schedule_invalid", schedule=schedule.name, error=str(error), schedule_uuid=str(schedule.uuid)
+                )
                 batch.add_invalid(schedule)
             else:
                 logger.exception("schedule_not_planned", schedule=schedule.name, schedule_uuid=str(schedule.uuid))

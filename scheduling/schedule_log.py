@@ -32,7 +32,12 @@ def log_created(schedule: ScheduledExecution) -> None:
 
 
 def log_changed(schedule: ScheduledExecution, fields: Iterable[str]) -> None:
-    _log_on_commit("schedule_changed", schedule, fields=",".join(sorted(fields)), next_run_at=_next_run(schedule))
+    changed = set(fields)
+    event = "schedule_changed"
+    if "is_active" in changed:
+        event = "schedule_resumed" if schedule.is_active else "schedule_paused"
+        changed.discard("is_active")
+    _log_on_commit(event, schedule, fields=",".join(sorted(changed)) or None, next_run_at=_next_run(schedule))
 
 
 def log_deleted(schedule: ScheduledExecution) -> None:
@@ -63,4 +68,5 @@ def _log_on_commit(event: str, schedule: NamedSchedule, level: str = "info", **f
 
 
 def _next_run(schedule: ScheduledExecution) -> str | None:
-    return format_instant(schedule.next_run_at) if schedule.next_run_at else None
+    """Returns the schedule's next run, or None if there is none. A paused schedule keeps its place, but does not run."""
+    return format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None

@@ -1,8 +1,8 @@
 """Normalizes text from callers, and refuses characters that mislead a reader.
 
 Joiners, variation selectors, tags (in flags) and right-to-left marks are allowed, because ordinary text needs them.
-Control characters are refused. So are the characters that override, embed or isolate a text direction, because they can
-make text look different from what it is.
+Control characters are refused, and so are Unicode's separators of lines and paragraphs. So are the characters that
+override, embed or isolate a text direction, because they can make text look different from what it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from commands_platform.lib.errors import InvalidInputError
 # The limit of the Stream-Safe Text Format (UAX #15). No language needs more.
 MAX_COMBINING_MARKS = 30
 
-_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 # Control characters have only aliases in Unicode. `unicodedata` can look these up but not return them.
 _C0_NAMES = """

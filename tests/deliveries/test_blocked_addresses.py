@@ -17,6 +17,17 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def test_a_url_that_cannot_be_called_fails_at_once() -> None:
+    """A delivery keeps its URL, so a retry would fail too."""
+    delivery = make_delivery(url="http://127.0.0.1:99999/callback")
+
+    make_sender().drain()
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.reason) == (State.FAILED, Reason.UNSENDABLE)
+    assert [attempt["error"] for attempt in delivery.attempts] == ["invalid_url"]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_blocked_address_is_not_called(receiver: Receiver, host: str) -> None:
     sender = make_sender(guard=AddressGuard())

@@ -125,7 +125,13 @@ def test_a_hook_is_skipped_for_the_common_reason(every_combination: list[Parties
     assert dict(Delivery.objects.values_list("destination", "reason")) == expected
 
 
-@pytest.mark.parametrize("url", ["example.com/hook", "ftp://example.com/", "http://", "http://[::1/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("example.com/hook", "ftp://example.com/", "http://", "http://[::1/x", "http://a b/"),
+        *("http://example.com:99999/", "http://example.com:0/", "http://example.com", "http://ex\u00e4mple.com/"),
+    ],
+)
 def test_an_invalid_url_is_a_reason_too(url: str) -> None:
     """The API refuses such a URL, but a shell or an import may write it. It must not stop other schedules."""
     broken, healthy = make_command(callback_url=url), make_command(callback_url=URL)

@@ -71,13 +71,15 @@ def test_text_of_any_language_is_accepted(text: str) -> None:
         ("\U0001f469\u200d\U0001f4bb\u202e", "Character 4 is U+202E RIGHT-TO-LEFT OVERRIDE,"),
         ("a\u202a\u2066", "Character 2 is U+202A LEFT-TO-RIGHT EMBEDDING,"),
         ("\u2069", "Character 1 is U+2069 POP DIRECTIONAL ISOLATE,"),
+        ("a\u2028b", "Character 2 is U+2028 LINE SEPARATOR,"),
+        ("\u2029", "Character 1 is U+2029 PARAGRAPH SEPARATOR,"),
     ],
 )
 def test_a_refused_character_is_named_with_its_position(text: str, place: str) -> None:
     assert (refusal_of(text) or "").startswith(f"{place} which is not allowed.")
 
 
-@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)])
 def test_every_refused_character_is_named_as_in_unicode(code: int) -> None:
     name = str(refusal_of(chr(code))).removeprefix(f"Character 1 is U+{code:04X} ").partition(",")[0]
 

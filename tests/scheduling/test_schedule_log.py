@@ -50,12 +50,25 @@ def test_the_life_of_a_schedule_is_logged_by_its_name(alice: ApiClient, lines: A
     alice.delete(f"{SCHEDULES}{uuid}/")
 
     logged = lines()
-    assert [line["event"] for line in logged] == ["schedule_created", "schedule_changed", "schedule_deleted"]
+    assert [line["event"] for line in logged] == ["schedule_created", "schedule_paused", "schedule_deleted"]
     assert {(line["schedule"], line["schedule_uuid"]) for line in logged} == {("greeting", uuid)}
     assert logged[0]["next_run_at"].endswith("Z")
-    assert logged[1]["fields"] == "is_active,payload"
+    assert (logged[1]["fields"], logged[1].get("next_run_at")) == ("payload", None)
     for secret in ("hush-hush", "another", "secret-path"):
         assert secret not in str(logged)
+
+
+def test_resuming_and_changing_a_schedule_are_told_apart(alice: ApiClient, lines: Any) -> None:
+    uuid = alice.post(SCHEDULES, {"name": "greeting", "execution_frequency": 3600, "is_active": False}).json()["uuid"]
+    alice.put(f"{SCHEDULES}{uuid}/", {"is_active": True})
+    alice.put(f"{SCHEDULES}{uuid}/", {"repeats": 7})
+
+    told = [(line["event"], line.get("fields"), bool(line.get("next_run_at"))) for line in lines()]
+    assert told == [
+        ("schedule_created", None, False),
+        ("schedule_resumed", None, True),
+        ("schedule_changed", "repeats", True),
+    ]
 
 
 def test_a_refused_schedule_is_not_logged(alice: ApiClient, lines: Any) -> None:

@@ -23,8 +23,8 @@ else:
 
 _T = TypeVar("_T")
 
-# The control characters of text that has several lines.
-LINES = "\t\n\r"
+# The control characters and separators of text that has several lines.
+LINES = "\t\n\r\u2028\u2029"
 
 # RFC 3339, with optional seconds; the offset is what makes a wall time an instant.
 _INSTANT = re.compile(
