@@ -9,6 +9,12 @@ from typing import NamedTuple
 from deliveries.models import AttemptError, Reason, State
 from deliveries.retry_policy import GONE_STATUS, is_retryable, retry_delay
 
+# The delivery keeps its URL, so a retry would fail in the same way.
+_FINAL_ERRORS = {
+    AttemptError.BLOCKED_ADDRESS: Reason.BLOCKED_ADDRESS,
+    AttemptError.INVALID_URL: Reason.UNSENDABLE,
+}
+
 
 class Verdict(NamedTuple):
     """The delivery's next state, the reason, and the wait before its next attempt if there is one."""
@@ -34,11 +40,8 @@ def judge(
     """
     if status is not None and 200 <= status < 300:
         return Verdict(State.DELIVERED)
-    if error == AttemptError.BLOCKED_ADDRESS:
-        return Verdict(State.FAILED, Reason.BLOCKED_ADDRESS)
-    if error == AttemptError.INVALID_URL:
-        # The delivery keeps its URL, so a retry would fail in the same way.
-        return Verdict(State.FAILED, Reason.UNSENDABLE)
+    if error in _FINAL_ERRORS:
+        return Verdict(State.FAILED, _FINAL_ERRORS[error])
     if status == GONE_STATUS:
         return Verdict(State.FAILED, Reason.GONE)
     if not is_retryable(status):

@@ -68,5 +68,5 @@ def _log_on_commit(event: str, schedule: NamedSchedule, level: str = "info", **f
 
 
 def _next_run(schedule: ScheduledExecution) -> str | None:
-    """Returns the schedule's next run, or None if there is none. A paused schedule keeps its place, but does not run."""
+    # A paused schedule keeps its place, but does not run.
     return format_instant(schedule.next_run_at) if schedule.is_active and schedule.next_run_at else None
