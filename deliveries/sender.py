@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 import pycurl
 import structlog
 from django.conf import settings
 
-from commands_platform.lib.database.availability import retry_while_away
+from commands_platform.lib.database.availability import retry_while_away, unless_away
 from commands_platform.lib.errors import PlatformError
 from deliveries import outcomes
 from deliveries.callback import build_request
@@ -46,6 +46,8 @@ _STALL_SECONDS = 0.5
 _LOCKED_RETRY_SECONDS = 0.02
 # Crashes and deploys may lose this many claims beyond a row's attempts. After that, the row is taken for their cause.
 MAX_LOST_CLAIMS = 3
+# A request that we ended is made again at once.
+_INTERRUPTED = Verdict(State.PENDING, retry_in=timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ class Sender:
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Sends until nothing is due and nothing is in flight. Returns the number of deliveries recorded.
 
-        When `should_stop` turns true, it claims no more, waits a few seconds for requests in flight, and releases the
-        rest.
+        When `should_stop` turns true, it claims no more, waits a few seconds for requests in flight, and ends the rest.
         """
         run = self._begin_run()
         stop_at: float | None = None
@@ -317,13 +318,26 @@ class Sender:
         run.finished += len(written) - len(recorded.locked)
 
     def _give_back(self, run: _Run) -> None:
-        """Ends requests in flight and releases every claim, so that other senders need not wait for leases to end."""
+        """Ends requests in flight and releases every claim, so that other senders need not wait for leases to end.
+
+        A request that may have reached its receiver is an attempt. It is recorded, and its repeat stays spent.
+        """
         claims = run.intake.give_up()
         for transfer in list(self._busy):
-            self._free(run, transfer)
-            if transfer.claim is not None:
-                self._origins.abandon(transfer.claim.origin)
-                claims.append(transfer.claim)
+            if transfer.is_answered():
+                self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
+                continue
+            self._abandon(run, transfer)
+            claim = transfer.claim
+            assert claim is not None  # noqa: S101 (a busy transfer has one)
+            if transfer.may_have_sent():
+                self._finish(run, claim, _INTERRUPTED, transfer.result(None, is_interrupted=True))
+            else:
+                claims.append(claim)
+            transfer.forget()
+        if run.outcomes:
+            recorded = unless_away(partial(outcomes.record, run.outcomes), otherwise=outcomes.Recorded(0, []))
+            run.finished += recorded.written
         release(claims)
 
     def _wait(self) -> float:

@@ -144,19 +144,29 @@ class Transfer:
         if now >= self.ends_at:
             return True
         if self._answered_at is None:
-            if self._is_answered():
+            if self.is_answered():
                 self._answered_at = now
             return False
         return now - self._answered_at >= BODY_SECONDS
 
-    def result(self, errno: int | None) -> Result:
-        """Returns how the transfer ended. `errno` is libcurl's error number, or None if it found no fault."""
+    def may_have_sent(self) -> bool:
+        """Returns whether a part of the request may have left. libcurl notes this time once it is connected."""
+        return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME_T))
+
+    def result(self, errno: int | None, *, is_interrupted: bool = False) -> Result:
+        """Returns how the transfer ended. `errno` is libcurl's error number, or None if it found no fault.
+
+        With `is_interrupted`, we ended it without a reason that lies in the receiver.
+        """
         curl = self.curl
         status: int | None = None
         failure: Failure | None = None
-        if self._is_answered():
+        if self.is_answered():
             status = int(curl.getinfo(pycurl.RESPONSE_CODE))
             message = _join(_meaning(status), self._fault_of_body(errno))
+        elif is_interrupted:
+            failure = Failure(AttemptError.INTERRUPTED, str(AttemptError.INTERRUPTED.label))
+            message = failure.cause
         else:
             # libcurl reports success for headers that were cut short.
             failure = self._failure(pycurl.E_GOT_NOTHING if errno is None else errno)
@@ -179,7 +189,7 @@ class Transfer:
             is_proxys_fault=failure is not None and failure.is_proxys_fault,
         )
 
-    def _is_answered(self) -> bool:
+    def is_answered(self) -> bool:
         """Returns whether the final status and all headers have arrived."""
         return self._headers.endswith(_END_OF_HEADERS) and self.curl.getinfo(pycurl.RESPONSE_CODE) >= 200
 

@@ -82,7 +82,9 @@ def test_a_sender_that_is_told_to_stop_releases_its_claims(receiver: Receiver) -
 
     assert not runner.is_alive()
     rows = Delivery.objects.filter(pk__in=[each.pk for each in deliveries])
-    assert all(row.lease is None and row.state == State.PENDING and row.attempt_count == 0 for row in rows)
+    assert all(row.lease is None and row.state == State.PENDING for row in rows)
+    assert Delivery.objects.due(clock.now()).count() == 5
+    assert sorted(row.attempt_count for row in rows) == [0, 0, 0, 1, 1]
 
 
 def test_a_request_begins_only_if_it_will_end_before_its_lease(receiver: Receiver) -> None:

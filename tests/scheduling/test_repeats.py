@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from commands_platform.lib import clock
 from deliveries import outcomes, queue
 from deliveries.models import Delivery, Reason, State
 from deliveries.outcomes import Outcome
 from deliveries.sender import Sender, process_sender
 from organizations.models import Command
-from scheduling import services
+from scheduling import dispatch, services
 from scheduling.models import DeactivationReason, ScheduledExecution, UnspentRepeat
 from scheduling.repeats import give_back_repeats
 from scheduling.verification import Verification
 from tests.api import ApiClient
+from tests.deliveries.senders import make_sender, run_until
+from tests.factories import make_command, make_schedule
 from tests.locks import held_elsewhere, without_waiting
+from tests.receiver import Answer, Receiver
 from tests.scheduling.schedules import MINUTE, NOON, create, fired, rows_of, run, skipped
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +125,32 @@ def test_a_run_that_was_attempted_has_spent_its_repeat(alice: ApiClient, time: l
 
     (row,) = rows_of(schedule)
     assert (row.state, row.attempt_count) == (State.SKIPPED, 1)
+    schedule.refresh_from_db()
+    assert schedule.repeats == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_whose_sender_stopped_while_it_was_in_flight_has_spent_its_repeat(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deliveries.sender._STOP_WITHIN_SECONDS", 0.0)
+    receiver.always_answer(lambda _: Answer(delay=10))
+    command = make_command(callback_url=receiver.url)
+    schedule = make_schedule(command, execution_frequency=60, repeats=3, next_run_at=clock.now())
+    dispatch.dispatch_due()
+    stop = threading.Event()
+    runner = threading.Thread(target=run_until, args=(make_sender(), stop))
+    runner.start()
+    receiver.wait_for(1)
+    stop.set()
+    runner.join()
+
+    set_active(schedule, is_active=False)
+    make_sender().drain()
+
+    (row,) = rows_of(schedule)
+    assert (row.state, row.attempt_count, len(row.attempts)) == (State.SKIPPED, 1, 1)
+    assert give_back_repeats() == 0
     schedule.refresh_from_db()
     assert schedule.repeats == 2
 
