@@ -115,6 +115,9 @@ class ScheduledExecution(models.Model):
     dst_overlap = models.CharField(max_length=16, choices=OverlapRule.choices, default=OverlapRule.FIRST)
     execution_frequency = models.PositiveIntegerField(default=0)
     repeats = models.IntegerField(default=FOREVER, help_text="Number of runs left. -1: it runs for ever.")
+    repeats_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The first slot that counts, after repeats were set anew."
+    )
     payload = JsonTextField(default=dict)
     callback_url = models.TextField(blank=True, default="", help_text="Empty: the command's URL.")
     timezone_type = models.CharField(max_length=24, choices=TimezoneType.choices, default=TimezoneType.ORGANIZATION)

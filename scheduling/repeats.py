@@ -70,6 +70,10 @@ def _give_back(schedule: ScheduledExecution, notes: Sequence[UnspentRepeat]) -> 
     if schedule.repeats == FOREVER:
         # It was changed to run for ever.
         return 0
+    # If repeats were set meanwhile, that number does not include the runs planned before.
+    notes = [note for note in notes if schedule.repeats_since is None or note.due_at >= schedule.repeats_since]
+    if not notes:
+        return 0
     schedule.repeats += len(notes)
     if schedule.deactivation_reason == DeactivationReason.COMPLETED and schedule.is_recurring:
         try:

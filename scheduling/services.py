@@ -38,7 +38,7 @@ _EDITABLE_FIELDS = frozenset(
         *("overlap", "payload", "repeats", "starts_at", "timeout", "timezone", "timezone_type"),
     }
 )
-_TIMING_COLUMNS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "updated_at"]
+_TIMING_COLUMNS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "repeats_since", "updated_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,16 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         schedule.is_active = False
         changed.add("is_active")
     if not changed and schedule.headers_origin == headers_origin:
+        if "repeats" in changes:
+            timing.count_repeats_anew(schedule, now)
+            schedule.save(update_fields=["repeats_since"])
         return schedule
     _withdraw_ahead(schedule, now)
     effect = effect_of(schedule, now)
     timing_changed = effect.timing != effect_before.timing
     timing.apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
+    if "repeats" in changes:
+        timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
     schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
     if passed and (timing_changed or (schedule.is_active and not was_active)):

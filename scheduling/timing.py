@@ -1,7 +1,7 @@
 """Begins a schedule's timing, begins it again, and resumes it after a pause. Nothing here touches the database.
 
-The functions set the computed columns `anchor_at`, `effective_from`, `next_run_at` and `deactivation_reason`. The
-caller has locked the schedule, or has not saved it yet.
+The functions set the computed columns `anchor_at`, `effective_from`, `next_run_at`, `repeats_since` and
+`deactivation_reason`. The caller has locked the schedule, or has not saved it yet.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from django.conf import settings
 from commands_platform.lib.errors import InvalidInputError
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.recurrence import missed, next_slot_within
+
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,17 @@ def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
         start(schedule, now)
 
 
+def count_repeats_anew(schedule: ScheduledExecution, now: datetime) -> None:
+    """Notes that `repeats` was set, so that only slots that are still to be planned count against it."""
+    schedule.repeats_since = schedule.next_run_at or now + _MOMENT
+
+
 def is_slot_to_come(schedule: ScheduledExecution, instant: datetime) -> bool:
     """Returns whether a slot of the schedule falls on this instant and no dispatcher has planned it yet."""
     if schedule.next_run_at is None or schedule.next_run_at > instant:
         return False
     try:
-        return _slot_after(schedule, instant - timedelta(microseconds=1)) == instant
+        return _slot_after(schedule, instant - _MOMENT) == instant
     except InvalidInputError:
         return schedule.next_run_at == instant
 

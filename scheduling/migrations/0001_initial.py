@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
                 ('dst_overlap', models.CharField(choices=[('first', 'First'), ('both', 'Both')], default='first', max_length=16)),
                 ('execution_frequency', models.PositiveIntegerField(default=0)),
                 ('repeats', models.IntegerField(default=-1, help_text='Number of runs left. -1: it runs for ever.')),
+                ('repeats_since', models.DateTimeField(blank=True, editable=False, help_text='The first slot that counts, after repeats were set anew.', null=True)),
                 ('payload', commands_platform.lib.json.column.JsonTextField(default=dict)),
                 ('callback_url', models.TextField(blank=True, default='', help_text="Empty: the command's URL.")),
                 ('timezone_type', models.CharField(choices=[('organization_timezone', 'Organization'), ('user_timezone', 'User'), ('custom_timezone', 'Custom')], default='organization_timezone', max_length=24)),

@@ -23,7 +23,7 @@ from tests.deliveries.senders import make_sender, run_until
 from tests.factories import make_command, make_schedule
 from tests.locks import held_elsewhere, without_waiting
 from tests.receiver import Answer, Receiver
-from tests.scheduling.schedules import MINUTE, NOON, create, fired, rows_of, run, skipped
+from tests.scheduling.schedules import MINUTE, NOON, change, create, fired, rows_of, run, skipped
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +194,44 @@ def test_what_the_owner_decided_meanwhile_stands(
 
     schedule.refresh_from_db()
     assert (schedule.repeats, schedule.is_active) == ((-1, True) if "repeats" in change else (3, False))
+
+
+@pytest.mark.parametrize("is_set_first", [False, True], ids=["after the note", "before the note"])
+@pytest.mark.parametrize(
+    ("before", "after"), [(3, 5), (3, 2), (3, 3), (1, 0), (-1, 5)], ids=lambda repeats: f"{repeats} repeats"
+)
+def test_repeats_that_were_set_meanwhile_gain_none_of_an_earlier_run(
+    alice: ApiClient, time: list[datetime], sender: Sender, *, before: int, after: int, is_set_first: bool
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=before)
+    run(time, 1)
+    set_active(schedule, is_active=False)
+    if not is_set_first:
+        sender.drain()
+    services.update_scheduled_execution(schedule=schedule, changes={"repeats": after})
+    sender.drain()
+
+    assert give_back_repeats() == 0
+
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active) == (after, before != 1)
+    assert not UnspentRepeat.objects.exists()
+
+
+def test_a_run_after_repeats_were_set_gives_its_repeat_back(
+    alice: ApiClient, time: list[datetime], sender: Sender
+) -> None:
+    schedule = create(alice, execution_frequency=60, repeats=3)
+    run(time, 1)
+    assert change(alice, schedule, repeats=2).status_code == 200
+    run(time, 2)
+    set_active(schedule, is_active=False)
+    sender.drain()
+
+    assert give_back_repeats() == 1
+
+    schedule.refresh_from_db()
+    assert (schedule.repeats, schedule.is_active) == (2, True)
 
 
 @pytest.mark.django_db(transaction=True)
