@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 import structlog
 from django.db import transaction
 
 from commands_platform.lib.database.statements import rows_as
+from deliveries import gone
+from deliveries.gone import GoneWalk
 from deliveries.models import Delivery
 from deliveries.services import cancel_pending_of_hook
 from events.announcements import announce_removed_hook
 from events.models import Hook
 
 logger = structlog.get_logger(__name__)
-
-_GONE_HOOKS_AT_ONCE = 100
 
 # A hook stays if its subscription was renewed since, or if its command has another URL now.
 _GONE_HOOKS = """
@@ -26,8 +27,8 @@ JOIN events_hook h ON h.organization_id = d.organization_id
   AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{1,18}$' THEN substr(d.destination, 6)::bigint END
 JOIN organizations_command c ON c.id = h.command_id
 WHERE d.reason = 'gone' AND d.kind = 'event' AND d.finished_at > %(since)s AND d.finished_at >= h.updated_at
-  AND d.url = c.callback_url
-LIMIT %(limit)s
+  AND d.url = c.callback_url AND h.id > %(after)s
+ORDER BY h.id LIMIT %(limit)s
 """
 
 
@@ -38,13 +39,16 @@ class _GoneHook(NamedTuple):
 
 def remove_gone_hooks(*, since: datetime) -> int:
     """Removes the hooks whose receiver has answered 410 since then, and announces each. Returns their number."""
-    found = rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "limit": _GONE_HOOKS_AT_ONCE})
-    return sum(_remove(hook) for hook in found)
+
+    def find(after: int) -> list[_GoneHook]:
+        return rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "after": after, "limit": gone.PORTION_SIZE})
+
+    return _process_walk().walk_on(find=find, end=_remove)
 
 
 @transaction.atomic
-def _remove(gone: _GoneHook) -> bool:
-    rows = Hook.objects.filter(pk=gone.id, updated_at=gone.updated_at)
+def _remove(found: _GoneHook) -> bool:
+    rows = Hook.objects.filter(pk=found.id, updated_at=found.updated_at)
     hook = rows.select_for_update(of=("self",), skip_locked=True).select_related("command", "user").first()
     if hook is None:
         return False
@@ -58,3 +62,8 @@ def _remove(gone: _GoneHook) -> bool:
     announce_removed_hook(hook, number=number)
     logger.warning("hook_removed", hook=number, reason="gone")
     return True
+
+
+@cache
+def _process_walk() -> GoneWalk:
+    return GoneWalk()

@@ -133,10 +133,16 @@ def _write_everything_due() -> int:
     while more:
         more = False
         # A receiver with very many due slots must not delay the slots of the others.
-        for ids in _growing_portions(_due_in_turns()):
+        in_turns = _due_in_turns()
+        for ids in _growing_portions(in_turns):
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
             # Another dispatcher may have taken some of them, so we stop only after a round that wrote nothing.
             more = more or rows > 0
+            written += rows
+        if in_turns and not more:
+            # Somebody may have locked all of these, and they must not hide the others.
+            _, rows = _write_and_wake_sender(limit=settings.DISPATCH_BATCH)
+            more = rows > 0
             written += rows
     if written:
         zone_rules.note_use()

@@ -14,12 +14,11 @@ from django.db import transaction
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
-from deliveries.gone import Lookback
+from deliveries import gone
+from deliveries.gone import GoneWalk, Lookback
 from events.gone import remove_gone_hooks
 from scheduling.failures import deactivate_locked
 from scheduling.models import DeactivationReason, ScheduledExecution
-
-_GONE_SCHEDULES_AT_ONCE = 100
 
 _GONE_SCHEDULES = """
 SELECT DISTINCT s.id, s.effective_from
@@ -28,7 +27,8 @@ JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid AND s.is_active
 JOIN organizations_command c ON c.id = s.command_id
 WHERE d.reason = 'gone' AND d.kind <> 'event' AND d.finished_at > %(since)s AND d.finished_at >= s.effective_from
   AND d.url = CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END
-LIMIT %(limit)s
+  AND s.id > %(after)s
+ORDER BY s.id LIMIT %(limit)s
 """
 
 
@@ -46,13 +46,16 @@ def follow_gone() -> None:
 
 def deactivate_gone(*, since: datetime) -> int:
     """Deactivates the schedules whose receiver has answered 410 since then. Returns their number."""
-    found = rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "limit": _GONE_SCHEDULES_AT_ONCE})
-    return sum(_deactivate(schedule) for schedule in found)
+
+    def find(after: int) -> list[_GoneSchedule]:
+        return rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "after": after, "limit": gone.PORTION_SIZE})
+
+    return _process_walk().walk_on(find=find, end=_deactivate)
 
 
 @transaction.atomic
-def _deactivate(gone: _GoneSchedule) -> bool:
-    rows = ScheduledExecution.objects.active().filter(pk=gone.id, effective_from=gone.effective_from)
+def _deactivate(found: _GoneSchedule) -> bool:
+    rows = ScheduledExecution.objects.active().filter(pk=found.id, effective_from=found.effective_from)
     locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
     schedule = locked.first()
     return schedule is not None and deactivate_locked(schedule, DeactivationReason.GONE, clock.now())
@@ -61,3 +64,8 @@ def _deactivate(gone: _GoneSchedule) -> bool:
 @cache
 def _lookback() -> Lookback:
     return Lookback()
+
+
+@cache
+def _process_walk() -> GoneWalk:
+    return GoneWalk()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -17,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from commands_platform.lib import clock
-from commands_platform.lib.database.statements import execute
+from commands_platform.lib.database.statements import execute, rows_as
 from commands_platform.lib.errors import InvalidInputError
 from deliveries import ledger
 from deliveries.models import Kind, Reason
@@ -37,6 +38,21 @@ FROM deliveries_delivery d JOIN scheduling_scheduledexecution s ON s.uuid = d.so
 WHERE d.id = ANY(%(ids)b::uuid[]) AND s.repeats <> -1
 """
 
+# Notes of schedules that somebody else has locked do not use up the limit, so they do not hide the notes after them.
+_LOCK_NOTES = """
+SELECT n.id, n.schedule_uuid, n.due_at, n.reason
+FROM scheduling_unspentrepeat n JOIN scheduling_scheduledexecution s ON s.uuid = n.schedule_uuid
+ORDER BY n.id LIMIT %(limit)s
+FOR UPDATE OF n, s SKIP LOCKED
+"""
+
+
+class _Note(NamedTuple):
+    id: int
+    schedule_uuid: UUID
+    due_at: datetime
+    reason: str
+
 
 def note_unsent(ids: Sequence[UUID]) -> None:
     """Notes that these runs were dispatched but never sent, inside the transaction that records their outcome."""
@@ -49,24 +65,29 @@ def give_back_repeats() -> int:
 
     If the last repeat had completed the schedule, it becomes active again, with the next slot of its phase.
     """
-    schedules = ScheduledExecution.objects.filter(uuid=OuterRef("schedule_uuid"))
-    UnspentRepeat.objects.exclude(Exists(schedules)).delete()
-    notes = UnspentRepeat.objects.select_for_update(skip_locked=True).order_by("pk")[:_NOTES_AT_ONCE]
-    by_schedule: dict[UUID, list[UnspentRepeat]] = defaultdict(list)
-    for note in notes:
+    _drop_notes_of_deleted_schedules()
+    by_schedule: dict[UUID, list[_Note]] = defaultdict(list)
+    for note in rows_as(_Note, _LOCK_NOTES, {"limit": _NOTES_AT_ONCE}):
         by_schedule[note.schedule_uuid].append(note)
     if not by_schedule:
         return 0
-    free = ScheduledExecution.objects.filter(uuid__in=by_schedule).select_related("organization", "owner")
     given_back = 0
-    for schedule in free.select_for_update(of=("self",), skip_locked=True):
-        own = by_schedule[schedule.uuid]
-        given_back += _give_back(schedule, own)
-        UnspentRepeat.objects.filter(pk__in=[note.pk for note in own]).delete()
+    # The statement above has locked these rows.
+    for schedule in ScheduledExecution.objects.filter(uuid__in=by_schedule).select_related("organization", "owner"):
+        given_back += _give_back(schedule, by_schedule[schedule.uuid])
+    done = [note.id for notes in by_schedule.values() for note in notes]
+    UnspentRepeat.objects.filter(pk__in=done).delete()
     return given_back
 
 
-def _give_back(schedule: ScheduledExecution, notes: Sequence[UnspentRepeat]) -> int:
+def _drop_notes_of_deleted_schedules() -> None:
+    schedules = ScheduledExecution.objects.filter(uuid=OuterRef("schedule_uuid"))
+    orphans = UnspentRepeat.objects.exclude(Exists(schedules)).select_for_update(skip_locked=True)
+    if found := list(orphans.values_list("pk", flat=True)[:_NOTES_AT_ONCE]):
+        UnspentRepeat.objects.filter(pk__in=found).delete()
+
+
+def _give_back(schedule: ScheduledExecution, notes: Sequence[_Note]) -> int:
     if schedule.repeats == FOREVER:
         # It was changed to run for ever.
         return 0
