@@ -19,7 +19,7 @@ from events.models import Hook
 
 logger = structlog.get_logger(__name__)
 
-# A hook stays if its subscription was renewed since, or if its command has another URL now.
+# A hook stays if its lists were replaced after the answer, or if its command has another URL now.
 _GONE_HOOKS = """
 SELECT DISTINCT h.id, h.updated_at
 FROM deliveries_delivery d
@@ -38,7 +38,7 @@ class _GoneHook(NamedTuple):
 
 
 def remove_gone_hooks(*, since: datetime) -> int:
-    """Removes the hooks whose receiver has answered 410 since then, and announces each. Returns their number."""
+    """Removes the hooks whose receiver has answered 410 since then, and announces each. Returns the number removed."""
 
     def find(after: int) -> list[_GoneHook]:
         return rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "after": after, "limit": gone.PORTION_SIZE})
@@ -53,7 +53,7 @@ def _remove(found: _GoneHook) -> bool:
     if hook is None:
         return False
     unsent = Delivery.objects.pending().filter(destination=hook.destination, organization_id=hook.organization_id)
-    # If somebody holds one of them, its cancellation would wait. The next look finds the hook again.
+    # If somebody has locked one of them, cancelling it would have to wait. A later run finds the hook again.
     if not unsent.lock_all():
         return False
     destination, number = hook.destination, hook.pk

@@ -23,7 +23,7 @@ _REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
     (),
     output_field=models.CharField(),
 )
-# Null for a hook in its command's own organization, which hears of everything there.
+# Null for a hook in its command's own organization, where the command may subscribe to every event.
 _ALLOWED_EVENTS = RawSQL(
     "(SELECT CASE WHEN 'EVENT_SUBSCRIPTION' = ANY(i.scopes) THEN i.events ELSE '{}' END"
     " FROM organizations_installation i WHERE i.command_id = events_hook.command_id"
@@ -44,19 +44,21 @@ class HookQuerySet(models.QuerySet["Hook"]):
         return self.annotate(**_TO_SEND)
 
     def subscribed_to(self, names: Iterable[str]) -> HookQuerySet:
-        """Returns those with a pattern for one of the events, whatever their objects."""
+        """Returns the hooks with a pattern that matches one of the events, whatever their objects."""
         return self.filter(subscriptions__overlap=sorted(frozenset().union(*map(patterns_for, names))))
 
 
 class Hook(models.Model):
-    """A subscription to events of one organization. Its number is what callers know it by."""
+    """A subscription to events of one organization. Callers refer to it by its number."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="hooks")
     command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="hooks")
     user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="hooks")
-    subscriptions = ArrayField(models.TextField(), help_text="Names of events; a last word of * stands for all below.")
+    subscriptions = ArrayField(
+        models.TextField(), help_text="Names of events. A last word of * matches all names below."
+    )
     subscribed_objects = ArrayField(
-        models.TextField(), default=list, blank=True, help_text="Empty: events about any object."
+        models.TextField(), default=list, blank=True, help_text="If empty, events about any object."
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -83,12 +85,12 @@ class Hook(models.Model):
 
     @property
     def destination(self) -> str:
-        """Returns the ledger's name for it."""
+        """The hook's name in the ledger."""
         return f"hook:{self.pk}"
 
     def wants(self, name: str, object_id: str | None) -> bool:
-        """Returns whether it fires for an event of its organization. Needs `with_permissions`."""
-        # An event that a foreign command may not hear of leaves no trace, not even a skipped row.
+        """Returns whether the hook wants an event of its organization. Needs `with_permissions`."""
+        # An event that another organization's command may not get is not recorded for it, not even as a skipped row.
         if self.allowed_events is not None and not matches(self.allowed_events, name):
             return False
         return hook_wants(self.subscriptions, self.subscribed_objects, name=name, object_id=object_id)

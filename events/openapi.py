@@ -1,4 +1,4 @@
-"""Adds to the OpenAPI document of events: examples that work as they stand, and the callback of a hook."""
+"""Describes events in the OpenAPI document: examples that work as they are, and the callback of a hook."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HookOutput(Output[Any]):
     """The subscription that an event is sent for."""
 
     id = serializers.IntegerField()
-    name = serializers.CharField(help_text="The command's.")
+    name = serializers.CharField(help_text="The command's name.")
 
 
 class EventCallbackOutput(Output[Any]):
@@ -48,13 +48,11 @@ EVENT_WEBHOOK = OpenApiWebhook(
         request=EventCallbackOutput,
         responses={
             "2XX": OpenApiResponse(description="Delivered."),
-            "4XX": OpenApiResponse(
-                description="Failed, without another attempt; but 408, 425 and 429 are tried again."
-            ),
-            "5XX": OpenApiResponse(description="Tried again later. `Retry-After` is respected."),
+            "4XX": OpenApiResponse(description="Failed for good. Only 408, 425 and 429 are retried."),
+            "5XX": OpenApiResponse(description="Retried later. `Retry-After` is respected."),
         },
         summary="An event that a hook has subscribed to",
-        description="It is sent to the command's own URL, with the headers and attempts of every callback.",
+        description="It is sent to the command's own URL, with the headers and retries of every callback.",
         tags=["Callbacks"],
     ),
 )

@@ -48,4 +48,4 @@ class EventInput(serializers.Serializer[Any]):
 
 class EventOutput(Output[Any]):
     uuid = serializers.UUIDField()
-    deliveries = serializers.IntegerField(help_text="How many hooks it is sent to.")
+    deliveries = serializers.IntegerField(help_text="The number of hooks that want it.")

@@ -1,4 +1,4 @@
-"""Subscribing a hook, removing it, and publishing an event."""
+"""Makes and removes hooks, and publishes events of callers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MAX_EVENT_BODY_BYTES = 64 * 1024
 
 
 def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscribed_objects: Sequence[str]) -> Hook:
-    """Returns the hook of the token's command and user, newly made or with its lists replaced.
+    """Makes the hook of the token's command and user, or replaces its lists. Returns the hook.
 
-    Callbacks that were queued under the old lists still arrive. Raises InvalidInputError.
+    Callbacks that were queued under the old lists are still sent. Raises InvalidInputError.
     """
     for pattern in subscriptions:
         if not is_pattern(pattern):
@@ -39,7 +39,7 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
         subscriptions=_without_repeats(subscriptions),
         subscribed_objects=_without_repeats(subscribed_objects),
     )
-    # One statement, so that the second of two simultaneous first requests replaces what the first one made.
+    # This is one statement, so that if two first requests come at the same time, the second replaces the first's lists.
     Hook.objects.bulk_create(
         [hook],
         update_conflicts=True,

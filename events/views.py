@@ -27,7 +27,7 @@ class EventSubscription(PlatformView):
     )
     @raises(MissingTokenError)
     def post(self, request: ApiRequest) -> Response:
-        """Subscribes the token's command and user; a second request replaces the lists and keeps the number."""
+        """Subscribes the token's command and user. A second request replaces the lists and keeps the number."""
         token = request.context.required_token()
         hook = services.register_hook(token=token, **read_body(EventSubscriptionInput, request))
         return Response(EventSubscriptionOutput.render(hook))
@@ -35,7 +35,7 @@ class EventSubscription(PlatformView):
     @extend_schema(operation_id="unsubscribe", responses={200: None})
     @raises(MissingTokenError)
     def delete(self, request: ApiRequest) -> Response:
-        """Unsubscribes, and cancels what has not been sent; it is no error if there was nothing."""
+        """Unsubscribes, and cancels unsent callbacks. It succeeds even if there was no subscription."""
         services.remove_hook(token=request.context.required_token())
         return Response()
 
@@ -52,7 +52,7 @@ class EventList(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Publishes an event of the API key's organization.
 
-        The answer is 202, since the callbacks are still to be made: `deliveries` is how many hooks it is for.
+        The answer is 202, because the callbacks are sent later. `deliveries` is the number of hooks that want it.
         """
         values = read_body(EventInput, request)
         event, deliveries = services.publish_event(

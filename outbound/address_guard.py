@@ -94,12 +94,12 @@ class AddressGuard:
             refuse("The URL leads back to this server. Use the URL of your own receiver.")
         tail = quote((parts["path"] or "/") + (parts["query"] or ""), safe="!$%&'()*+,/:;=?@[]~")
         shown_port = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
-        normalised = f"{scheme}://{host}{shown_port}{tail}"
-        if len(normalised) > MAX_URL_LENGTH:
+        normalized = f"{scheme}://{host}{shown_port}{tail}"
+        if len(normalized) > MAX_URL_LENGTH:
             refuse(
                 f"The URL is longer than {MAX_URL_LENGTH} characters once its other letters are encoded. Shorten it."
             )
-        return normalised
+        return normalized
 
     def url_refusal(self, url: str) -> str | None:
         """Returns the sentence with which `check_url` now refuses a URL that it once accepted, or None."""

@@ -1,6 +1,6 @@
-"""When a wall clock matches a cron expression: arithmetic on naive wall time.
+"""Computes when a wall clock matches a cron expression.
 
-Wall time is counted here in whole seconds from 1970-01-01 00:00 on the wall. It knows no zone and no daylight saving.
+Wall time is counted in whole seconds from 1970-01-01 00:00 on that clock, without time zones and daylight saving.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LAST_ORDINAL = date.max.toordinal()
 _LONGEST_MONTHS = {month: monthrange(2000, month)[1] for month in range(1, 13)}
 
 
-# The number of an nth weekday that means the month's last.
+# The number of an nth weekday that stands for the last one of the month.
 LAST = -1
 
 
 @dataclass(frozen=True, slots=True)
 class CronExpression:
-    """When a wall clock matches: sorted values of each field, Sunday as 0, and how the two day fields combine.
+    """The sorted values of each field, with Sunday as 0, and how the two day fields combine.
 
     Two expressions are equal if their fields mean the same, however they are spelled. Thousands of them are cached, so
     the values are tuples, which take a fraction of the memory of sets.
@@ -38,15 +38,15 @@ class CronExpression:
     month_days: tuple[int, ...]
     """Days from 1 to 31, or counted back from the last day of the month: 0 is the last, -3 is three days before."""
     nearest_weekdays: tuple[int, ...]
-    """Days in the same numbers, each of which stands for the nearest Monday to Friday in the same month."""
+    """Days, counted in the same way. Each stands for the nearest day from Monday to Friday in the same month."""
     months: tuple[int, ...]
     weekdays: tuple[int, ...]
     nth_weekdays: tuple[tuple[int, int], ...]
-    """Pairs such as (1, 2), the second Monday; `LAST` in the second place is the month's last."""
+    """Pairs such as (1, 2), the second Monday. (1, `LAST`) is the last Monday of the month."""
     both_days_must_match: bool
     """Vixie's rule: a day needs both day fields if either starts with `*`, else one of them is enough."""
     follows_real_time: bool
-    """Whether the second, minute or hour field starts with `*`: Debian lets such a job ignore clock changes."""
+    """Whether the second, minute or hour field starts with `*`. As in Debian, such an expression follows real time."""
     is_hashed: bool = field(compare=False)
     """Whether a field has an `H`, whose value depends on the seed."""
     _matching_days: dict[tuple[int, int], tuple[int, ...]] = field(
@@ -59,7 +59,7 @@ class CronExpression:
 
     @property
     def can_fire(self) -> bool:
-        """Whether any date matches. Every month meets every first weekday sooner or later, so the shapes decide."""
+        """Whether any date matches. Each month begins on every weekday in some year, so the shapes of months decide."""
         lengths = {_LONGEST_MONTHS[month] for month in self.months}
         if 2 in self.months:
             lengths.add(28)
@@ -88,7 +88,7 @@ class CronExpression:
         return None if matching_day is None else matching_day * SECONDS_PER_DAY + self._time_of_day(-1)
 
     def count_between(self, start: int, end: int) -> int:
-        """Counts the matching seconds in [start, end). Its cost grows with months, never with matches."""
+        """Counts the matching seconds in [start, end). The cost grows with the number of months, not of matches."""
         if end <= start:
             return 0
         first_day, first_second = divmod(start, SECONDS_PER_DAY)
@@ -108,7 +108,7 @@ class CronExpression:
         return self.days_of_shape(first_weekday, length)
 
     def days_of_shape(self, first_weekday: int, length: int) -> tuple[int, ...]:
-        """Returns the matching days of a month that begins on that weekday and is that long: only 28 shapes exist."""
+        """Returns the matching days of a month with that first weekday and length. There are only 28 such shapes."""
         shape = (first_weekday, length)
         days = self._matching_days.get(shape)
         if days is None:
@@ -189,7 +189,7 @@ class CronExpression:
 
     @property
     def times_of_day(self) -> int:
-        """The matching seconds of a matching day as a set of bits."""
+        """The matching seconds of a matching day, as a set of bits."""
         in_minute = sum(1 << second for second in self.seconds)
         in_hour = sum(in_minute << 60 * minute for minute in self.minutes)
         return sum(in_hour << 3600 * hour for hour in self.hours)
@@ -204,7 +204,7 @@ class CronExpression:
 
 
 def months_between(start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Cuts the days in [start, end) into months: year, month, the first day, and the day after the last."""
+    """Yields the months of the days in [start, end): year, month, the first day, and the day after the last."""
     first, last = date.fromordinal(start + UNIX_EPOCH_DAY), date.fromordinal(end + UNIX_EPOCH_DAY)
     year, month, day = first.year, first.month, first.day
     while (year, month) < (last.year, last.month):
@@ -231,7 +231,7 @@ def _counted_from_start(day: int, length: int) -> int:
 
 
 def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
-    """Returns the Monday to Friday nearest to that day, without leaving the month."""
+    """Returns the day from Monday to Friday that is nearest to that day in the same month."""
     weekday = (first_weekday + day - 1) % 7
     if weekday == 6:
         return day - 1 if day > 1 else day + 2

@@ -1,4 +1,4 @@
-"""The fields of a cron expression: what one of them may hold, and the values that it stands for."""
+"""Reads the fields of a cron expression, and returns the values that they stand for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scheduling.errors import InvalidCronError
 
 
 class FieldKind(NamedTuple):
-    """One of the fields, by its place: its name, its bounds, and how many values there are before they repeat."""
+    """One of the fields, by its place: its name, its bounds, and the number of values before they repeat."""
 
     name: str
     low: int
@@ -20,7 +20,7 @@ class FieldKind(NamedTuple):
     size: int
     names: dict[str, int]
     unit: str = ""
-    """The unit of `@every` that a step counts in, if a step that is too large may be meant as a period."""
+    """The unit in which `@every` would count the steps. A step that is too large may be meant as a period."""
 
     def cycled(self, value: int) -> int:
         """Returns the value within the cycle: hour 25 is hour 1, and day of the week 7 is Sunday, 0."""
@@ -40,7 +40,7 @@ DAY_OF_WEEK = FieldKind("day-of-week", 0, 7, 7, _numbered("SUN MON TUE WED THU F
 FIVE_FIELDS = (MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK)
 SIX_FIELDS = (SECOND, *FIVE_FIELDS)
 
-# Every month has these days, so a hashed day comes each month.
+# Every month has these days, so a hashed day comes in each month.
 _HASHED_DAY_OF_MONTH = DAY_OF_MONTH._replace(high=28, size=28)
 _SECONDS_IN = {"s": 1, "m": 60, "h": 3600}
 
@@ -67,7 +67,7 @@ class Values:
     nearest_weekdays: set[int] = field(default_factory=set)
     nth_weekdays: set[tuple[int, int]] = field(default_factory=set)
     hash_range: set[int] = field(default_factory=set)
-    """The values that its `H` may have, of which the seed has chosen."""
+    """The values from which the seed has chosen those of `H`."""
 
 
 def read_field(kind: FieldKind, word: str, start: int, seed: str) -> Values:
@@ -125,7 +125,7 @@ def _read_nth_weekday(text: str, offset: int) -> tuple[int, int]:
 def _read_hash(
     kind: FieldKind, match: re.Match[str], step_text: str | None, offset: int, seed: str
 ) -> tuple[set[int], set[int]]:
-    """Returns the values of `H`, `H(low-high)` and these with a step, and those that they are chosen from.
+    """Returns the values of `H` or `H(low-high)`, with or without a step, and the values that they are chosen from.
 
     The choice depends on the seed and the field alone, so it never changes.
     """
@@ -150,7 +150,7 @@ def _read_hash(
 
 
 def _read_range(kind: FieldKind, body: str, step_text: str | None, offset: int) -> set[int]:
-    """Returns the values of `*`, `n`, `low-high` and these with a step; a range may wrap around: `FRI-MON`, `22-2`."""
+    """Returns the values of `*`, `n` or `low-high`, with or without a step. Ranges may wrap around, like `22-2`."""
     low, high = kind.low, kind.low + kind.size - 1
     size = kind.size
     if body != "*":
@@ -204,14 +204,14 @@ def _read_value(kind: FieldKind, text: str, offset: int) -> int:
 
 
 def _is_used(sign: str, text: str) -> bool:
-    """Whether the text uses the sign rather than a word with that letter: `15W` does, `WEDNESDAY` does not."""
+    """Returns whether the text uses the sign and not just a word with that letter: `15W`, but not `WEDNESDAY`."""
     if not sign.isalpha():
         return sign in text
     return any(sign in letters and len(letters) <= 2 for letters in re.findall(r"[A-Z]+", text.upper()))
 
 
 def wrong(kind: FieldKind, offset: int, reason: str) -> InvalidCronError:
-    """Makes the error for what stands at that offset of the expression."""
+    """Returns an error about the text at that offset of the expression."""
     return InvalidCronError(reason, field=kind.name, position=offset + 1)
 
 

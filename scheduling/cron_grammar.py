@@ -1,4 +1,4 @@
-"""The grammar of cron expressions. It is strict, and what it costs to read one is bounded.
+"""The grammar of cron expressions. It is strict, and the cost of reading an expression is bounded.
 
 A schedule's `cron` is text: one expression, or several, each of which ends with a newline.
 """
@@ -43,14 +43,14 @@ class Word(NamedTuple):
 
 
 class Words(NamedTuple):
-    """An expression cut into its parts: the zone of its `TZ=` prefix, if it has one, and what follows."""
+    """The parts of an expression: the zone of its `TZ=` prefix, if it has one, and the words after it."""
 
     zone: str | None
     rest: list[Word]
 
 
 def join_expressions(expressions: Sequence[str]) -> str:
-    """Returns the text that stands for several expressions; the opposite of `split_expressions`."""
+    """Returns the text of several expressions, which `split_expressions` splits again."""
     return "".join(f"{expression}\n" for expression in expressions)
 
 
@@ -89,7 +89,7 @@ def read_each(cron: str, read: Callable[[str], _T]) -> list[_T]:
 
 
 def union_of(expressions: Iterable[CronExpression]) -> CronExpression | CronUnion | None:
-    """Returns what matches where any of the expressions does, or None if there are none."""
+    """Returns an expression that matches if any of these does, or None if there are none."""
     distinct = frozenset(expressions)
     return CronUnion(distinct) if len(distinct) > 1 else next(iter(distinct), None)
 
@@ -116,7 +116,7 @@ def parse_expression(expression: str, *, seconds: bool = False, seed: str = "") 
         follows_real_time=any(values.starts_with_star for values in clock),
         is_hashed=any(values.hash_range for values in fields),
     )
-    # Whatever month the seed chooses, the expression must fire in it.
+    # The expression must be able to fire in every month that a seed might choose.
     chosen = [replace(parsed, months=(value,)) for value in month.hash_range]
     if not all(expression.can_fire for expression in chosen or [parsed]):
         reason = "no date has such a day in such a month, so the expression would never fire."
@@ -129,7 +129,7 @@ def _sorted(values: set[_Sortable]) -> tuple[_Sortable, ...]:
 
 
 def split_words(expression: str) -> Words:
-    """Cuts an expression at its blanks and tabs and takes off the `TZ=` prefix. Raises InvalidCronError."""
+    """Splits an expression at blanks and tabs, and removes the `TZ=` prefix. Raises InvalidCronError."""
     if not isinstance(expression, str):
         raise InvalidCronError("a cron expression is a string.")
     if len(expression) > MAX_EXPRESSION_LENGTH:
@@ -150,7 +150,7 @@ def split_words(expression: str) -> Words:
 
 
 def _field_words(expression: str, *, seconds: bool) -> list[Word]:
-    """Returns one word for each field; a macro as the fields that it stands for."""
+    """Returns one word for each field. A macro is replaced by its fields."""
     words = split_words(expression).rest
     if words and words[0].text.startswith("@"):
         return _expand_macro(words, seconds=seconds)

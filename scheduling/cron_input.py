@@ -13,7 +13,7 @@ from scheduling.errors import InvalidCronError
 
 MAX_PERIOD = timedelta(days=3653)
 
-# Go's units of time, which `@every` comes from; its µs is no ASCII.
+# The units of Go's durations, which `@every` uses, except for µs, which is not ASCII.
 _GO_UNITS = {
     "h": Fraction(3600),
     "m": Fraction(60),
@@ -26,10 +26,10 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|ns)")
 
 
 class CronInput(NamedTuple):
-    """A given `cron` taken apart."""
+    """The parts of a given `cron`."""
 
     cron: str
-    """The same text; empty if it stands for a period."""
+    """The same text, or empty if it stands for a period."""
     zone: str | None
     """The zone of its `TZ=` prefix."""
     period: timedelta | None
@@ -37,7 +37,7 @@ class CronInput(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def read_cron(cron: str) -> CronInput:
-    """Takes the zone and the period from a given `cron`; does not read its fields. Raises InvalidCronError."""
+    """Reads the zone and the period of a given `cron`, but not its fields. Raises InvalidCronError."""
     words = read_each(cron, split_words)
     if not words:
         return CronInput("", None, None)
@@ -53,7 +53,7 @@ def read_cron(cron: str) -> CronInput:
 
 
 def _read_period(words: list[Word]) -> timedelta | None:
-    """Reads `@every` and a duration as Go writes it, like 5m, 90s or 1h30m; returns None for anything else."""
+    """Reads `@every` and a duration as Go writes it, such as 5m, 90s or 1h30m. Returns None for anything else."""
     if not words or words[0].text.lower() != "@every":
         return None
     if len(words) != 2:

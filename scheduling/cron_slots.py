@@ -1,7 +1,7 @@
-"""The slots of a cron rule in a zone, as whole seconds since 1970-01-01 00:00 UTC.
+"""Computes the slots of a cron rule in a zone, as whole seconds since 1970-01-01 00:00 UTC.
 
-Within a stretch of one offset wall time and real time run side by side. Where two stretches meet, the rule decides on
-the wall times that the clock change skips or repeats.
+In a stretch of one offset, wall time and real time advance together. Between two stretches the clock changes, and the
+rule decides which of the skipped or repeated wall times fire.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from scheduling.cron_grammar import parse_cron, union_of
 from scheduling.cron_union import CronUnion
 from scheduling.stretches import DAY_AND_MORE, FIRST_INSTANT, LAST_INSTANT, Stretch, stretch_at
 
-# The rarest date, a 29 February on one weekday, comes back within 40 years. A rule without a slot for longer falls into
-# the gap of its zone's clock change each time.
+# The rarest date, 29 February on a given weekday, comes back within 40 years. A rule that has no slot for longer has
+# only wall times that a clock change skips.
 _HORIZON = 50 * 366 * SECONDS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CronRule:
-    """A cron recurrence made ready. Equal ones are one object, so caches find them by identity."""
+    """A cron recurrence that is ready to use. Equal rules are one object, so caches find them by identity."""
 
     zone: ZoneInfo
     cron: CronExpression | CronUnion
     fires_after_gap: CronExpression | CronUnion | None
-    """Those of its expressions whose skipped wall times fire right after the gap."""
+    """The expressions whose skipped wall times fire right after the gap."""
     fires_on_each_pass: CronExpression | CronUnion | None
-    """Those of its expressions whose repeated wall times fire each time."""
+    """The expressions whose repeated wall times fire each time."""
     is_hashed: bool
 
 
-# The zone goes in as an object, not by its name, so that after a reload of the zone database no old rule is found.
+# The zone is an argument as an object, not as a name, so that no old rule is found after the zone database is reloaded.
 # Sixteen expressions take some 40 KB, so a cache that is full of the largest rules takes 80 MB.
 @lru_cache(maxsize=2048)
 def prepare_rule(
@@ -59,7 +59,7 @@ def prepare_rule(
 
 
 def _first_wall_from(rule: CronRule, stretch: Stretch, wall: int) -> int | None:
-    """Returns the first wall time at or after `wall` that fires by the stretch's clock."""
+    """Returns the first wall time at or after `wall` that fires by the clock of the stretch."""
     if wall < stretch.seen_until:
         again = rule.fires_on_each_pass.first_from(wall) if rule.fires_on_each_pass is not None else None
         if again is not None and again < stretch.seen_until:
@@ -79,7 +79,7 @@ def _last_wall_before(rule: CronRule, stretch: Stretch, wall: int) -> int | None
 
 
 def _landing(rule: CronRule, stretch: Stretch) -> int | None:
-    """Returns when the wall times skipped before the stretch fire, all at once: its first second or whole minute."""
+    """Returns when the wall times that were skipped before the stretch fire together: its first second or minute."""
     wall = stretch.start + stretch.offset
     if rule.fires_after_gap is None or wall <= stretch.seen_until:
         return None
@@ -104,15 +104,15 @@ def first_from(rule: CronRule, instant: int) -> int | None:
             return None
         if slot < stretch.end:
             return slot
-        # No wall time matches between the cursor's and this one. So nothing fires until near it, whatever the offset is
-        # by then, except for wall times that the clock repeats when it is put back at the stretch's end.
+        # No wall time matches between the cursor's and this one. So nothing fires until shortly before it, whatever the
+        # offset is then, except for wall times that are repeated if the clock goes back at the end of the stretch.
         is_repeatable = stretch.end - cursor < DAY_AND_MORE
         cursor = stretch.end if is_repeatable else max(stretch.end, slot - DAY_AND_MORE)
     return None
 
 
 def last_before(rule: CronRule, instant: int, not_before: int) -> int | None:
-    """Returns the last slot in [not_before, instant), or None if it holds none."""
+    """Returns the last slot in [not_before, instant), or None if there is none."""
     cursor = min(instant, LAST_INSTANT)
     not_before = max(not_before, FIRST_INSTANT)
     while cursor > not_before:

@@ -1,4 +1,4 @@
-"""Several cron expressions as one: a wall time matches if any of them matches it."""
+"""Combines several cron expressions. A wall time matches if any of them matches it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY, CronExpression, mon
 
 @dataclass(frozen=True, slots=True)
 class CronUnion:
-    """Two or more expressions, of which none or all have seconds. A time that several of them match counts once."""
+    """Two or more expressions. Either all of them have seconds or none. A time that several match counts once."""
 
     expressions: frozenset[CronExpression]
 
@@ -36,7 +36,7 @@ class CronUnion:
         return max((match for match in found if match is not None), default=None)
 
     def count_between(self, start: int, end: int) -> int:
-        """Counts the matching seconds in [start, end). Its cost grows with months, never with matches."""
+        """Counts the matching seconds in [start, end). The cost grows with the number of months, not of matches."""
         if end <= start:
             return 0
         times = _TimesOfDay(self.expressions)
@@ -50,7 +50,7 @@ class CronUnion:
 
 
 class _TimesOfDay:
-    """The times that some expressions match on each day, as sets of bits; made for one count and then dropped."""
+    """The times that expressions match on each day, as sets of bits. It is made for a single count."""
 
     def __init__(self, expressions: Iterable[CronExpression]) -> None:
         self._expressions = tuple(expressions)

@@ -1,4 +1,4 @@
-"""Computes when a schedule is due: pure functions of a recurrence, an instant and the zone database."""
+"""Computes when a schedule is due. The functions are pure: they depend on a recurrence, an instant and zone rules."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ class Recurrence:
     period: timedelta | None = None
     cron_seconds: bool = False
     dst_gap: Literal["run_after", "skip"] = "run_after"
-    """Says whether a fixed wall time that a clock change skips fires right after the gap, or not at all."""
+    """Whether a fixed wall time that a clock change skips fires right after the gap, or not at all."""
     dst_overlap: Literal["first", "both"] = "first"
-    """Says whether a fixed wall time that a clock change repeats fires only the first time, or both times."""
+    """Whether a fixed wall time that a clock change repeats fires only the first time, or both times."""
     seed: UUID | str = ""
     """The text that the values of `H` depend on: a schedule's UUID."""
 
     def __post_init__(self) -> None:
         if self.anchor.tzinfo is None:
-            raise ValueError("A recurrence's anchor is an aware datetime.")
+            raise ValueError("The anchor of a recurrence must be an aware datetime.")
         if self.period is not None and self.period <= timedelta(0):
-            raise ValueError("A recurrence's period is longer than nothing.")
+            raise ValueError("The period of a recurrence must be longer than zero.")
         if self.dst_gap not in {"run_after", "skip"} or self.dst_overlap not in {"first", "both"}:
-            raise ValueError("A recurrence's daylight saving rules are run_after or skip, and first or both.")
+            raise ValueError("dst_gap must be run_after or skip, and dst_overlap must be first or both.")
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Slots that have passed without a run: `earlier_count` of them, the last at `earlier_last`, and then `latest`."""
+    """Slots that have passed without a run: `latest`, and `earlier_count` before it, the last at `earlier_last`."""
 
     latest: datetime
     earlier_count: int
@@ -73,7 +73,7 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
     Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never checked.
     """
     if after.tzinfo is None:
-        raise ValueError("A naive datetime is no instant.")
+        raise ValueError("A naive datetime is not an instant.")
     if recurrence.cron:
         return _next_cron_slot(_rule_of(recurrence), seconds_of(after))
     anchor = recurrence.anchor.astimezone(UTC)
@@ -85,7 +85,7 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
 def next_slot_within(
     recurrence: Recurrence, *, after: datetime, starts_at: datetime | None, ends_at: datetime | None
 ) -> datetime | None:
-    """Returns the first slot after `after` in a window that includes both its ends. Either end may be open."""
+    """Returns the first slot after `after` in a window that includes both of its ends. Each end may be open."""
     if starts_at is not None and starts_at > after:
         after = starts_at - timedelta(microseconds=1)
     slot = next_slot(recurrence, after=after)
@@ -175,7 +175,7 @@ def _rule_of(recurrence: Recurrence) -> CronRule:
     return rule
 
 
-# The schedules of a herd ask for the same rule and instant, one after the other.
+# The schedules of a herd ask for the same rule and instant, one after another.
 @lru_cache(maxsize=2048)
 def _next_cron_slot(rule: CronRule, after: int) -> datetime | None:
     slot = first_from(rule, after + 1)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 def format_instant(instant: datetime) -> str:
     """Returns `2026-02-25T12:00:00Z` or `2026-02-25T12:00:00.250000Z`. Raises ValueError for a naive datetime."""
     if instant.tzinfo is None:
-        raise ValueError("A naive datetime is no instant.")
+        raise ValueError("A naive datetime is not an instant.")
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
     return instant.isoformat().removesuffix("+00:00") + "Z"

@@ -29,7 +29,7 @@ def _mask_line(_logger: structlog.typing.WrappedLogger, _method: str, line: Any)
 
 
 class WithoutTraceback(logging.Filter):
-    """Takes the traceback away from what anybody can cause by a request, such as one for another host."""
+    """Removes the traceback from errors that anybody can cause by a request, such as one for an unknown host."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None

@@ -41,7 +41,7 @@ _CONTROL_NAMES = {
 }
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Returns the text in Unicode's Normalization Form C.
 
     Raises InvalidInputError for more than MAX_COMBINING_MARKS combining marks in a row.

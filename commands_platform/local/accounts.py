@@ -1,4 +1,4 @@
-"""Who runs the servers. PostgreSQL refuses to run as root, so root runs both servers under an account of their own."""
+"""Finds the account that runs the servers. PostgreSQL refuses to run as root, so root uses another account for both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVERS_ACCOUNT = "commands-servers"
 
 
 def account_for(directory: Path) -> Account | None:
-    """Returns the account that runs a server for root. Everybody else runs it as themselves: None."""
+    """Returns the account under which root runs a server, or None if this process does not run as root."""
     if os.geteuid() != 0:
         return None
     if directory.exists() and (owner := directory.stat()).st_uid != 0:
@@ -39,7 +39,7 @@ def hand_over(directory: Path, account: Account | None) -> None:
 
 
 def let_through(path: Path, account: Account) -> None:
-    """Lets the account pass through every directory above `path`, without listing it, where it cannot do so yet."""
+    """Lets the account pass through every directory above `path`. It does not let the account list them."""
     for parent in path.parents:
         status = parent.stat()
         if status.st_mode & stat.S_IXOTH or (status.st_uid == account.user and status.st_mode & stat.S_IXUSR):
@@ -49,13 +49,13 @@ def let_through(path: Path, account: Account) -> None:
         except OSError as error:
             raise EmbeddedServerError(out_of_reach(parent)) from error
         if parent != path.parent:
-            logger.warning("Other accounts may now pass through %s: the servers do not run as root.", parent)
+            logger.warning("Other accounts can now pass through %s, because the servers do not run as root.", parent)
 
 
 def out_of_reach(path: Path) -> str:
     return (
-        f"The servers do not run as root, and the account that runs them cannot reach {path}: "
-        "move this checkout to a directory that everybody may enter (/opt, /srv), or run it as an ordinary user"
+        f"The servers do not run as root, and the account that runs them cannot reach {path}. "
+        "Move this checkout to a directory that everybody may enter (/opt, /srv), or run it as an ordinary user."
     )
 
 
@@ -67,7 +67,7 @@ def _find_or_make_account(name: str) -> pwd.struct_passwd:
         with suppress(KeyError):
             return pwd.getpwnam(name)
         try:
-            # Another checkout that starts now may hold the lock of the account files, or have just made the account.
+            # Another checkout that is starting may hold the lock of the account files, or may have made the account.
             subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
         except FileNotFoundError as error:
             problem = str(error)
@@ -76,6 +76,6 @@ def _find_or_make_account(name: str) -> pwd.struct_passwd:
             problem = error.stderr.strip()
             time.sleep(0.2)
     raise EmbeddedServerError(
-        f"PostgreSQL refuses to run as root, and an account for it could not be made ({problem}): "
-        f"run this as an ordinary user, or make a system account called {name}"
+        f"PostgreSQL refuses to run as root, and an account for it could not be made ({problem}). "
+        f"Run this as an ordinary user, or make a system account called {name}."
     )

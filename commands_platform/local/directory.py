@@ -1,6 +1,6 @@
-"""The local directory: what `make run` keeps between runs, and where its servers listen.
+"""The local directory, which has the data that `make run` keeps between runs, and the addresses of its servers.
 
-The settings read it, so it imports nothing that production lacks.
+The settings import this module, so it must not import anything that production does not have.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class ServerUrls:
 
 
 def read_server_urls(local_dir: Path) -> ServerUrls | None:
-    """Returns where the servers of a running `manage.py up` listen.
+    """Returns the addresses of the servers of a running `manage.py up`.
 
-    Returns None where none runs, or where another account runs it.
+    Returns None if it does not run, or if another account runs it.
     """
     try:
         return ServerUrls(**json.loads((local_dir / _URLS_FILE).read_text()))

@@ -1,4 +1,4 @@
-"""Prepares what a newcomer needs: a first organization with a key, an admin login, and a request to try."""
+"""Prepares the first steps of a newcomer: an organization with a key, a login to the admin, and a request to try."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FirstSteps:
             "payload": {"text": "Hello"},
         }
         if self.receiver_port != self.bootstrap["receiver_port"]:
-            # Another process has the port of the command's own callback URL.
+            # Another process uses the port of the command's own callback URL.
             body["callback_url"] = f"http://127.0.0.1:{self.receiver_port}/callback"
         return f"""
   Ready at {self.base_url}/
@@ -64,7 +64,7 @@ class FirstSteps:
 def prepare_first_steps(
     local_dir: Path, *, base_url: str, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> FirstSteps:
-    """Returns what an earlier run made for this database, or makes it now."""
+    """Returns the first steps that an earlier run made for this database, or makes them now."""
     database = _identity_of(environment["DATABASE_URL"])
     receiver_port = _receiver_port(local_dir)
     bootstrap = _recall(local_dir / "bootstrap.json", database)
@@ -106,7 +106,7 @@ def _make_admin(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _receiver_port(local_dir: Path) -> int:
-    """Returns the last run's port if it is free, because the command's callback URL names it; else a new one."""
+    """Returns the port of the last run, which is in the command's callback URL, or a new one if that is taken."""
     noted = local_dir / "receiver_port"
     with suppress(OSError, ValueError):
         port = int(noted.read_text())
@@ -118,7 +118,7 @@ def _receiver_port(local_dir: Path) -> int:
 
 
 def _recall(path: Path, database: str) -> dict[str, Any] | None:
-    """Returns what the file holds, if it belongs to this database."""
+    """Returns the content of the file, or None if it does not belong to this database."""
     try:
         kept = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -131,7 +131,7 @@ def _remember(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _identity_of(database_url: str) -> str:
-    """Returns what tells this database from every other one, even from a deleted one at the same place."""
+    """Returns an identifier of this database. A database that was deleted and made again gets another one."""
     query = "SELECT system_identifier, oid FROM pg_control_system(), pg_database WHERE datname = current_database()"
     try:
         with psycopg.connect(database_url, connect_timeout=5) as connection:

@@ -1,7 +1,7 @@
-"""Starts commands that end when the process that started them ends, however it ended (Linux; elsewhere they stay).
+"""Starts commands that end when this process ends, however it ends. On systems other than Linux they keep running.
 
-The file is also the script that a fresh interpreter runs to become the command: Python code between the fork and the
-exec of a process that has threads may hang, and newer Pythons warn about it.
+This file is also a script. A new interpreter runs it and then becomes the command. In a process that has threads,
+Python code between fork and exec may hang, and newer Pythons warn about it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A system account, by numbers."""
+    """A system account, by the numbers of its user and group."""
 
     user: int
     group: int
@@ -31,11 +31,12 @@ class Account:
 def start(
     command: Sequence[str], *, death_signal: signal.Signals, account: Account | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
-    """The command, as `subprocess.Popen` starts it with these options, in a session of its own.
+    """Starts the command in its own session, with these options of `subprocess.Popen`.
 
-    A terminal's Ctrl-C does not reach it. `death_signal` does when this process ends; root may name another account.
+    Ctrl-C in the terminal does not reach it. It gets `death_signal` when this process ends. Only root can give an
+    account.
     """
-    # The kernel watches the thread that forks: any but the main one may end long before the process does.
+    # The kernel watches the thread that forks. Any thread but the main one may end long before the process.
     watched = threading.current_thread() is threading.main_thread()
     launcher = [
         *(sys.executable, "-I", "-S", str(Path(__file__).resolve())),
@@ -53,7 +54,7 @@ def _become(parent: int, death_signal: int, account: str, command: list[str]) ->
         os.setgid(group)
         os.setuid(user)
     if sys.platform == "linux" and death_signal:
-        # Only now: setuid clears it.
+        # This must come after setuid, which clears it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:
             sys.exit("The process that started this one has ended.")

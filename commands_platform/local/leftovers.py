@@ -14,7 +14,7 @@ from commands_platform.local.directory import STARTED_BY_UP
 
 
 def servers_in(directory: Path, program: str) -> list[psutil.Process]:
-    """Returns processes called `program` that work in `directory`: both servers change to their data directory."""
+    """Returns processes called `program` that work in `directory`. Both servers change to their data directory."""
     wanted = os.path.realpath(directory)
     return [process for process in _others() if _is_called(process, program) and _works_in(process, wanted)]
 
@@ -26,7 +26,7 @@ def children_of_up(local_directory: Path) -> list[psutil.Process]:
 
 
 def end(processes: Sequence[psutil.Process], *, first: signal.Signals, patience: float) -> None:
-    """Sends `first` to the topmost processes, and after `patience` seconds SIGKILL to those that still run."""
+    """Sends `first` to those without a parent among them, and SIGKILL to all that run after `patience` seconds."""
     pids = {process.pid for process in processes}
     for process in processes:
         if _parent_pid(process) not in pids:
@@ -37,7 +37,7 @@ def end(processes: Sequence[psutil.Process], *, first: signal.Signals, patience:
 
 
 def _await_end(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Waits for the processes to end. Returns those that still run; psutil's own wait counts zombies among them."""
+    """Waits for the processes to end. Returns those that still run. psutil's own wait would include zombies."""
     deadline = time.monotonic() + seconds
     while (alive := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -14,7 +14,7 @@ from commands_platform.local import launch
 
 
 def run_command(*arguments: str, environment: Mapping[str, str]) -> str:
-    """Runs `manage.py` to its end and returns what it printed. Raises CommandError if it fails."""
+    """Runs `manage.py` to its end and returns its output. Raises CommandError if it fails."""
     with launch.start(
         [sys.executable, "manage.py", *arguments],
         death_signal=signal.SIGTERM,

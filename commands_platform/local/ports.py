@@ -1,4 +1,4 @@
-"""Free and taken TCP ports on this machine."""
+"""Finds free TCP ports on this machine, and the processes that listen on others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-# Linux and macOS give higher ports to outgoing connections. A port below them is likely to be free next time, too.
+# Linux and macOS give higher ports to outgoing connections, so these are likely to be free next time too.
 _PORTS = range(20_000, 32_000)
 
 
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 def describe_listener(port: int) -> str | None:
-    """Returns the process that listens on a port, in words; None if this account may not know."""
+    """Describes the process that listens on a port. Returns None if this account may not see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if (

@@ -40,8 +40,8 @@ _MAX_START_SECONDS = 180.0
 class PostgresServer(ServerProcess):
     """PostgreSQL 18 on a unix socket in `directory`, which keeps its data between runs.
 
-    As root it runs under an account of its own, because PostgreSQL refuses to be root. Every local connection is
-    trusted: the socket's directory lets in only the account that runs the server, and root.
+    For root it runs under another account, because PostgreSQL refuses to run as root. Every connection is trusted,
+    because only the account that runs the server, and root, can enter the directory of the socket.
     """
 
     name = "PostgreSQL"
@@ -52,7 +52,7 @@ class PostgresServer(ServerProcess):
         self._data = directory / "data"
         # An interrupted initdb leaves a directory that looks complete, so it works under another name first.
         self._unfinished_data = directory / "data.unfinished"
-        # Not inside: there the server's account could make root remove any directory.
+        # This file is not in `directory`, because there the server's account could make root remove any directory.
         self._sockets_note = directory.with_name("postgres-sockets")
         self._sockets = _socket_directory(directory)
         self._durable = durable
@@ -63,7 +63,7 @@ class PostgresServer(ServerProcess):
         return f"postgresql://postgres@/{DATABASE}?host={quote(str(self._sockets), safe='')}&port={_PORT}"
 
     def start(self) -> None:
-        """Ends what an earlier run left, starts the server, and returns when it answers and the database exists."""
+        """Ends leftovers of earlier runs and starts the server. Returns when it answers and the database exists."""
         account = account_for(self._directory)
         hand_over(self._directory, account)
         self._clear_leftovers()
@@ -131,7 +131,7 @@ class PostgresServer(ServerProcess):
         ):
             leftovers.end(leftovers.servers_in(directory, program), first=signal.SIGINT, patience=5)
         shutil.rmtree(self._unfinished_data, ignore_errors=True)
-        # Nothing runs here any more. PostgreSQL would still believe these files if their pid had been reused.
+        # Nothing runs here any more. If the pid in these files has been reused, PostgreSQL would refuse to start.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for socket_file in self._directory.glob(".s.PGSQL.*"):
             socket_file.unlink()
@@ -140,7 +140,7 @@ class PostgresServer(ServerProcess):
             self._sockets_note.unlink()
 
     def _initialize(self, binaries: Path, account: Account | None) -> None:
-        # The builtin locale is the same on every machine. The system's collations may change under an index.
+        # The builtin locale is the same on every machine. The system's collations can change and break an index.
         command = [
             *(str(binaries / "initdb"), "-D", str(self._unfinished_data), "-U", "postgres", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -172,8 +172,8 @@ class PostgresServer(ServerProcess):
         version = (self._data / "PG_VERSION").read_text().strip()
         if version != POSTGRES_MAJOR:
             raise EmbeddedServerError(
-                f"{self._data} was made by PostgreSQL {version}, and this is {POSTGRES_MAJOR}: "
-                "move it away, or restore a dump of it into a new one"
+                f"{self._data} was made by PostgreSQL {version}, and this is {POSTGRES_MAJOR}. "
+                "Move it away, or restore a dump of it into a new one."
             )
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
@@ -205,7 +205,7 @@ class PostgresServer(ServerProcess):
 
 
 def _socket_directory(data_home: Path) -> Path:
-    """Returns the directory of the socket: beside the data, unless that path is too long or cannot stand in a URL."""
+    """Returns the directory of the socket: that of the data, unless its path is too long or has a comma or quote."""
     path = data_home / f".s.PGSQL.{_PORT}"
     if len(fsencode(path)) <= _MAX_SOCKET_PATH and not set(str(path)) & set(',"'):
         return data_home

@@ -24,7 +24,7 @@ from honcho.printer import Message, Printer
 
 from commands_platform.local import launch
 
-# A longer line is shown before its end has come.
+# A longer line is shown in parts.
 _MAX_LINE_BYTES = 64 * 1024
 
 
@@ -45,11 +45,11 @@ class StopRequests:
         return self._first is not None
 
     def stop_interrupting(self) -> None:
-        """Makes later requests only be noted. Earlier ones interrupt the start by StopRequestedError."""
+        """Ends the time in which the first request raises StopRequestedError. Later requests are only noted."""
         self._interrupts = False
 
     def note(self) -> None:
-        """Notes a request. A second one is urgent, unless it follows within half a second, as the echo of the first."""
+        """Notes a request. A second one is urgent, unless it comes within half a second and may be an echo."""
         now = time.monotonic()
         if self._first is None:
             self._first = now
@@ -81,7 +81,7 @@ class _Child:
 
 
 class ProcessGroup:
-    """Children that live and end together. Each line they print is shown after the child's name."""
+    """Children that run and end together. Each line of their output is shown after the child's name."""
 
     def __init__(self, stop: StopRequests, *, patience: float = 5.0, output: TextIO = sys.stdout) -> None:
         """After `patience` seconds, children that were asked to end are killed."""
@@ -94,7 +94,7 @@ class ProcessGroup:
         self._selector = selectors.DefaultSelector()
 
     def reserve_width(self, names: Iterable[str]) -> None:
-        """Aligns every line from now on, as if these children ran already."""
+        """Aligns the lines from now on as if these children were already running."""
         self._printer.width = max(len(name) for name in names)
 
     def say(self, text: str, name: str = "up") -> None:
@@ -133,7 +133,7 @@ class ProcessGroup:
             if ended is not None:
                 status = ended.process.returncode or 1
                 if status < 0:
-                    # A shell reports signals like this.
+                    # Shells report signals in this way.
                     status = 128 - status
                 self._relay(0.1)
                 self.say(f"{ended.name} {_how_it_ended(ended.process.returncode)}; stopping the rest")
@@ -156,10 +156,10 @@ class ProcessGroup:
         while alive := [child for child in self._children if child.process.poll() is None]:
             self._relay(0.05)
             if self._stop.is_urgent or time.monotonic() > deadline:
-                self.say(f"Not ended in time, killed: {', '.join(child.name for child in alive)}")
+                self.say(f"Killed because they did not end in time: {', '.join(child.name for child in alive)}")
                 break
         for child in self._children:
-            # The whole session, because a child that has ended may have left children of its own.
+            # This kills the whole session, because a child that has ended may have left its own children.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
@@ -219,7 +219,7 @@ class _Output:
         except OSError:
             self._is_broken = True
             self._stop.note()
-            # Python would try to flush again when it exits, and complain.
+            # Otherwise Python would flush again when it exits, and print an error.
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 

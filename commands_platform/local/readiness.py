@@ -1,4 +1,4 @@
-"""Waits for a started platform to become ready, and tells how it is going."""
+"""Waits for a started platform to become ready, and reports the progress."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import suppress
 
 from django.conf import settings
 
-# A slow start says this often what it still waits for.
+# The time between two reports of a slow start.
 _REPORT_EVERY_SECONDS = 15
 
 
 class Readiness(threading.Thread):
-    """Asks /readyz until it answers 200, in a thread of its own: another one shows what the processes print."""
+    """Requests /readyz until it answers 200, in its own thread. Another thread shows the output of the processes."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(daemon=True)
         self._host = host
         self._port = port
-        # The web refuses a Host that it does not know before it gets to /readyz.
+        # The web refuses an unknown Host even for /readyz.
         self._host_header = next((name for name in settings.ALLOWED_HOSTS if name.strip("*.") == name), "localhost")
         self._is_ready = threading.Event()
         self._is_reported = False
@@ -34,14 +34,14 @@ class Readiness(threading.Thread):
             time.sleep(0.1)
 
     def became_ready(self) -> bool:
-        """Returns true once: the first time it is called after the platform became ready."""
+        """Returns true once, at the first call after the platform became ready."""
         if self._is_reported or not self._is_ready.is_set():
             return False
         self._is_reported = True
         return True
 
     def progress_report(self) -> str | None:
-        """Returns what a slow start still waits for, every few seconds."""
+        """Returns a report about a slow start every few seconds, and None in between."""
         if self._is_ready.is_set() or time.monotonic() < self._next_report:
             return None
         self._next_report = time.monotonic() + _REPORT_EVERY_SECONDS

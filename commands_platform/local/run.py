@@ -26,7 +26,7 @@ from commands_platform.local.readiness import Readiness
 from commands_platform.local.servers import EmbeddedServers
 
 _LOOPBACK_FOR = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
-# Running as root is fine for trying things out, and `collectstatic` has not run.
+# Root may try things out, and `collectstatic` is not needed here.
 _EXPECTED_WARNINGS = ("ignore:You're running the worker with superuser privileges", "ignore:No directory at")
 
 
@@ -75,12 +75,12 @@ class Run:
     def _check_port(self) -> None:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         with socket.socket(family) as probe:
-            # The web server does the same: a connection that has just been closed does not block the port.
+            # The web server does the same, so that connections that were just closed do not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self._host, self._port))
             except PermissionError as error:
-                raise CommandError(f"Port {self._port} is for root only: choose another, make run PORT=8000") from error
+                raise CommandError(f"Port {self._port} is for root only. Choose another: make run PORT=8000") from error
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise CommandError(

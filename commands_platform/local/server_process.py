@@ -12,7 +12,7 @@ from commands_platform.local import launch
 from commands_platform.local.launch import Account
 from commands_platform.local.programs import clean_environment
 
-# A log that has grown beyond this is put aside at the next start.
+# A log that is larger than this is renamed at the next start.
 _MAX_LOG_BYTES = 5_000_000
 
 

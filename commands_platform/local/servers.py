@@ -52,7 +52,7 @@ class EmbeddedServers:
 
     @property
     def urls(self) -> ServerUrls:
-        """Where the servers listen, once they are started."""
+        """The addresses of the servers, once they are started."""
         return ServerUrls(
             database_url=self.postgres.url if self.postgres else self._database_url,
             redis_url=self.valkey.url if self.valkey else self._redis_url,
@@ -60,7 +60,7 @@ class EmbeddedServers:
 
     @property
     def own(self) -> list[PostgresServer | ValkeyServer]:
-        """The servers that are run here, in the order in which they start."""
+        """The servers that this object runs, in the order in which they start."""
         return [server for server in (self.postgres, self.valkey) if server is not None]
 
     def claim(self, note: str = "") -> None:
@@ -83,7 +83,7 @@ class EmbeddedServers:
         os.pwrite(lock, note.encode(), 0)
 
     def start(self) -> None:
-        """Returns when both servers answer. If one does not start, nothing is left running."""
+        """Starts the servers, and returns when they answer. If one does not start, none is left running."""
         self.claim(f"process {os.getpid()}")
         try:
             for server in self.own:
@@ -93,7 +93,7 @@ class EmbeddedServers:
             raise
 
     def stop(self) -> None:
-        """Ends both servers and gives the directory back."""
+        """Ends both servers and releases the directory."""
         for server in reversed(self.own):
             server.stop()
         if self._lock is not None:
@@ -101,7 +101,7 @@ class EmbeddedServers:
             self._lock = None
 
     def find_dead(self) -> PostgresServer | ValkeyServer | None:
-        """Returns a server that has ended by itself; None if both run."""
+        """Returns a server that has ended by itself, or None if both run."""
         return next((server for server in self.own if not server.is_alive), None)
 
     def __enter__(self) -> Self:
@@ -116,7 +116,7 @@ class EmbeddedServers:
 def temporary_servers(
     directory: Path, *, durable: bool = False, shared_buffers: str = "32MB"
 ) -> Iterator[EmbeddedServers]:
-    """Runs both servers in a directory that is theirs alone and is removed at the end."""
+    """Runs both servers in a directory of their own, which is removed at the end."""
     servers = EmbeddedServers(directory, durable=durable, shared_buffers=shared_buffers)
     try:
         with servers:

@@ -25,7 +25,7 @@ from commands_platform.local.server_process import ServerProcess
 
 
 class ValkeyServer(ServerProcess):
-    """Valkey on a loopback port behind a random password. It carries wake-ups only, so it keeps nothing on disk."""
+    """Valkey on a loopback port with a random password. It keeps nothing on disk, because hints may be lost."""
 
     name = "Valkey"
 
@@ -40,7 +40,7 @@ class ValkeyServer(ServerProcess):
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def start(self) -> None:
-        """Returns when the server answers. Port and password are those of the last run, while the port is free."""
+        """Starts the server and returns when it answers. It reuses the port and password of the last run if it can."""
         account = account_for(self._directory)
         hand_over(self._directory, account)
         leftovers.end(leftovers.servers_in(self._directory, "valkey-server"), first=signal.SIGTERM, patience=3)
@@ -85,7 +85,7 @@ class ValkeyServer(ServerProcess):
             self._port, self._password = free_port(), secrets.token_urlsafe(24)
 
     def _launch_configured(self, binary: Path, account: Account | None) -> None:
-        # Everybody on the machine could read the password on a command line, so the configuration goes through a pipe.
+        # The configuration goes through a pipe, because everybody on the machine can read command lines.
         options = {
             "bind": "127.0.0.1",
             "port": str(self._port),
@@ -103,7 +103,7 @@ class ValkeyServer(ServerProcess):
 
     def _answers(self) -> bool:
         deadline = time.monotonic() + 10
-        # Another process may hold the port and never answer: ask briefly, and check our own process in between.
+        # Another process may use the port and never answer, so we ask briefly and check our own process in between.
         once = Retry(NoBackoff(), 0)
         client = Redis(host="127.0.0.1", port=self._port, password=self._password, socket_timeout=0.5, retry=once)
         with client:

@@ -16,8 +16,8 @@ class Migration(migrations.Migration):
             name='Hook',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('subscriptions', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='Names of events; a last word of * stands for all below.', size=None)),
-                ('subscribed_objects', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='Empty: events about any object.', size=None)),
+                ('subscriptions', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='Names of events. A last word of * matches all names below.', size=None)),
+                ('subscribed_objects', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='If empty, events about any object.', size=None)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('command', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hooks', to='organizations.command')),

@@ -7,29 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands_platform.lib.errors import InvalidInputError
-from commands_platform.lib.text import normalise, refusal_of
+from commands_platform.lib.text import normalize, refusal_of
 
 
 def test_two_encodings_of_a_letter_become_one() -> None:
-    assert normalise("cafe\u0301") == normalise("caf\u00e9") == "caf\u00e9"
+    assert normalize("cafe\u0301") == normalize("caf\u00e9") == "caf\u00e9"
 
 
 @given(st.text(max_size=30))
-def test_normalised_text_is_not_changed_again(text: str) -> None:
-    normal = normalise(text)
+def test_normalized_text_is_not_changed_again(text: str) -> None:
+    normal = normalize(text)
 
     assert normal == unicodedata.normalize("NFC", text)
-    assert normalise(normal) == normal
+    assert normalize(normal) == normal
 
 
 @pytest.mark.parametrize("marks", ["\u0301" * 31, "\u0301\u0323" * 100_000])
 def test_too_many_combining_marks_are_refused(marks: str) -> None:
     with pytest.raises(InvalidInputError, match="30 combining marks"):
-        normalise("a" + marks)
+        normalize("a" + marks)
 
 
-def test_long_text_with_marks_on_many_letters_is_normalised() -> None:
-    assert normalise("e\u0301" * 1000) == "\u00e9" * 1000
+def test_long_text_with_marks_on_many_letters_is_normalized() -> None:
+    assert normalize("e\u0301" * 1000) == "\u00e9" * 1000
 
 
 FLAG_OF_SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"

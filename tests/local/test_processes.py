@@ -105,7 +105,7 @@ def test_a_child_that_does_not_stop_in_time_is_killed_with_its_children() -> Non
     scene.group.run(lambda: scene.stop_when_shown("grandchild"))
 
     grandchild = int(scene.output.getvalue().split("grandchild ")[1].split()[0])
-    assert "Not ended in time, killed: web" in scene.output.getvalue()
+    assert "Killed because they did not end in time: web" in scene.output.getvalue()
     assert wait_until_ended(grandchild)
 
 

@@ -259,6 +259,6 @@ def test_the_text_output_shows_the_key_once_and_everything_to_use_it_with() -> N
     key = line.removeprefix("API key").split()[0]
     assert find_caller(key=key).api_key == api_key
     assert output.count(key) == 1
-    assert "shown this once" in line
+    assert "not shown again" in line
     for text in (str(command.uuid), command.signing_secret, command.signature, "http://127.0.0.1/callback"):
         assert text in output

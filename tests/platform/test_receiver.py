@@ -77,7 +77,7 @@ def test_missing_and_malformed_signature_headers_are_invalid(headers: dict[str, 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"\xff\xfe", b"3"])
 def test_a_body_that_is_not_a_json_object_is_reported(body: bytes) -> None:
-    assert describe(body, {}, None) == "A body that is no JSON object, signature not checked"
+    assert describe(body, {}, None) == "A body that is not a JSON object, signature not checked"
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,16 @@ def requirements_cover_the_imports(root: Path) -> Iterator[str]:
 
 def _pinned(root: Path, name: str) -> set[str]:
     pins = _PIN.findall((root / "requirements" / f"{name}.txt").read_text())
-    return {_normalised(pin) for pin in pins}
+    return {_normalized(pin) for pin in pins}
 
 
-def _normalised(distribution: str) -> str:
+def _normalized(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 @cache
 def _installed() -> dict[str, set[str]]:
-    return {name: {_normalised(one) for one in of} for name, of in packages_distributions().items()}
+    return {name: {_normalized(one) for one in of} for name, of in packages_distributions().items()}
 
 
 def _distributions_of(module: str) -> set[str]:

@@ -355,9 +355,9 @@ def test_a_naive_start_is_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"anchor": datetime(2026, 1, 1)}, "anchor is an aware"),  # noqa: DTZ001
-        ({"period": timedelta(0)}, "longer than nothing"),
-        ({"period": -timedelta(seconds=5)}, "longer than nothing"),
+        ({"anchor": datetime(2026, 1, 1)}, "must be an aware datetime"),  # noqa: DTZ001
+        ({"period": timedelta(0)}, "longer than zero"),
+        ({"period": -timedelta(seconds=5)}, "longer than zero"),
         ({"dst_gap": "maybe"}, "run_after or skip"),
         ({"dst_overlap": "none"}, "first or both"),
     ],

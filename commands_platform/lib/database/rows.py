@@ -1,4 +1,4 @@
-"""Reads rows of several models with one statement, for queries of every request, for which the ORM is too slow."""
+"""Reads rows of several models with one statement. It is for queries of every request, because the ORM is too slow."""
 
 from __future__ import annotations
 

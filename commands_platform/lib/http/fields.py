@@ -14,7 +14,7 @@ from rest_framework import serializers
 from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.http import routes
 from commands_platform.lib.instants import format_instant
-from commands_platform.lib.text import normalise, refusal_of
+from commands_platform.lib.text import normalize, refusal_of
 
 if TYPE_CHECKING:
     _TextField = models.TextField[Any, Any]
@@ -34,7 +34,7 @@ _INSTANT = re.compile(
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string, normalised to NFC, without control characters and characters that change the text's direction.
+    """A JSON string, normalized to NFC, without control characters and characters that change the text's direction.
 
     `allowed_controls` holds the control characters that it takes all the same. With `null_is_empty` the field is
     optional, and null and "" both mean that there is no text.
@@ -59,7 +59,7 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         text = data.strip() if self.trim_whitespace else data
-        # Four characters become one at the most, so longer text cannot fit and need not be normalised first.
+        # Four characters become one at the most, so longer text cannot fit and need not be normalized first.
         if self.max_length is not None and len(text) > 4 * self.max_length:
             self.fail("max_length", max_length=self.max_length)
         # Places are told in the text as it was sent.
@@ -68,7 +68,7 @@ class StrictCharField(serializers.CharField):
         if refusal is not None:
             raise serializers.ValidationError(refusal, code="invalid")
         try:
-            return normalise(text)
+            return normalize(text)
         except InvalidInputError as error:
             raise serializers.ValidationError(error.message, code="invalid") from error
 

@@ -67,7 +67,7 @@ class JsonTextField(_TextField):
 
 
 class JsonTextFormField(forms.JSONField):
-    """JSON in a text area, indented for people, held to the rules that the API holds its bodies to."""
+    """JSON in a text area, indented for people. It follows the same rules as the bodies of the API."""
 
     empty_values = [None, ""]
 
@@ -97,6 +97,6 @@ class JsonTextFormField(forms.JSONField):
 
 
 class _Typed(str):
-    """Text as somebody typed it into the form; it goes back as it was."""
+    """Text that somebody typed into the form. It is shown again unchanged."""
 
     __slots__ = ()

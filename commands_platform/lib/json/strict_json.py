@@ -1,4 +1,4 @@
-"""Reads JSON as RFC 8259 defines it, without what it leaves open: repeated keys, NUL, numbers beyond 64 bits."""
+"""Reads JSON by RFC 8259, and refuses what it leaves open: repeated keys, NUL, and numbers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | flo
 _MIN_INTEGER = -(2**63)
 _MAX_INTEGER = 2**64 - 1
 
-# The patterns run on text that is known to be JSON; their quantifiers give back nothing they took, so each is linear.
+# The patterns run on text that is known to be JSON. Their quantifiers are possessive, so each takes linear time.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRINGS = re.compile(_STRING)
 _STRING_OR_NUMBER = re.compile(_STRING + rb"|(-?[0-9]{19,}+)(?![.eE])|[0-9.eE+-]++")
@@ -68,8 +68,8 @@ def loads(raw: bytes, *, max_bytes: int, max_depth: int = 64) -> JsonValue:
     colons = raw.count(b":")
     if colons > 1 or raw.count(b"[") + raw.count(b"{") > max_depth:
         pairs = _count_pairs(value, max_depth)
-        # Each pair has a colon of its own, so equal counts prove that no pair was overwritten. Colons inside strings
-        # make them differ too; only then are the strings taken out.
+        # Each pair has one colon, so equal counts prove that no pair was overwritten. Colons inside strings make the
+        # counts differ too. Only then are the strings removed before counting again.
         if pairs != colons and pairs != _STRINGS.sub(b"", raw).count(b":"):
             raise MalformedJsonError(f'The key "{_first_repeated_key(raw)}" appears twice in one object')
     if _LONG_DIGITS.search(raw):
@@ -89,7 +89,7 @@ def refuse_deep(value: Any, text: bytes, *, max_depth: int) -> None:
 
 
 def _count_pairs(value: JsonValue, max_depth: int) -> int:
-    """Returns the number of key-value pairs in the whole value. Goes level by level, so no depth exhausts the stack."""
+    """Returns the number of key-value pairs in the whole value. It does not recurse, so no depth exhausts the stack."""
     pairs = depth = 0
     level = [value]
     while True:

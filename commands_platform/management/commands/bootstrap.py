@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: an organization, a command, a user and an API key to begin with."""
+"""`manage.py bootstrap`: makes a first organization, command, user and API key."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ Row = TypeVar("Row", Organization, PlatformCommand, User)
 
 
 class Command(BaseCommand):
-    help = "Makes (or finds, by name) an organization, a command and a user, and always a new API key for them."
+    help = "Finds an organization, a command and a user by name, or makes them. Always makes a new API key for them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--organization", default="Default organization", metavar="NAME")
-        parser.add_argument("--timezone", default="", metavar="ZONE", help="An IANA name; of a new organization: UTC.")
+        parser.add_argument(
+            "--timezone", default="", metavar="ZONE", help="An IANA name. Default for a new organization: UTC."
+        )
         parser.add_argument("--command", default="default-command", metavar="NAME", dest="command_name")
-        parser.add_argument("--callback-url", default="", metavar="URL", help="Where the command's callbacks go.")
+        parser.add_argument("--callback-url", default="", metavar="URL", help="The URL for the command's callbacks.")
         parser.add_argument("--public", action="store_true", help="The command may act for other organizations' users.")
         parser.add_argument("--user", default="Default user", metavar="NAME", dest="user_name")
-        parser.add_argument("--email", default="", metavar="E")
+        parser.add_argument("--email", default="", metavar="EMAIL")
         parser.add_argument(
             "--scopes",
             default=",".join(COMMAND_SCOPES),
@@ -53,14 +55,14 @@ class Command(BaseCommand):
             made = _make(options)
         except PlatformError as error:
             raise CommandError(error.message) from error
-        # Only now, when all of it is committed: a key that was shown is a key that works.
+        # This comes after the commit, so that a key that was shown works.
         self.stdout.write(json.dumps(made) if options["as_json"] else _for_people(made))
 
 
 def _check_text(options: dict[str, Any]) -> None:
     for option in ("organization", "timezone", "command_name", "callback_url", "user_name", "email", "scopes"):
         text = options[option]
-        # An argument whose bytes are no UTF-8 comes as lone surrogates, which PostgreSQL takes as little as NUL.
+        # Bytes that are not UTF-8 arrive as lone surrogates. PostgreSQL accepts neither these nor NUL.
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise CommandError(f"--{option.removesuffix('_name').replace('_', '-')} must be UTF-8 text without NUL.")
 
@@ -152,7 +154,7 @@ def _saved(row: Row, *, changed: list[str]) -> Row:
         raise CommandError(
             "; ".join(f"{kind} {field}: {' '.join(says)}" for field, says in error.message_dict.items())
         ) from error
-    # Only these fields of an existing row: its tokens may be revoked, or its secret rotated, at the same time.
+    # Saves only these fields of an existing row, because its tokens may be revoked or its secret rotated meanwhile.
     row.save(update_fields=None if row.pk is None else changed)
     return row
 
@@ -166,7 +168,7 @@ def _for_people(made: dict[str, Any]) -> str:
             f"Signing secret {made['command']['signing_secret']}",
             f"Signature      {made['command']['signature']}",
             f"User           {made['user']['uuid']}  {made['user']['full_name']}",
-            f"API key        {made['api_key']}  (shown this once)",
+            f"API key        {made['api_key']}  (not shown again)",
             f"Scopes         {', '.join(made['scopes'])}",
             f"Expires        {made['expires_at'] or 'never'}",
         ]

@@ -1,4 +1,4 @@
-"""A receiver to try things with: it prints each callback that comes in on loopback, and answers 204."""
+"""`manage.py receiver`: prints each callback that comes in on loopback and answers 204, to try things out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
 
 def describe(body: bytes, headers: Mapping[str, str], secret: str | None) -> str:
-    """One line that says what a callback told, without its exchange token; what it holds cannot move the terminal."""
+    """Returns a line that describes a callback, without its exchange token and without control characters."""
     parts = [f"signature {_judge_signature(body, headers, secret)}"]
     if identifier := headers.get("webhook-id"):
         parts.append(f"webhook-id {_shown(identifier)}")
@@ -48,7 +48,7 @@ def describe(body: bytes, headers: Mapping[str, str], secret: str | None) -> str
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        return ", ".join(["A body that is no JSON object", *parts])
+        return ", ".join(["A body that is not a JSON object", *parts])
     if isinstance(execution := content.get("scheduled_execution"), dict):
         title = f"Schedule {_shown(execution.get('name'))}"
         parts[:0] = [f"due at {_shown(execution.get('due_at'))}", f"attempt {_shown(execution.get('attempt'))}"]
@@ -78,7 +78,7 @@ def _shown(value: Any) -> str:
 
 
 def _known_secret(local_dir: Path) -> str | None:
-    """The signing secret of the command that `manage.py up` made; read each time, because it is made after us."""
+    """Returns the signing secret of the command that `manage.py up` made. It may be made while the receiver runs."""
     try:
         secret = json.loads((local_dir / "bootstrap.json").read_text())["command"]["signing_secret"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -105,6 +105,6 @@ def _handler(local_dir: Path, write: Callable[[str], object]) -> type[BaseHTTPRe
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Says nothing of its own: each callback has its line already."""
+            """Logs nothing, because each callback is already printed."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Encrypts every stored secret by the first key of SECRETS_KEYS."""
+"""`manage.py reencrypt_secrets`: encrypts every stored secret by the first key of SECRETS_KEYS."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MAX_NAMED = 10
 
 class Command(BaseCommand):
     help = (
-        "Encrypts every stored secret by the first key of SECRETS_KEYS. Run it after you have put a new key first. The"
-        " servers may go on working meanwhile. When it has succeeded, remove the old keys. It may be stopped and run"
-        " again."
+        "Encrypts every stored secret by the first key of SECRETS_KEYS. Run it after you have put a new key first."
+        " Servers can keep running meanwhile, and you can stop it and run it again. When it has succeeded, remove the"
+        " old keys."
     )
 
     def handle(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`make run`: the whole platform on this machine, with nothing installed beforehand but Python."""
+"""`manage.py up`: runs the whole platform on this machine. `make run` calls it."""
 
 from __future__ import annotations
 

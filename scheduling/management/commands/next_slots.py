@@ -1,4 +1,4 @@
-"""`manage.py next_slots`: when cron expressions fire, for people and, line by line, for programs."""
+"""`manage.py next_slots`: prints when cron expressions fire, for people or, line by line, for programs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Question:
 
 
 class Command(BaseCommand):
-    """Needs no database."""
+    """This command needs no database."""
 
     help = "Prints the next slots of one or more cron expressions: local time, offset and UTC."
     requires_system_checks = []
@@ -53,14 +53,20 @@ class Command(BaseCommand):
             help="a cron expression, quoted, or several; also @daily, '@every 5m', 'TZ=Asia/Tokyo 0 9 * * *'",
         )
         parser.add_argument("--timezone", help="an IANA name (default: that of TZ=, or else UTC)")
-        parser.add_argument("--hash", metavar="TEXT", help="what H takes its values from: the UUID of a schedule")
+        parser.add_argument(
+            "--hash", metavar="TEXT", help="the text that H takes its values from: the UUID of a schedule"
+        )
         parser.add_argument("--from", dest="start", help="slots strictly after this instant, ISO 8601 (default: now)")
         parser.add_argument(
             "--count", type=int, default=DEFAULT_SLOTS, help=f"1 to {MAX_SLOTS} (default: {DEFAULT_SLOTS})"
         )
         parser.add_argument("--seconds", action="store_true", help="expressions have six fields, the seconds first")
-        parser.add_argument("--dst-gap", choices=GAP_RULES, default="run_after", help="what a skipped wall time does")
-        parser.add_argument("--dst-overlap", choices=OVERLAP_RULES, default="first", help="what a repeated one does")
+        parser.add_argument(
+            "--dst-gap", choices=GAP_RULES, default="run_after", help="whether a skipped wall time fires after the gap"
+        )
+        parser.add_argument(
+            "--dst-overlap", choices=OVERLAP_RULES, default="first", help="which times a repeated one fires"
+        )
         parser.add_argument("--json", action="store_true", help='print {"slots": […]} instead of lines')
         parser.add_argument(
             "--batch",
@@ -117,12 +123,12 @@ class Command(BaseCommand):
     def _answer_lines(self, lines: BinaryIO) -> None:
         for line in _bounded_lines(lines):
             self.stdout.write(_answer_line(line))
-            # A program may wait for this answer before it asks on.
+            # A program may wait for this answer before it sends its next line.
             self.stdout.flush()
 
 
 def _bounded_lines(lines: BinaryIO) -> Iterator[bytes]:
-    """Yields the lines. Of one that is too long no more than a little over the limit is kept."""
+    """Yields the lines. A line that is too long is cut just above the limit."""
     while line := lines.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := lines.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -171,7 +177,7 @@ def _read_question(values: dict[str, Any]) -> Question:
 def _read_expressions(value: object) -> str:
     several: list[Any] = value if isinstance(value, list) else [value]
     if not several or not all(isinstance(each, str) and each for each in several):
-        raise InvalidInputError("expr must be a string, and not an empty one, or an array of them.")
+        raise InvalidInputError("expr must be a string that is not empty, or an array of such strings.")
     if any("\n" in each for each in several):
         raise InvalidInputError("An expression is one line. Give several as an array.")
     return join_expressions(several)
@@ -188,7 +194,7 @@ def _read_zone(values: dict[str, Any], prefix: str | None) -> str:
 def _read_text(values: dict[str, Any], name: str) -> str | None:
     text = values.get(name)
     if text is not None and (not isinstance(text, str) or not text):
-        raise InvalidInputError(f"{name} must be a string, and not an empty one.")
+        raise InvalidInputError(f"{name} must be a string that is not empty.")
     return text
 
 

@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: is every slot that should have been in the ledger, and no other?"""
+"""`manage.py verify_ledger`: checks that the ledger has every slot that it should have, and no other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scheduling.verification import Difference, Verification
 
 
 class Command(BaseCommand):
-    """Reads only. Ends with status 1 when there is a difference."""
+    """It only reads. It ends with status 1 if there is a difference."""
 
     help = (
         "Computes the slots that schedules should have had from their rules alone, and compares them with the ledger. "
-        "It looks back as far as the present timing of a schedule and the ledger's retention reach."
+        "It looks back to the last change of a schedule's timing, as far as the ledger's retention reaches."
     )
     requires_system_checks = []
 
@@ -46,7 +46,7 @@ class Command(BaseCommand):
                     self._tell(schedule, difference, as_json=options["json"])
             except InvalidInputError as error:
                 if schedule.deactivation_reason == DeactivationReason.INVALID:
-                    # The ledger says so itself.
+                    # The ledger has a row that says so.
                     continue
                 differences += 1
                 self._tell_invalid(schedule, error.message, as_json=options["json"])
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         words = f"{schedules} schedules, {slots} slots, {differences} differences"
         self.stdout.write(json.dumps(totals) if options["json"] else words)
         if differences:
-            raise CommandError("The ledger is not what the schedules say.")
+            raise CommandError("The ledger differs from the schedules.")
 
     def _tell(self, schedule: ScheduledExecution, difference: Difference, *, as_json: bool) -> None:
         first, last = format_instant(difference.first), format_instant(difference.last)
@@ -81,7 +81,7 @@ def _chosen(uuid: UUID | None, organization: str | None) -> ScheduledExecutionQu
             raise CommandError(f"There is no schedule {uuid}.")
     if organization is not None:
         if not Organization.objects.filter(name=organization).exists():
-            raise CommandError(f"There is no organization of the name {organization!r}.")
+            raise CommandError(f"There is no organization named {organization!r}.")
         schedules = schedules.filter(organization__name=organization)
     return schedules
 
