@@ -27,9 +27,8 @@ _EXPIRE_SECONDS = 5.0
 
 # Bounds the bytes of bodies that wait here. It applies once to all busy origins and once to all others.
 MAX_BYTES_WAITING = 4 * 1024 * 1024
-# Bounds the bytes in flight for large bodies. Small bodies do not wait for it.
+# Bounds the bytes of large bodies in flight. Small bodies neither count nor wait.
 MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
-_LARGE_BODY = 16 * 1024
 # A delivery whose claim was lost this often may have killed its senders. It is sent alone, so that no other is lost
 # with it.
 MIN_LOST_OF_A_SUSPECT = 2
@@ -140,23 +139,28 @@ class Intake:
                 self._origins.mark_busy(claim.origin)
         release(surplus)
 
-    def next_claims(self, bytes_in_flight: Callable[[], int]) -> Iterator[Claim]:
+    def next_claims(self, large_bytes_in_flight: Callable[[], int]) -> Iterator[Claim]:
         """Yields the claims that may begin now, one of each origin in turn.
 
-        The caller begins or ends each before it asks for the next. `bytes_in_flight` returns the bytes it is sending.
+        The caller begins or ends each before it asks for the next. `large_bytes_in_flight` returns the total size of
+        the large bodies that it is sending.
         """
         while self._waiting:
-            has_begun = False
+            has_begun = is_full = False
             for origin in list(self._waiting):
-                size = self._waiting[origin][0].size
-                is_too_large = size > _LARGE_BODY and bytes_in_flight() > max(0, MAX_BYTES_IN_FLIGHT - size)
-                if is_too_large or not self._origins.room(origin):
+                first = self._waiting[origin][0]
+                if not self._origins.room(origin):
                     continue
+                if first.is_large:
+                    # No other large body may pass one that waits, or the largest might wait for ever.
+                    is_full = is_full or large_bytes_in_flight() > max(0, MAX_BYTES_IN_FLIGHT - first.size)
+                    if is_full:
+                        continue
                 # An origin that had its turn goes to the end, so that every origin gets its turn.
                 line = self._waiting.pop(origin)
                 claim = line.popleft()
                 self.waiting_count -= 1
-                self._bytes[origin] -= size
+                self._bytes[origin] -= claim.size
                 if line:
                     self._waiting[origin] = line
                 else:

@@ -63,6 +63,11 @@ class Claim(NamedTuple):
     lease: UUID
     held_since: float
 
+    @property
+    def is_large(self) -> bool:
+        """Returns whether its body counts against the limit for the bytes of large bodies in flight."""
+        return self.size > _LARGE_BODY
+
 
 class _Row(NamedTuple):
     """A row of the claim's statement: the fields of a Claim up to its command, then the columns of the command."""
@@ -96,6 +101,7 @@ class _Row(NamedTuple):
 _OWN_COLUMNS = _Row._fields.index("command_id")
 _EVER = timedelta(days=100_000)
 _NO_LIMIT = 1 << 40
+_LARGE_BODY = 16 * 1024
 _RECENT = timedelta(seconds=1)
 
 # The database's clock, unless another one replaces it.

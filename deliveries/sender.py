@@ -69,7 +69,7 @@ class _Run:
 
     intake: Intake
     in_flight: int = 0
-    bytes_in_flight: int = 0
+    large_bytes_in_flight: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     first_outcome_at: float = 0.0
     # Outcomes whose rows another session has locked, by row.
@@ -139,7 +139,7 @@ class Sender:
         """Begins as many requests as there is room for."""
         if not self._idle:
             return
-        for claim in run.intake.next_claims(lambda: run.bytes_in_flight):
+        for claim in run.intake.next_claims(lambda: run.large_bytes_in_flight):
             self._start_or_finish(run, claim)
             if not self._idle:
                 return
@@ -187,7 +187,7 @@ class Sender:
         self._busy.add(transfer)
         self._origins.begin(claim.origin)
         run.in_flight += 1
-        run.bytes_in_flight += claim.size
+        run.large_bytes_in_flight += claim.size if claim.is_large else 0
 
     def _perform(self, run: _Run) -> None:
         self._forgive_stall()
@@ -236,8 +236,8 @@ class Sender:
         self._busy.discard(transfer)
         self._idle.append(transfer)
         run.in_flight -= 1
-        if transfer.claim is not None:
-            run.bytes_in_flight -= transfer.claim.size
+        if transfer.claim is not None and transfer.claim.is_large:
+            run.large_bytes_in_flight -= transfer.claim.size
 
     def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
         self._free(run, transfer)

@@ -36,8 +36,6 @@ _MAX_IDLE_SECONDS = 60
 _MAX_CONNECTION_SECONDS = 120
 _DNS_CACHE_SECONDS = 30
 
-_LARGE_BODY = 16 * 1024
-
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
 _END_OF_HEADERS = (b"\n\r\n", b"\n\n")
 
@@ -119,7 +117,7 @@ class Transfer:
         The caller adds it to its multi handle, and ends it as soon as `is_late` returns true.
         """
         # The request holds the body now, and one copy of a large one is enough.
-        self.claim = claim._replace(body="") if claim.size > _LARGE_BODY else claim
+        self.claim = claim._replace(body="") if claim.is_large else claim
         self.started_at = started_at
         self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
@@ -135,7 +133,7 @@ class Transfer:
 
     def forget(self) -> None:
         """Frees a large body, which libcurl would keep until the next request."""
-        if self.claim is not None and self.claim.size > _LARGE_BODY:
+        if self.claim is not None and self.claim.is_large:
             self.curl.setopt(pycurl.POSTFIELDS, b"")
         self.claim = None
 

@@ -90,6 +90,55 @@ def test_small_bodies_do_not_wait_for_large_ones() -> None:
     assert len(list(intake.next_claims(lambda: 0))) == 3
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("of", [None, {"http://largest.example:80": 5, "http://large.example:80": 5}])
+def test_the_oldest_body_is_claimed_first_even_if_it_exceeds_the_budget_alone(of: dict[str, int] | None) -> None:
+    make_due(1, size=MAX_BYTES_WAITING + LARGE, origin="http://largest.example:80")
+    make_due(3, size=LARGE, origin="http://large.example:80")
+
+    claims = queue.claim(limit=10, lease=MINUTE, max_bytes=MAX_BYTES_WAITING, of=of)
+
+    assert [claim.origin for claim in claims] == ["http://largest.example:80"]
+
+
+@pytest.mark.django_db
+def test_no_large_body_passes_a_larger_one_that_waits_for_its_place() -> None:
+    make_due(1, size=LARGE, origin="http://largest.example:80")
+    make_due(3, size=LARGE // 4, origin="http://large.example:80")
+    make_due(1, size=200, origin="http://small.example:80")
+    intake = make_intake()
+    intake.take(queue.claim(limit=10, lease=MINUTE))
+    room_for_half = MAX_BYTES_IN_FLIGHT - LARGE // 2
+
+    assert [claim.size for claim in intake.next_claims(lambda: room_for_half)] == [200]
+    assert [claim.size for claim in intake.next_claims(lambda: 0)] == [LARGE, *[LARGE // 4] * 3]
+
+
+@pytest.mark.django_db
+def test_a_body_larger_than_all_that_may_be_in_flight_goes_alone() -> None:
+    make_due(1, size=MAX_BYTES_IN_FLIGHT + LARGE)
+    intake = make_intake()
+    intake.take(queue.claim(limit=1, lease=MINUTE))
+
+    assert list(intake.next_claims(lambda: LARGE)) == []
+    assert len(list(intake.next_claims(lambda: 0))) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_large_bodies_count_against_the_limit_in_flight(receiver: Receiver) -> None:
+    make_due(5, size=16 * 1024, origin="http://127.0.0.1:1", url=receiver.url)
+    make_due(2, size=LARGE, origin="http://127.0.0.1:2", url=receiver.url)
+    sender = make_sender()
+    run = sender._begin_run()
+    run.intake.claim(idle=20, in_flight=0)
+
+    sender._start(run)
+
+    assert (run.in_flight, run.large_bytes_in_flight) == (7, 2 * LARGE)
+    sender._give_back(run)
+    assert (run.in_flight, run.large_bytes_in_flight) == (0, 0)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_all_large_bodies_arrive_whole(receiver: Receiver) -> None:
     make_due(60, size=LARGE, origin="http://127.0.0.1", url=receiver.url)
