@@ -43,6 +43,7 @@ class Reason(models.TextChoices):
     ORGANIZATION_INACTIVE = "organization_inactive", "the organization is inactive"
     COMMAND_INACTIVE = "command_inactive", "the command is inactive"
     COMMAND_NOT_INSTALLED = "command_not_installed", "the organization has not installed the command"
+    COMMAND_NOT_ALLOWED = "command_not_allowed", "the organization does not allow the command to do this"
     USER_INACTIVE = "user_inactive", "the user it runs as is inactive"
     SCHEDULE_PAUSED = "schedule_paused", "the schedule was paused before it was sent"
     SCHEDULE_CHANGED = "schedule_changed", "the schedule was changed before it was sent"

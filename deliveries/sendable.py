@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from deliveries.models import Reason
-from organizations.reach import may_act_sql
+from auth_tokens.scopes import Scope
+from deliveries.models import Kind, Reason
+from organizations.reach import lacks_scope_sql, may_act_sql
 from outbound.address_guard import origin_of
 
 
@@ -27,13 +28,22 @@ LEFT JOIN organizations_organization uo ON uo.id = u.organization_id
 """
 
 
-def reason_sql(*, user_id: str, url: str) -> str:
-    """Returns an expression for the Reason why nothing can be sent now; an empty string if it can be."""
+def scope_sql(*, kind: str) -> str:
+    """Returns an expression for the scope that another organization's command needs for a delivery of this kind."""
+    return f"CASE {kind} WHEN '{Kind.EVENT}' THEN '{Scope.EVENT_SUBSCRIPTION}' ELSE '{Scope.SCHEDULING}' END"
+
+
+def reason_sql(*, user_id: str, url: str, scope: str) -> str:
+    """Returns an expression for the Reason why nothing can be sent now; an empty string if it can be.
+
+    `scope` is an expression for the scope that another organization's command needs.
+    """
     return f"""
 CASE WHEN o.is_active IS NOT TRUE THEN '{Reason.ORGANIZATION_INACTIVE}'
     WHEN (c.is_active AND co.is_active AND (c.organization_id = o.id OR c.is_public)) IS NOT TRUE
         THEN '{Reason.COMMAND_INACTIVE}'
     WHEN NOT {may_act_sql(organization_id="o.id")} THEN '{Reason.COMMAND_NOT_INSTALLED}'
+    WHEN {lacks_scope_sql(organization_id="o.id", scope=scope)} THEN '{Reason.COMMAND_NOT_ALLOWED}'
     WHEN {user_id} IS NOT NULL AND (u.is_active AND uo.is_active) IS NOT TRUE THEN '{Reason.USER_INACTIVE}'
     WHEN {url} = '' THEN '{Reason.NO_CALLBACK_URL}'
     ELSE '' END

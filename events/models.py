@@ -10,13 +10,14 @@ from django.db import models
 from django.db.models.expressions import RawSQL
 
 from auth_tokens.models import TokenSubject
+from auth_tokens.scopes import Scope
 from deliveries import sendable
 from events.matching import hook_wants, matches, patterns_for
 from organizations.models import Command, Organization, User
 
 _REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
     "(SELECT"
-    + sendable.reason_sql(user_id="hook.user_id", url="c.callback_url")
+    + sendable.reason_sql(user_id="hook.user_id", url="c.callback_url", scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
     + " FROM (SELECT events_hook.organization_id, events_hook.command_id, events_hook.user_id) hook"
     + sendable.joins_sql(organization_id="hook.organization_id", command_id="hook.command_id", user_id="hook.user_id")
     + ")",

@@ -28,6 +28,19 @@ def find_installation(command: Command, *, organization: Organization) -> Instal
     return Installation.objects.current().filter(command=command, organization=organization).first()
 
 
+def lacks_scope_sql(*, organization_id: str, scope: str, command: str = "c") -> str:
+    """Returns an SQL condition: the organization has installed another one's command, but without this scope.
+
+    `scope` is an SQL expression. A command needs no scope in its own organization, nor where it needs no installation.
+    """
+    lacking = (
+        "SELECT FROM organizations_installation"
+        f" WHERE command_id = {command}.id AND organization_id = {organization_id} AND removed_at IS NULL"
+        f" AND {scope} <> ALL(scopes)"
+    )
+    return f"({command}.organization_id <> {organization_id} AND EXISTS ({lacking}))"
+
+
 def may_act_sql(*, organization_id: str, command: str = "c") -> str:
     """Returns `may_act` as an SQL condition. `command` is the alias of the table of commands."""
     public = f"{command}.is_public"

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
+from auth_tokens.scopes import INSTALLABLE_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
-from deliveries import queue
-from deliveries.models import Delivery, Reason
+from deliveries import outcomes, queue
+from deliveries.models import Delivery, Kind, Reason
 from events.models import Hook
 from events.publishing import NewEvent, publish
-from organizations.models import Command, Organization, User
+from organizations.models import Command, Installation, Organization, User
 from scheduling import services
 from scheduling.dispatch import dispatch_due
 from scheduling.due import lock_due
@@ -44,6 +46,8 @@ def make_parties(
     command = make_command(owner, callback_url=url, is_active=command_is_active, is_public=whose.startswith("public"))
     if whose == "public and installed":
         make_installation(command, organization)
+    elif whose == "public without a scope":
+        make_installation(command, organization, scopes=["STORAGE", "ACTIVITY"])
     elif whose == "public and removed":
         make_installation(command, organization, removed_at=clock.now())
     if user_is == "nobody":
@@ -59,6 +63,8 @@ def make_parties(
         expected = Reason.COMMAND_INACTIVE
     elif whose in ("public", "public and removed"):
         expected = Reason.COMMAND_NOT_INSTALLED
+    elif whose == "public without a scope":
+        expected = Reason.COMMAND_NOT_ALLOWED
     elif user_is in ("inactive", "of an inactive organization"):
         expected = Reason.USER_INACTIVE
     elif not url:
@@ -68,7 +74,10 @@ def make_parties(
 
 @pytest.fixture
 def every_combination() -> list[Parties]:
-    whose = ("own", "public and installed", "public and removed", "public", "private", "public of an inactive one")
+    whose = (
+        *("own", "public and installed", "public and removed", "public without a scope", "public", "private"),
+        "public of an inactive one",
+    )
     users = ("nobody", "active", "inactive", "of an inactive organization")
     return [
         make_parties(organization_is_active=first, command_is_active=second, whose=third, user_is=fourth, url=fifth)
@@ -114,6 +123,9 @@ def test_an_extra_run_is_refused_for_the_common_reason(every_combination: list[P
 def test_a_hook_is_skipped_for_the_common_reason(every_combination: list[Parties]) -> None:
     expected, events = {}, []
     for each in every_combination:
+        if Installation.objects.filter(command=each.command).exclude(scopes__contains=["EVENT_SUBSCRIPTION"]).exists():
+            # Such a hook does not hear of the event at all.
+            continue
         hook = Hook.objects.create(
             organization=each.organization, command=each.command, user=each.user, subscriptions=["*"]
         )
@@ -123,6 +135,29 @@ def test_a_hook_is_skipped_for_the_common_reason(every_combination: list[Parties
     publish(events)
 
     assert dict(Delivery.objects.values_list("destination", "reason")) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [(Kind.SCHEDULED, "SCHEDULING"), (Kind.MANUAL, "SCHEDULING"), (Kind.EVENT, "EVENT_SUBSCRIPTION")],
+)
+@pytest.mark.parametrize("mode", ["installed", "everywhere"])
+def test_a_delivery_of_an_installed_command_needs_the_scope_of_its_kind(
+    kind: Kind, needed: str, mode: str, settings: Any
+) -> None:
+    """The installation counts even where none is needed, as it does for requests."""
+    settings.PUBLIC_COMMANDS = mode
+    command, organization = make_command(is_public=True), make_organization()
+    installation = make_installation(command, organization, scopes=[needed])
+    make_delivery(command, organization=organization, kind=kind)
+
+    claims = queue.claim(limit=1, lease=LEASE)
+    assert [claim.skip for claim in claims] == [""]
+    outcomes.release(claims)
+    installation.scopes = [scope for scope in INSTALLABLE_SCOPES if scope != needed]
+    installation.save(update_fields=["scopes"])
+
+    assert [claim.skip for claim in queue.claim(limit=1, lease=LEASE)] == [Reason.COMMAND_NOT_ALLOWED]
 
 
 @pytest.mark.parametrize(
