@@ -23,7 +23,7 @@ _MAX_LABEL_LENGTH = 1000
 class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
     category = StrictCharField(max_length=_MAX_WORD_LENGTH)
     action = StrictCharField(max_length=_MAX_WORD_LENGTH)
-    # The type checker takes it for the attribute `label` of serializers.
+    # mypy confuses this field with the attribute `label` of serializers.
     label = StrictCharField(  # type: ignore[assignment]
         max_length=_MAX_LABEL_LENGTH,
         allowed_controls=LINES,

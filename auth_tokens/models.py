@@ -67,7 +67,7 @@ class TokenSubject:
     user: User | None
     organization: Organization
     installation: Installation | None = None
-    """The installation in `organization`; None in the command's own organization, and where it needs none."""
+    """The installation in `organization`, or None if the command needs none there."""
 
     def allows(self, scope: Scope) -> bool:
         """Returns whether the organization lets the command use this scope there."""
@@ -113,7 +113,7 @@ class CallerContext:
 
     @property
     def void_token(self) -> VoidToken | None:
-        """The reason why the token is void; None if it is valid or was not sent."""
+        """The reason why the token is void, or None if it is valid or was not sent."""
         return self.sent_token if isinstance(self.sent_token, VoidToken) else None
 
     @property

@@ -33,7 +33,7 @@ from organizations.models import User
 
 class FetchExchangeToken(PlatformView):
     required_scope = Scope.AUTH_FETCH_EXCHANGE_TOKEN
-    # The original documents status 406, without a code.
+    # The original API documents status 406, without a code.
     error_statuses = {ExchangeNotPossibleError: status.HTTP_406_NOT_ACCEPTABLE}
 
     @extend_schema(

@@ -1,4 +1,4 @@
-"""The pages of hooks. Commands subscribe through the API; operators can view and remove hooks."""
+"""The pages of hooks. Operators can view and remove hooks. Commands subscribe through the API."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _end_portion(installation: Installation) -> int:
 
 
 def _is_anything_held(installation: Installation) -> bool:
-    """Returns whether rows are left that every portion passed by, because somebody else has locked them."""
+    """Returns whether there are rows that every portion skipped, because somebody else has locked them."""
     before = _installed_again_at(installation) or clock.now()
     unsent = unsent_of_command(
         command_id=installation.command_id, organization_id=installation.organization_id, before=before

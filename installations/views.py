@@ -74,7 +74,7 @@ class InstallationDetail(PlatformView):
 
     @extend_schema(operation_id="remove_installation", responses={204: None})
     def delete(self, request: ApiRequest, uuid: str) -> Response:
-        """Removes the command. Its tokens are void at once; its schedules, hooks and unsent deliveries end soon."""
+        """Removes the command. Its tokens are void at once. Its schedules, hooks and unsent deliveries end soon."""
         services.remove_installation(installation=_find(request.context, uuid))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

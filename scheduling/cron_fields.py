@@ -49,9 +49,9 @@ _HASH = re.compile(r"H(?:\((.*)\))?", re.IGNORECASE)
 _FROM_MONTH_END = re.compile(r"L(?:-([0-9]+))?(W?)", re.IGNORECASE)
 _NEAREST_WEEKDAY = re.compile(r"([0-9]+)W", re.IGNORECASE)
 _MISPLACED = {
-    "?": "? stands alone in the day-of-month or day-of-week field; elsewhere write *",
-    "#": "# stands in the day-of-week field, after one day: 5#2 is the second Friday",
-    "W": "W stands in the day-of-month field, after one day: 15W is the weekday nearest to the 15th",
+    "?": "? must be alone in the day-of-month or day-of-week field; elsewhere use *",
+    "#": "# belongs in the day-of-week field, after one day: 5#2 is the second Friday",
+    "W": "W belongs in the day-of-month field, after one day: 15W is the weekday nearest to the 15th",
     "L": "L is the last day in the day-of-month field, and 5L the last Friday in the day-of-week field",
     "H": "H takes a range in parentheses and a step: H, H(0-29), H/15",
     "R": "there are no random values, but H stays the same for one schedule",
@@ -92,7 +92,7 @@ def _read_term(kind: FieldKind, term: str, offset: int, seed: str, values: Value
         _refuse_step(kind, body, slash, offset)
         before = int(match[1] or 0)
         if before > 30:
-            raise wrong(kind, offset, f"L-{_shortened(match[1])} is before every month: the most is L-30.")
+            raise wrong(kind, offset, f"L-{_shortened(match[1])} is before the start of every month. Use L-30 or less.")
         (values.nearest_weekdays if match[2] else values.plain).add(-before)
     elif kind is DAY_OF_MONTH and (match := _NEAREST_WEEKDAY.fullmatch(body)) is not None:
         _refuse_step(kind, body, slash, offset)

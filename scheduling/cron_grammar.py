@@ -73,7 +73,7 @@ def parse_cron(cron: str, *, seconds: bool = False, seed: str = "") -> CronExpre
 
 
 def read_each(cron: str, read: Callable[[str], _T]) -> list[_T]:
-    """Reads each expression of a schedule's `cron`. If there are several, an InvalidCronError says which is wrong."""
+    """Reads each expression of a schedule's `cron`. If there are several, InvalidCronError says which one is wrong."""
     expressions = split_expressions(cron)
     if len(expressions) > MAX_EXPRESSIONS:
         raise InvalidCronError(f"there may be {MAX_EXPRESSIONS} expressions at most, not {len(expressions)}.")
@@ -137,7 +137,7 @@ def split_words(expression: str) -> Words:
         raise InvalidCronError(reason)
     for offset, character in enumerate(expression):
         if not (" " <= character <= "~" or character == "\t"):
-            reason = f"character U+{ord(character):04X} has no place in a cron expression."
+            reason = f"character U+{ord(character):04X} is not allowed in a cron expression."
             raise InvalidCronError(reason, position=offset + 1)
     words = [Word(match.start(), match.group()) for match in re.finditer(r"[^ \t]+", expression)]
     prefix = _ZONE_PREFIX.match(words[0].text) if words else None
@@ -159,7 +159,7 @@ def _field_words(expression: str, *, seconds: bool) -> list[Word]:
         return words
     reason = f"{len(names)} fields are needed ({', '.join(names)}), not {len(words)}."
     if any(_ZONE_PREFIX.match(word.text) for word in words):
-        reason += " TZ= stands in front of the fields."
+        reason += " TZ= must come before the fields."
     elif len(words) == 6:
         reason += " Six fields, the seconds first, need cron_seconds: true."
     elif len(words) == 5:
@@ -180,7 +180,7 @@ def _expand_macro(words: list[Word], *, seconds: bool) -> list[Word]:
         reason = "@every stands for a period and must be the only expression."
         raise InvalidCronError(reason, position=offset + 1)
     if name not in _MACROS:
-        reason = f"{macro[:20]} is none of {', '.join([*_MACROS, '@every'])}."
+        reason = f"{macro[:20]} is not one of {', '.join([*_MACROS, '@every'])}."
         raise InvalidCronError(reason, position=offset + 1)
     if rest:
         raise InvalidCronError(f"nothing may follow {macro}.", position=rest[0].offset + 1)

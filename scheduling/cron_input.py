@@ -47,7 +47,7 @@ def read_cron(cron: str) -> CronInput:
         raise InvalidCronError("a period is the same in every time zone. Leave out the TZ= prefix.", position=1)
     for number, other in enumerate(words, 1):
         if other.zone != zone:
-            reason = "all expressions need the same TZ= prefix. Or give timezone, and no prefix to any of them."
+            reason = "all expressions need the same TZ= prefix. Or use timezone, and no prefix in any of them."
             raise InvalidCronError(reason, position=1, number=number)
     return CronInput("" if period is not None else cron, zone, period)
 

@@ -1,4 +1,4 @@
-"""The pages of items. Operators can read and delete them; only commands write them."""
+"""The pages of items. Operators can read and delete items, but only commands write them."""
 
 from __future__ import annotations
 

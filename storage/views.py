@@ -92,7 +92,7 @@ class _StorageParser(StrictJSONParser):
         try:
             return super().parse(*args, **kwargs)
         except NestedTooDeeplyError as error:
-            # The original documents `details` for errors of a value.
+            # The original API documents `details` for errors of a value.
             raise InvalidInputError(f"{error.reason}.") from error
 
 

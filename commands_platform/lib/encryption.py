@@ -64,7 +64,7 @@ def decrypt_if_possible(stored: str) -> str:
 
 
 def reencrypt(stored: str) -> str:
-    """Returns the stored text encrypted by the first key; the same text if it already is."""
+    """Returns the secret encrypted by the first key. If it already is, this is the same text."""
     if stored.startswith(f"{_SCHEME}.{_keys(tuple(settings.SECRETS_KEYS))[0].id}."):
         return stored
     return encrypt(decrypt(stored))

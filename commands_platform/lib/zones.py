@@ -49,8 +49,8 @@ def check_zone(name: str) -> str:
     if spelling is None:
         shown = name if isinstance(name, str) and len(name) <= 64 else str(name)[:64] + "…"
         near = _names_near(shown)
-        way_out = f"Is {' or '.join(map(repr, near))} meant?" if near else "Its names are like 'Europe/Berlin'."
-        raise InvalidTimezoneError(f"{shown!r} is not a time zone of the IANA database. {way_out}")
+        advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Its names are like 'Europe/Berlin'."
+        raise InvalidTimezoneError(f"{shown!r} is not a time zone of the IANA database. {advice}")
     return spelling
 
 

@@ -58,7 +58,7 @@ class ChaosReport:
 
 
 def run_chaos(plan: ChaosPlan, report: Callable[[dict[str, Any]], None] = lambda _: None) -> ChaosReport:
-    """Runs the plan on servers of its own. `report` is told of each fault as it happens."""
+    """Runs the plan on its own servers. Calls `report` with each fault as it happens."""
     began = time.monotonic()
     with (
         chaos_platform(**_SHORT_WAITS) as platform,

@@ -82,13 +82,13 @@ def test_an_odd_but_valid_body_is_read(name: str) -> None:
         ('{"a": 1, "a": 2}', 'The key "a" appears twice in one object'),
         ('{"b": "1:2", "a": {"é": 1, "é": 2}}', 'The key "é" appears twice in one object'),
         ('{"' + "k" * 60 + '": 1, "' + "k" * 60 + '": 2}', f'The key "{"k" * 50}…" appears twice in one object'),
-        ('{\n"é": "\\u0000"}', "A string holds the NUL character, which is not accepted: line 2 column 7"),
+        ('{\n"é": "\\u0000"}', "A string contains the NUL character, which is not accepted: line 2 column 7"),
         (
             '["99999999999999999999", 99999999999999999999]',
             "An integer must lie between -9223372036854775808 and 18446744073709551615: line 1 column 26",
         ),
         ("1e999", "The number is too large: line 1 column 1"),
-        ('"\\ud800"', "The string holds half of a surrogate pair: line 1 column 2"),
+        ('"\\ud800"', "The string contains half of a surrogate pair: line 1 column 2"),
         ("[" * 65 + "]" * 65, "The JSON is nested more than 64 levels deep"),
         ("[" * 5000, "The JSON is nested too deeply: line 1 column 1026"),
     ],
@@ -102,7 +102,7 @@ def test_an_error_says_what_is_wrong_and_where(text: str, message: str) -> None:
     [
         (b"\xef\xbb\xbf{}", "The body must be UTF-8 without a byte order mark"),
         ("{}".encode("utf-16"), "The body must be UTF-8 without a byte order mark"),
-        ("{}".encode("utf-16-le"), "The body holds a NUL byte; it must be JSON in UTF-8"),
+        ("{}".encode("utf-16-le"), "The body contains a NUL byte, so it is not JSON in UTF-8"),
         (b'{"a": "\xff"}', "The body is not valid UTF-8"),
     ],
 )

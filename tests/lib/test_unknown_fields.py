@@ -65,7 +65,7 @@ def test_known_fields_are_not_noted() -> None:
 )
 def test_a_strict_caller_gets_an_error_that_suggests_the_right_field(prefer: str) -> None:
     assert refused({"Color": "red", "zzz": 1}, prefer) == {
-        "Color": ["Unknown field. Is `colour` meant?"],
+        "Color": ["Unknown field. Did you mean `colour`?"],
         "zzz": ["Unknown field."],
     }
 

@@ -65,7 +65,7 @@ def test_blanks_around_an_expression_are_not_kept(alice: ApiClient) -> None:
         (["0 9 * * *"] * 17, "There may be 16 expressions at most."),
         ("0 9 * * *\n0 17 * * *", "An expression is one line. Give several expressions as an array."),
         (["0 9 * * *\n0 17 * * *"], "An expression is one line. Give several expressions as an array."),
-        ("0 9 * * *\r0 17 * * *", "Character 10: character U+000D has no place in a cron expression."),
+        ("0 9 * * *\r0 17 * * *", "Character 10: character U+000D is not allowed in a cron expression."),
         ("0 9 * * * " * 40, "A cron expression has at most 255 characters, not 399."),
         (["0 9 * * *", "0 24 * * *"], "Expression 2, hour field, character 3: 24 is not between 0 and 23."),
         ("0 0 9 * * *", "Character 11: 5 fields are needed (minute, hour, "),

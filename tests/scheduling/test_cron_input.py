@@ -46,7 +46,7 @@ def test_every_stands_for_a_period(text: str, period: timedelta) -> None:
         ("@every 87673h", "the period may be ten years at most."),
         ("@every " + "9" * 240 + "h", "the period may be ten years at most."),
         ("TZ=UTC @every 5m", "Character 1: a period is the same in every time zone. Leave out the TZ= prefix."),
-        ("@every 5m\x00", "character U+0000 has no place"),
+        ("@every 5m\x00", "character U+0000 is not allowed"),
     ],
 )
 def test_a_period_that_makes_no_sense_is_refused(text: str, reason: str) -> None:

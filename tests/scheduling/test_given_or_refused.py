@@ -83,7 +83,7 @@ def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant
     response = alice.post(LIST, {"name": "report", name: "0 9 * * *"})
 
     assert response.status_code == 400
-    assert response.json()["errors"] == {name: [f"Unknown field. Is `{meant}` meant?"]}
+    assert response.json()["errors"] == {name: [f"Unknown field. Did you mean `{meant}`?"]}
     assert not ScheduledExecution.objects.exists()
 
 
@@ -133,8 +133,8 @@ def test_a_strict_caller_gets_a_400_and_nothing_is_made(alice: ApiClient) -> Non
 
     assert response.status_code == 400
     assert response.json()["errors"] == {
-        "expresion": ["Unknown field. Is `cron` meant?"],
-        "interval": ["Unknown field. Is `execution_frequency` meant?"],
+        "expresion": ["Unknown field. Did you mean `cron`?"],
+        "interval": ["Unknown field. Did you mean `execution_frequency`?"],
         "foo": ["Unknown field."],
     }
     assert not ScheduledExecution.objects.exists()

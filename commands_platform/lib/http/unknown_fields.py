@@ -156,7 +156,7 @@ def _message(path: str, serializer: serializers.Serializer[Any]) -> str:
 
 def unknown_message(meant: str | None) -> str:
     """Returns what is said of an unknown field, with the way out where one is known."""
-    return f"Unknown field. Is `{meant}` meant?" if meant else "Unknown field."
+    return f"Unknown field. Did you mean `{meant}`?" if meant else "Unknown field."
 
 
 def _shown(name: str) -> str:

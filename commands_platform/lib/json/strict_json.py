@@ -24,9 +24,9 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 _CLEARER_WORDS = {
     "depth limit exceeded": "The JSON is nested too deeply",
     "number is infinity when parsed as double": "The number is too large",
-    "no low surrogate in string": "The string holds half of a surrogate pair",
-    "invalid high surrogate in string": "The string holds half of a surrogate pair",
-    "invalid low surrogate in string": "The string holds half of a surrogate pair",
+    "no low surrogate in string": "The string contains half of a surrogate pair",
+    "invalid high surrogate in string": "The string contains half of a surrogate pair",
+    "invalid low surrogate in string": "The string contains half of a surrogate pair",
 }
 
 
@@ -64,7 +64,7 @@ def loads(raw: bytes, *, max_bytes: int, max_depth: int = 64) -> JsonValue:
         raise _explained(raw, error) from None
     escaped_nul = _ESCAPED_NUL.search(raw) if b"\\u0000" in raw else None
     if escaped_nul is not None:
-        raise _at(raw, escaped_nul.start(), "A string holds the NUL character, which is not accepted")
+        raise _at(raw, escaped_nul.start(), "A string contains the NUL character, which is not accepted")
     colons = raw.count(b":")
     if colons > 1 or raw.count(b"[") + raw.count(b"{") > max_depth:
         pairs = _count_pairs(value, max_depth)
@@ -120,7 +120,7 @@ class _RepeatedKeyError(Exception):
 
 
 def _first_repeated_key(raw: bytes) -> str:
-    """Returns a key that the text repeats. The text must be JSON, and not deep: the standard library recurses."""
+    """Returns a key that the JSON text repeats. The text must not be deep, because the standard library recurses."""
 
     def refuse_repeated(pairs: list[tuple[str, object]]) -> None:
         seen: set[str] = set()
@@ -148,7 +148,7 @@ def _explained(raw: bytes, error: orjson.JSONDecodeError) -> MalformedJsonError:
         return _at(raw, undecodable.start, "The body is not valid UTF-8")
     nul = raw.find(b"\0")
     if nul >= 0:
-        return _at(raw, nul, "The body holds a NUL byte; it must be JSON in UTF-8")
+        return _at(raw, nul, "The body contains a NUL byte, so it is not JSON in UTF-8")
     reason = _CLEARER_WORDS.get(error.msg, error.msg[:1].upper() + error.msg[1:])
     return MalformedJsonError(reason, line=error.lineno, column=error.colno)
 
