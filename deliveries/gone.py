@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from commands_platform.lib import clock
 
-PORTION_SIZE = 100
+MAX_GONE_AT_ONCE = 100
 _MAX_SECONDS_AT_ONCE = 0.2
 
 _USUALLY = timedelta(minutes=2)
@@ -64,7 +64,7 @@ class GoneWalk:
         while True:
             found = find(self._after)
             count += sum(map(end, found))
-            is_through = len(found) < PORTION_SIZE
+            is_through = len(found) < MAX_GONE_AT_ONCE
             self._after = 0 if is_through else found[-1].id
             if is_through or time.monotonic() >= ends_at:
                 return count

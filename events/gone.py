@@ -41,7 +41,7 @@ def remove_gone_hooks(*, since: datetime) -> int:
     """Removes the hooks whose receiver has answered 410 since then, and announces each. Returns the number removed."""
 
     def find(after: int) -> list[_GoneHook]:
-        return rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "after": after, "limit": gone.PORTION_SIZE})
+        return rows_as(_GoneHook, _GONE_HOOKS, {"since": since, "after": after, "limit": gone.MAX_GONE_AT_ONCE})
 
     return _process_walk().walk_on(find=find, end=_remove)
 

@@ -48,7 +48,7 @@ def deactivate_gone(*, since: datetime) -> int:
     """Deactivates the schedules whose receiver has answered 410 since then. Returns their number."""
 
     def find(after: int) -> list[_GoneSchedule]:
-        return rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "after": after, "limit": gone.PORTION_SIZE})
+        return rows_as(_GoneSchedule, _GONE_SCHEDULES, {"since": since, "after": after, "limit": gone.MAX_GONE_AT_ONCE})
 
     return _process_walk().walk_on(find=find, end=_deactivate)
 

@@ -36,7 +36,7 @@ def _nothing_waits() -> Iterator[None]:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deliveries.gone.PORTION_SIZE", 2)
+    monkeypatch.setattr("deliveries.gone.MAX_GONE_AT_ONCE", 2)
 
 
 def among(schedules: list[ScheduledExecution]) -> QuerySet[ScheduledExecution]:
