@@ -136,6 +136,42 @@ def recompute_portion(portion: Sequence[Schedule], walk: Walk, *, changed_at: da
     return _move(found, walk, changed_at) if found else 0
 
 
+def move_to_slots_between(portion: Sequence[Schedule], *, zone: str, begins_at: datetime, ends_at: datetime) -> int:
+    """Moves schedules that had a slot in `zone` between these instants to that slot, so that it runs late.
+
+    Those that have been computed since `begins_at` stay. Returns the number of schedules moved.
+    """
+    now = clock.now()
+    found = [each.id for each in portion if _slot_between(each, zone, begins_at, ends_at, now) is not None]
+    if not found:
+        return 0
+    locked = rows_as(Schedule, _LOCK_STALE, {"ids": found})
+    planned = dict(rows_of(_PLANNED, {"sources": [each.uuid for each in locked], "since": begins_at}))
+    now, moved = clock.now(), []
+    for schedule in locked:
+        since = max(begins_at, planned.get(schedule.uuid, begins_at))
+        slot = _slot_between(schedule, zone, since, ends_at, now)
+        if slot is not None:
+            moved.append((schedule.id, slot, since))
+    _write_moves(moved, now)
+    return len(moved)
+
+
+def _slot_between(
+    schedule: Schedule, zone: str, begins_at: datetime, ends_at: datetime, now: datetime
+) -> datetime | None:
+    """Returns its first slot in that zone between these instants, or None if it does not follow the move any more."""
+    is_stale = schedule.is_concerned and schedule.is_active and schedule.effective_from < begins_at
+    if not is_stale or _is_due(schedule, now):
+        return None
+    try:
+        slot = schedule._replace(zone=zone).slot_after(begins_at)
+    except InvalidInputError:
+        # The dispatcher deactivates it when it is due.
+        return None
+    return slot if slot is not None and slot <= ends_at else None
+
+
 def _is_due(schedule: Schedule, now: datetime) -> bool:
     return schedule.is_active and schedule.next_run_at <= now
 
@@ -175,20 +211,19 @@ def _move(ids: Sequence[int], walk: Walk, changed_at: datetime | None) -> int:
         changed += following != row.next_run_at
         if following is None and schedule.is_active:
             completed.append(schedule)
-    if moved:
-        moved_ids, next_runs, effective_from = zip(*moved, strict=True)
-        execute(
-            _MOVE,
-            {
-                "ids": list(moved_ids),
-                "next_run_at": list(next_runs),
-                "effective_from": list(effective_from),
-                "now": now,
-            },
-        )
+    _write_moves(moved, now)
     announce_completed(completed, now)
     walk.changed += changed
     return changed
+
+
+def _write_moves(moved: Sequence[tuple[int, datetime | None, datetime]], now: datetime) -> None:
+    """Writes the next run and the start of the timing of each schedule."""
+    if not moved:
+        return
+    ids, next_runs, effective_from = zip(*moved, strict=True)
+    parameters = {"ids": list(ids), "next_run_at": list(next_runs), "effective_from": list(effective_from), "now": now}
+    execute(_MOVE, parameters)
 
 
 def _record_pause(schedule: Schedule, until: datetime, now: datetime) -> None:

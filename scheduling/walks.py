@@ -88,6 +88,7 @@ class ZoneMove(Walk):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, related_name="+")
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
     moved_at = models.DateTimeField()
+    zone = models.CharField(max_length=64, help_text="The zone it moved to.")
     look_at = models.DateTimeField(help_text="When to work on it next.")
 
     class Meta(Walk.Meta):
@@ -108,6 +109,7 @@ class ZoneMove(Walk):
         """Returns whether the last walk skipped nothing and began when nobody could know the old zone any more."""
         return not self.held and self.began_at is not None and self.began_at >= self.moved_at + self.OVERLAP
 
-    def later_moves(self) -> models.QuerySet[ZoneMove]:
-        """Returns the later moves of the same organization or user."""
-        return ZoneMove.objects.filter(organization=self.organization_id, user=self.user_id, pk__gt=self.pk)
+    def next_move(self) -> ZoneMove | None:
+        """Returns the next move of the same organization or user, if it has moved again."""
+        later = ZoneMove.objects.filter(organization=self.organization_id, user=self.user_id, pk__gt=self.pk)
+        return later.order_by("pk").first()

@@ -4,6 +4,9 @@ Saving somebody's zone only writes a ZoneMove. Dispatchers take the oldest move 
 schedules that follow it. A schedule that becomes due before the walk reaches it still runs at its stored time, and the
 dispatcher computes the following run in the new zone.
 
+If somebody moves again before the walk is over, what is left of it only finds the slots that passed in the zone between
+the two moves. They are not lost. The walk of the next move does the rest.
+
 The walk is repeated after ZoneMove.OVERLAP, because requests in flight may have stored next runs in the old zone.
 """
 
@@ -15,6 +18,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as
@@ -26,6 +30,7 @@ from scheduling.recompute import (
     SCHEDULE_COLUMNS,
     ZONE_JOINS,
     Schedule,
+    move_to_slots_between,
     recompute_portion,
 )
 from scheduling.walks import ZoneMove
@@ -52,12 +57,18 @@ _OF_ORGANIZATION = _FOLLOWERS.format(
 )
 _OF_USER = _FOLLOWERS.format(whose="owner_id = %(mover)s AND timezone_type = 'user_timezone'", follows="true")
 
+# Moves of the same organization or user are walked in their order.
+_UNFINISHED_EARLIER_MOVE = ZoneMove.objects.filter(
+    Q(organization=OuterRef("organization")) | Q(user=OuterRef("user")), pk__lt=OuterRef("pk"), finished_at=None
+)
+
 
 def note_move(mover: Organization | User) -> None:
     """Notes that somebody's zone is being changed. It must be called before the change itself is committed."""
     now = clock.now()
     who: dict[str, Any] = {"user": mover} if isinstance(mover, User) else {"organization": mover}
-    ZoneMove.objects.create(**who, moved_at=now, look_at=now)
+    zone = mover.timezone or mover.organization.timezone if isinstance(mover, User) else mover.timezone
+    ZoneMove.objects.create(**who, zone=zone, moved_at=now, look_at=now)
 
 
 def follow() -> int:
@@ -77,28 +88,34 @@ def _walk_on() -> int | None:
     now = clock.now()
     # One dispatcher at a time works on a move. It commits its changes together with its progress.
     waiting = ZoneMove.objects.select_for_update(skip_locked=True, of=("self",)).filter(look_at__lte=now)
-    move = waiting.order_by("look_at", "id").first()
+    move = waiting.exclude(Exists(_UNFINISHED_EARLIER_MOVE)).order_by("look_at", "id").first()
     if move is None:
         return None
-    if move.later_moves().exists():
-        # The walk of the later move goes over the same schedules.
+    next_move = move.next_move()
+    if next_move is not None and move.finished_at is not None:
+        # The walk of the next move goes over the same schedules.
         move.delete()
         return 0
     if not move.is_under_way:
         move.begin(now)
-    changed = _walk_over_portion(move)
+    changed = _walk_over_portion(move, next_move)
     if move.is_under_way:
         move.save(update_fields=move.PROGRESS)
+    elif next_move is not None:
+        move.delete()
     else:
         _end_walk(move)
     transaction.on_commit(zone_rules.note_use, robust=True)
     return changed
 
 
-def _walk_over_portion(move: ZoneMove) -> int:
+def _walk_over_portion(move: ZoneMove, next_move: ZoneMove | None) -> int:
     statement, mover = (_OF_ORGANIZATION, move.organization_id) if move.user_id is None else (_OF_USER, move.user_id)
     portion = rows_as(Schedule, statement, {"mover": mover, "id": move.reached_id, "limit": PORTION_SIZE})
-    changed = recompute_portion(portion, move, changed_at=move.moved_at)
+    if next_move is None:
+        changed = recompute_portion(portion, move, changed_at=move.moved_at)
+    else:
+        changed = move_to_slots_between(portion, zone=move.zone, begins_at=move.moved_at, ends_at=next_move.moved_at)
     if len(portion) < PORTION_SIZE:
         move.finished_at = clock.now()
     else:

@@ -113,6 +113,7 @@ class Migration(migrations.Migration):
                 ('held', models.PositiveBigIntegerField(default=0, help_text='Schedules that were skipped because they were locked or due.')),
                 ('invalid', models.PositiveBigIntegerField(default=0)),
                 ('moved_at', models.DateTimeField()),
+                ('zone', models.CharField(help_text='The zone it moved to.', max_length=64)),
                 ('look_at', models.DateTimeField(help_text='When to work on it next.')),
                 ('organization', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='organizations.organization')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='organizations.user')),

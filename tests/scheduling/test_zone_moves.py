@@ -14,6 +14,7 @@ from organizations.models import Organization
 from scheduling import dispatch, zone_moves
 from scheduling.announcements import announce_completed
 from scheduling.models import ScheduledExecution
+from scheduling.verification import Verification
 from scheduling.walks import ZoneMove
 from tests.factories import make_command, make_organization, make_schedule, make_user
 from tests.scheduling.schedules import NOON
@@ -148,6 +149,68 @@ def test_another_move_in_the_middle_takes_everybody_along(berlin: Organization, 
 
     assert count_at(IN_TOKYO) == 5
     assert ZoneMove.objects.count() == 1
+
+
+@pytest.mark.usefixtures("small_portions")
+@pytest.mark.parametrize("reached", [0, 1], ids=["before the walk", "in the middle of the walk"])
+def test_a_slot_of_a_zone_that_is_left_before_the_walk_is_not_lost(
+    berlin: Organization, time: list[datetime], reached: int
+) -> None:
+    """Nine o'clock in New York comes between the two moves."""
+    schedules = make_dailies(berlin, 5)
+    time[0] = IN_NEW_YORK - timedelta(seconds=5)
+    move(berlin, "America/New_York")
+    for _ in range(reached):
+        assert zone_moves.follow() == 2
+    time[0] = IN_NEW_YORK + timedelta(seconds=5)
+    move(berlin, "Asia/Tokyo")
+    for _ in range(20):
+        zone_moves.follow()
+        dispatch.dispatch_due()
+        time[0] += timedelta(seconds=1)
+
+    assert [[row.due_at for row in schedule.slots()] for schedule in schedules] == [[IN_NEW_YORK]] * 5
+    assert count_at(IN_TOKYO) == 5
+    for schedule in ScheduledExecution.objects.all():
+        assert list(Verification(schedule).differences()) == []
+    assert ZoneMove.objects.count() == 1
+
+
+def test_a_user_without_a_zone_has_moved_to_that_of_the_organization(
+    berlin: Organization, time: list[datetime]
+) -> None:
+    user = make_user(berlin, timezone="America/New_York")
+    (schedule,) = make_dailies(berlin, 1, owner=user, timezone_type="user_timezone", next_run_at=IN_NEW_YORK)
+    time[0] = IN_BERLIN - timedelta(seconds=5)
+    ScheduledExecution.objects.update(next_run_at=IN_BERLIN + timedelta(hours=6))
+    user.timezone = ""
+    user.save()
+    time[0] = IN_BERLIN + timedelta(seconds=5)
+    user.timezone = "Asia/Tokyo"
+    user.save()
+
+    zone_moves.follow()
+    dispatch.dispatch_due()
+
+    assert [row.due_at for row in schedule.slots()] == [IN_BERLIN]
+
+
+@pytest.mark.parametrize(
+    "values", [{"is_active": False, "deactivation_reason": "paused"}, {"effective_from": IN_NEW_YORK}, {"cron": "bad"}]
+)
+def test_other_schedules_have_no_slot_in_a_zone_that_was_left(
+    berlin: Organization, time: list[datetime], values: dict[str, Any]
+) -> None:
+    """One is paused, one has begun a new timing since, and one cannot be computed."""
+    make_dailies(berlin, 1, **values)
+    time[0] = IN_NEW_YORK - timedelta(seconds=5)
+    move(berlin, "America/New_York")
+    time[0] = IN_NEW_YORK + timedelta(seconds=5)
+    move(berlin, "Asia/Tokyo")
+
+    zone_moves.follow()
+
+    assert count_at(IN_NEW_YORK) == 0
 
 
 def test_a_move_there_and_back_leaves_the_next_runs_where_they_were(berlin: Organization, time: list[datetime]) -> None:
