@@ -113,6 +113,9 @@ def operator_action(
         ) -> HttpResponse | None:
             # Django calls a list's action with the rows; unfold calls an object's with its key.
             if rows is None:
+                # A dialog is only a part of a page. In a tab of its own it would have no style and no way back.
+                if request.method == "GET" and not request.headers.get("HX-Request"):
+                    return HttpResponseRedirect(pages.change_url_of(object_id))
                 return dialog(pages, request, object_id=object_id)  # type: ignore[no-any-return]
             act_on_rows(pages, request, rows)
             return None

@@ -137,7 +137,11 @@ class PlatformAdmin(_ModelAdmin):
         return html.mono(obj.uuid)
 
     def change_url(self, obj: models.Model) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(obj.pk)])
+        return self.change_url_of(quote(obj.pk))
+
+    def change_url_of(self, object_id: str) -> str:
+        """Returns the URL of an object's page. `object_id` is the quoted key, as it is in the URL of an action."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """Returns the filters, except those that would list objects which the operator may not see."""

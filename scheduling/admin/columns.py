@@ -136,7 +136,8 @@ class ScheduleColumns(OwnerColumns, DateColumns):
         if schedule.timeout:
             parts.append(format_html("timeout {} s", schedule.timeout))
         if schedule.max_attempts:
-            parts.append(format_html("at most {} attempts", schedule.max_attempts))
+            plural = "" if schedule.max_attempts == 1 else "s"
+            parts.append(format_html("at most {} attempt{}", schedule.max_attempts, plural))
         return format_html_join(", ", "{}", ((part,) for part in parts)) or html.subtle("none")
 
     @admin.display(description="Payload")

@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from scheduling.models import ScheduledExecution
-from tests.admin import act, make_operator, page
+from tests.admin import act, html_of, make_operator, page, page_of
 from tests.factories import make_organization, make_schedule
 
 
@@ -36,3 +36,34 @@ def test_an_organization_is_deactivated_and_activated_again(operator: Client) ->
     organization.refresh_from_db()
     assert organization.is_active
     assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == ["Deactivated.", "Activated."]
+
+
+def test_an_action_that_is_opened_in_a_tab_of_its_own_leads_to_the_objects_page(operator: Client) -> None:
+    """The dialog is only a part of a page."""
+    schedule = make_schedule()
+
+    in_a_tab = operator.get(page_of(schedule, "pause"))
+    dialog = operator.get(page_of(schedule, "pause"), headers={"HX-Request": "true"})
+
+    assert in_a_tab["Location"] == page_of(schedule)
+    assert "<form" in dialog.content.decode()
+    assert ScheduledExecution.objects.active().exists()
+
+
+def test_an_objects_name_keeps_its_spelling_in_the_title(operator: Client) -> None:
+    assert "Scheduled executions" in html_of(operator, page_of(make_schedule(name="nightly")))
+    assert "Nightly" not in html_of(operator, page_of(make_schedule(name="nightly")))
+
+
+def test_an_empty_list_says_whether_a_search_made_it_empty(operator: Client) -> None:
+    path = page(ScheduledExecution, "changelist")
+
+    assert "There are no scheduled executions." in html_of(operator, path)
+    assert "No scheduled execution matches the search and the filters." in html_of(operator, f"{path}?q=nonsense")
+
+
+def test_one_attempt_is_told_in_the_singular(operator: Client) -> None:
+    page_of_one = html_of(operator, page_of(make_schedule(max_attempts=1)))
+
+    assert "at most 1 attempt<" in page_of_one
+    assert "at most 2 attempts<" in html_of(operator, page_of(make_schedule(max_attempts=2)))

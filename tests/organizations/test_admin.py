@@ -192,7 +192,7 @@ def test_the_secrets_of_a_command_are_shown_once_and_the_history_says_so(operato
 def test_the_dialog_itself_contains_no_secret(operator: Client) -> None:
     command = make_command()
 
-    question = operator.get(page_of(command, "show_secrets"))
+    question = operator.get(page_of(command, "show_secrets"), headers={"HX-Request": "true"})
     answer = operator.post(page_of(command, "show_secrets"), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
 
     assert command.signing_secret not in question.content.decode() + answer.content.decode()
