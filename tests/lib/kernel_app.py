@@ -41,7 +41,7 @@ application = Gateway(
         address_of=lambda environ: str(environ.get("HTTP_X_ADDRESS", "")),
     ),
     limits=GatewayLimits(
-        body=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=8.0, grace=1.5, least_rate=100_000),
+        body=BodyLimits(max_bytes=settings.MAX_BODY_BYTES, deadline=8.0, grace=1.5, min_rate=100_000),
         requests_per_address=20,
         send_seconds=0.5,
         pending_bytes=20_000_000,

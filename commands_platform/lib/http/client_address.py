@@ -1,4 +1,4 @@
-"""Finds out the address of a request's client, behind proxies or without one."""
+"""Finds the address of a request's client, with or without proxies in between."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Address = IPv4Address | IPv6Address
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
-    """Returns the client's address, from a WSGI environ or a request's META. Empty where the server knows none.
+    """Returns the client's address from a WSGI environ or a request's META. It is empty if the server knows none.
 
-    `X-Forwarded-For` counts only as far as TRUSTED_PROXIES wrote it: it is read from its end, past the proxies' own
-    addresses. Anybody can put anything in front of that.
+    Only the entries of `X-Forwarded-For` that TRUSTED_PROXIES wrote count. They are read from the end, past the
+    addresses of the proxies themselves. Clients can put anything before them.
     """
     peer = str(environ.get("REMOTE_ADDR", ""))
     if not settings.TRUSTED_PROXIES:

@@ -1,4 +1,4 @@
-"""Documents the errors of an endpoint: which statuses it answers, with which bodies, from what the view declares."""
+"""Documents the errors of an endpoint in the OpenAPI document: its statuses and bodies, as the view declares them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _DESCRIPTIONS = {
 
 
 class ErrorOutput(Output[Any]):
-    """An error. `detail` is for people; `code` is for programs and never changes."""
+    """An error. `detail` is for people. `code` is for programs and never changes."""
 
     detail = serializers.CharField()
     code = serializers.CharField()
 
 
 class ValidationErrorOutput(Output[Any]):
-    """An error of a request. Where fields are wrong, `errors` has the messages of each."""
+    """An error of a request. If fields are not valid, `errors` has the messages for each."""
 
     detail = serializers.CharField()
     code = serializers.CharField()
@@ -47,7 +47,7 @@ class ValidationErrorOutput(Output[Any]):
 
 
 class DetailsErrorOutput(Output[Any]):
-    """An error of a field, as storage and event subscription are documented with it."""
+    """An error of a field, in the shape that is documented for storage and event subscription."""
 
     details = serializers.CharField()
 
@@ -64,7 +64,7 @@ class _Case(NamedTuple):
 
 
 def raises(*errors: type[PlatformError]) -> Callable[[_Handler], _Handler]:
-    """Declares which errors of its app a handler answers with, for the OpenAPI schema."""
+    """Declares the errors of its app that a handler can answer, for the OpenAPI document."""
 
     def declare(handler: _Handler) -> _Handler:
         handler.raises = errors  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""Turns errors into answers. Only this module knows how an error looks on the wire: the domain raises, this answers.
+"""Turns errors into answers. The domain raises errors, and only this module knows how they look in a response.
 
-A view may say two things about its errors. `error_shape = "details"` gives validation errors the shape that storage and
-event subscription are documented with. `error_statuses = {SomeError: 406}` gives a status to errors of its own app.
+A view can declare two things. `error_shape = "details"` gives validation errors the shape that is documented for
+storage and event subscription. `error_statuses = {SomeError: 406}` sets the statuses of errors of its own app.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ErrorAnswer:
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | None:
-    """Returns the response for an error that a view raised; None leaves it to Django, which logs it and answers 500."""
+    """Returns the response for an error that a view raised. For None, Django logs the error and answers 500."""
     answer = answer_to(exc, context.get("view"))
     if answer is None:
         return None
@@ -58,7 +58,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
 
 
 def answer_to(exc: Exception, view: object) -> ErrorAnswer | None:
-    """Returns what a view answers to an error; None for one that is a bug."""
+    """Returns a view's answer to an error, or None if the error is a bug."""
     match exc:
         case PlatformError():
             return _domain_answer(exc, view)
@@ -100,7 +100,7 @@ def _framework_answer(exc: exceptions.APIException, view: object) -> ErrorAnswer
         case exceptions.NotFound():
             return _not_found()
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            # REST framework makes a 403 of these where no authenticator names a scheme.
+            # REST framework would answer 403 if no authenticator names a scheme.
             header = getattr(exc, "auth_header", None) or AUTHENTICATE_HEADER
             return ErrorAnswer(401, _body_of(exc), {"WWW-Authenticate": header})
         case exceptions.MethodNotAllowed():
@@ -150,7 +150,7 @@ def _busy(exc: BusyError) -> ErrorAnswer:
 
 
 def _not_found() -> ErrorAnswer:
-    """Returns the same answer whatever was not found: another organization's object looks just like none."""
+    """Returns the same answer for everything, so that another organization's object looks like a missing one."""
     return ErrorAnswer(404, error_body("Not found.", "not_found"))
 
 

@@ -1,4 +1,4 @@
-"""Serializer fields that take JSON for what it says: no text read as a number, no number kept as text."""
+"""Serializer fields that do not convert JSON types: no text is read as a number, and no number is kept as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 # The control characters and separators of text that has several lines.
 LINES = "\t\n\r\u2028\u2029"
 
-# RFC 3339, with optional seconds; the offset is what makes a wall time an instant.
+# RFC 3339 with optional seconds. The offset is required, because without it a wall time is not an instant.
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:?\d{2})",
     re.ASCII,
@@ -36,8 +36,8 @@ _INSTANT = re.compile(
 class StrictCharField(serializers.CharField):
     """A JSON string, normalized to NFC, without control characters and characters that change the text's direction.
 
-    `allowed_controls` holds the control characters that it takes all the same. With `null_is_empty` the field is
-    optional, and null and "" both mean that there is no text.
+    `allowed_controls` are control characters that it accepts. With `null_is_empty` the field is optional, and both null
+    and "" mean that there is no text.
     """
 
     def __init__(self, *, allowed_controls: str = "", null_is_empty: bool = False, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class StrictCharField(serializers.CharField):
     def run_validation(self, data: Any = serializers.empty) -> Any:
         if data is None and self.null_is_empty:
             data = ""
-        # The parent turns any value into text to see whether it is blank.
+        # The parent would convert any value to text to check whether it is blank.
         if data is not serializers.empty and data is not None and not isinstance(data, str):
             self.fail("invalid")
         return super().run_validation(data)
@@ -59,10 +59,10 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         text = data.strip() if self.trim_whitespace else data
-        # Four characters become one at the most, so longer text cannot fit and need not be normalized first.
+        # Normalizing combines up to four characters into one, so longer text cannot fit and need not be normalized.
         if self.max_length is not None and len(text) > 4 * self.max_length:
             self.fail("max_length", max_length=self.max_length)
-        # Places are told in the text as it was sent.
+        # Positions in messages are those in the text as it was sent.
         offset = len(data) - len(data.lstrip()) if self.trim_whitespace else 0
         refusal = refusal_of(text, allowed=self.allowed_controls, offset=offset)
         if refusal is not None:
@@ -74,7 +74,7 @@ class StrictCharField(serializers.CharField):
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """A JSON integer: no text, no boolean, and no 5.0."""
+    """A JSON integer. Text, booleans and 5.0 are refused."""
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
@@ -83,7 +83,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """JSON's true or false, and nothing that resembles them."""
+    """JSON's true or false. Everything else is refused."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -92,17 +92,17 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class StrictChoiceField(serializers.ChoiceField):
-    """One of a few JSON strings; the message for any other value lists them."""
+    """One of a few JSON strings. The message for any other value lists them."""
 
     def to_internal_value(self, data: Any) -> Any:
-        # The parent compares the value's text, so that true would be found among choices such as "True".
+        # The parent compares the value as text, so it would accept true for the choice "True".
         if isinstance(data, str) and data in self.choices:
             return data
         raise serializers.ValidationError(f"Must be one of {', '.join(map(str, self.choices))}.", code="invalid_choice")
 
 
 class JsonObjectField(serializers.DictField):
-    """A JSON object with anything in it."""
+    """A JSON object with any content."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):
@@ -114,7 +114,7 @@ class JsonObjectField(serializers.DictField):
 
 
 class BoundedListField(serializers.ListField):
-    """A JSON array, refused for its length before its elements are looked at: each wrong one costs an exception."""
+    """A JSON array. Its length is checked before its elements, because each invalid element costs an exception."""
 
     default_error_messages = {"max_length": "There may be {max_length} of these at most."}
 
@@ -130,7 +130,7 @@ class BoundedListField(serializers.ListField):
 
 
 class AnyJsonField(serializers.JSONField):
-    """Any JSON value; null is a value as good as others."""
+    """Any JSON value, including null."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("allow_null", True)
@@ -154,7 +154,7 @@ class UUIDField(serializers.UUIDField):
 
 
 class InstantField(serializers.DateTimeField):
-    """ISO 8601 with an offset or `Z`; its value is in UTC, and it is written as `format_instant` writes it."""
+    """ISO 8601 with an offset or `Z`. Its value is in UTC, and `format_instant` writes it."""
 
     default_error_messages = {
         "invalid": "Enter a valid date and time with its offset, such as 2026-02-25T12:00:00Z.",
@@ -173,9 +173,9 @@ class InstantField(serializers.DateTimeField):
 
 
 class NullIsAbsentSerializer(serializers.Serializer[_T]):
-    """Takes null for an optional field that has no null of its own as if the field had not been given.
+    """Treats an optional field that is null as missing, unless null is one of the field's values.
 
-    Some clients send every key that they know. The fields named in `never_null` refuse it all the same.
+    Some clients send every key that they know. Fields in `never_null` still refuse null.
     """
 
     never_null: ClassVar[frozenset[str]] = frozenset()

@@ -1,6 +1,6 @@
-"""Answers what no view handles: unknown paths, refused requests, bugs.
+"""Answers requests that no view handles: unknown paths, refused requests and bugs.
 
-The API answers JSON, and so does every other path to a client that does not ask for HTML; browsers get Django's pages.
+The API answers in JSON. Other paths do too if the client does not ask for HTML. Browsers get Django's pages.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def wants_page(request: HttpRequest) -> bool:
 def json_error(status: int, detail: str, code: str, **more: object) -> HttpResponse:
     """Returns an error in the documented shape, for code that runs outside REST framework's views."""
     body = strict_json.dumps(error_body(detail, code, **more))
-    # The middleware that gives responses their length stands further inside than some callers.
+    # Some callers are outside the middleware that sets the length of responses.
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
     return HttpResponse(body, status=status, headers=headers)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answers 400 to a request that Django refused, or 413 where its size was the reason."""
+    """Answers 400 to a request that Django refused, or 413 if its size was the reason."""
     if wants_page(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
@@ -67,7 +67,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answers 500, and tells nothing but the request id, which every log line of the request has.
+    """Answers 500 with nothing but the request id, which every log line of the request has.
 
     If a row was locked for too long, the answer is 503, because trying again helps.
     """

@@ -18,15 +18,15 @@ from commands_platform.lib.http.fields import InstantField
 _Serializer = TypeVar("_Serializer", bound=serializers.Serializer[Any])
 
 
-# A query string's bare `+` arrives as a blank.
+# An unencoded `+` in a query string arrives as a blank.
 _BLANK_OFFSET = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
 
 
 def read_body(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """Returns the values that were given, checked, and the defaults of the others.
+    """Returns the checked values of the body, and the defaults of fields that are missing.
 
-    Fields that the serializer does not know are noted on the request, and its answer names them; or they are refused.
-    Raises REST framework's ValidationError.
+    Unknown fields are refused, or noted on the request so that the answer names them. Raises REST framework's
+    ValidationError.
     """
     return read_part(serializer, request.data, request)
 
@@ -34,7 +34,7 @@ def read_body(serializer: type[serializers.Serializer[Any]], request: Request) -
 def read_part(
     serializer: type[serializers.Serializer[Any]], data: Any, request: Request, *, within: str = ""
 ) -> dict[str, Any]:
-    """Does the same for a part of the body, which stands under the name `within`."""
+    """Does the same for the part of the body whose name is `within`."""
     if data is None:
         raise serializers.ValidationError({api_settings.NON_FIELD_ERRORS_KEY: ["No data provided"]})
     reader = instance_of(serializer)
@@ -54,11 +54,11 @@ def read_part(
 def read_query(
     serializer: type[serializers.Serializer[Any]], request: HttpRequest, *, ignore_unknown: bool = False
 ) -> dict[str, Any]:
-    """Returns the query string's values, checked, and the defaults of the others.
+    """Returns the checked values of the query string, and the defaults of parameters that are missing.
 
-    A blank before the offset of an instant counts as the bare `+` that it was.
-    Raises REST framework's ValidationError, and UnknownParameterError for a name that is not one of the serializer's
-    fields. `ignore_unknown` is for the documented lists, whose clients may send parameters of their own.
+    A blank before the offset of an instant is read as `+`. Raises REST framework's ValidationError, and
+    UnknownParameterError for a name that is not one of the serializer's fields. `ignore_unknown` is for the documented
+    lists, whose clients may send other parameters.
     """
     if not ignore_unknown:
         known = instance_of(serializer).fields
@@ -70,14 +70,14 @@ def read_query(
 
 
 def _with_plus(serializer: type[serializers.Serializer[Any]], query: QueryDict) -> QueryDict:
-    """Returns the query with the `+` of its instants."""
+    """Returns the query with the `+` of its instants restored."""
     restored = {}
     for name, field in instance_of(serializer).fields.items():
         text = query.get(name)
         if isinstance(field, InstantField) and isinstance(text, str) and " " in text:
             restored[name] = _BLANK_OFFSET.sub(r"+\1", text)
     if restored:
-        # It stays a QueryDict: REST framework takes an empty parameter of one for a parameter that is not there.
+        # It stays a QueryDict, because REST framework treats an empty parameter of a QueryDict as missing.
         query = query.copy()
         for name, text in restored.items():
             query[name] = text
@@ -86,8 +86,8 @@ def _with_plus(serializer: type[serializers.Serializer[Any]], query: QueryDict) 
 
 @cache
 def instance_of(serializer: type[_Serializer]) -> _Serializer:
-    """Returns the one instance of a serializer that serves all requests.
+    """Returns the instance of a serializer that all requests share.
 
-    It is given no data, so it keeps none; making a new one would cost more than running it.
+    It is made without data, so it keeps none. Making a new instance would cost more than using it.
     """
     return serializer()

@@ -1,4 +1,4 @@
-"""Refuses requests that no other code should see: unreadable text, and bodies that are too large or too slow."""
+"""Refuses requests that no other code should get: unreadable text, and bodies that are too large or too slow."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _ERRORS_BY_STATUS = {
 class RequestHygieneMiddleware:
     """Refuses NUL and bytes that are not UTF-8 in path, query and headers, and API bodies over MAX_BODY_BYTES.
 
-    Also answers with what the gateway refused, and gives errors under the API's path the shape that the API has, where
-    other code has answered in HTML.
+    It also answers requests that the gateway refused, and turns HTML errors under the API's path into errors of the
+    API.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -57,10 +57,10 @@ class RequestHygieneMiddleware:
 
 
 def refuse_unreadable_requests(application: WSGIApplication) -> WSGIApplication:
-    """Answers 400 where Django fails while it makes the request object, which is before any middleware runs.
+    """Answers 400 if Django fails while it makes the request object, before any middleware runs.
 
-    A Content-Type does that: by an unknown charset (RFC 2231), by a codec that is not for text, or by any charset
-    together with too many query parameters.
+    A Content-Type can cause that, with an unknown charset (RFC 2231), with a codec that is not for text, or with any
+    charset together with too many query parameters.
     """
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -88,7 +88,7 @@ def _refused_text(request: HttpRequest) -> HttpResponse | None:
 
 
 def _is_clean_path(path: str) -> bool:
-    # Django has decoded the path already; it keeps as %XX only those bytes that are not UTF-8.
+    # Django has already decoded the path, except for bytes that are not UTF-8, which are still %XX.
     return "\0" not in path and ("%" not in path or _is_utf8(unquote_to_bytes(path)))
 
 
@@ -106,7 +106,7 @@ def _is_clean_header(value: object) -> bool:
 
 
 def _wire_bytes(text: str) -> bytes:
-    """The bytes behind a WSGI string: one a character (PEP 3333), unless a test client breaks that rule."""
+    """Returns the bytes of a WSGI string: one for each character (PEP 3333), unless a test client breaks that rule."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -141,19 +141,19 @@ def _too_large() -> HttpResponse:
 
 
 def _forget_misleading_headers(request: HttpRequest) -> None:
-    # Names with an underscore arrive as these, and REST framework takes them for the real ones.
+    # Headers whose names have an underscore arrive as these, and REST framework mistakes them for the real ones.
     request.META.pop("HTTP_CONTENT_TYPE", None)
     request.META.pop("HTTP_CONTENT_LENGTH", None)
     if request.encoding is not None:
-        # From the Content-Type's charset; Django would decode the query string with it, and fail on "hex" or "idna".
+        # It comes from the Content-Type. Django would decode the query string with it, and fail on "hex" or "idna".
         request.encoding = settings.DEFAULT_CHARSET
     if is_api_path(request.path_info) and request.META.get("CONTENT_LENGTH") in (None, "", "0"):
-        # REST framework makes a form of an empty body that calls itself one, and forms have other rules than JSON.
+        # REST framework would read an empty body with the type of a form as a form, which has other rules than JSON.
         request.META.pop("CONTENT_TYPE", None)
 
 
 def _in_the_documented_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """The same response if it is JSON already; otherwise its status and headers around a JSON body."""
+    """Returns the same response if it is JSON, or else one with its status and headers and a JSON body."""
     if not isinstance(response, HttpResponse) or response.get("Content-Type", "").startswith("application/json"):
         return response
     if response.status_code >= 500:

@@ -1,4 +1,4 @@
-"""JSON in, JSON out, whatever the Accept header says: a client written for another server never gets a 406 for it."""
+"""Answers in JSON for every Accept header, so that a client written for another server never gets 406."""
 
 from __future__ import annotations
 

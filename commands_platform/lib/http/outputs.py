@@ -1,4 +1,4 @@
-"""Renders answers from the serializers that the OpenAPI schema is made of, so that the two cannot differ."""
+"""Renders answers from the same serializers as the OpenAPI document, so that the two cannot differ."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from commands_platform.lib.http.inputs import instance_of
 
 _Row = TypeVar("_Row")
 
-# A field's name, how its value is taken from a row, and how that value is written.
+# The name of a field, the function that reads its value from a row, and the one that writes the value.
 _Column = tuple[str, Callable[[Any], Any], Callable[[Any], object] | None]
 
 
 class Output(serializers.Serializer[_Row]):
-    """The body of an answer, or a part of one: the answer holds the fields that it declares.
+    """The body of an answer, or a part of it, with the fields that the class declares.
 
-    A field's value is the row's attribute of its name, or of its `source`; a dotted source that meets None on its way
-    gives None where the field allows null. A static method `get_<field>` computes the value of that field instead.
-    Fields that are not required are left out unless `expand` names them.
+    The value of a field is the row's attribute with its name, or with the name of its `source`. If a dotted source
+    reaches None on its way, the value is None if the field allows null. A static method `get_<field>` computes the
+    value of that field instead. Fields that are not required are left out unless `expand` names them.
     """
 
-    # Functions that read something for all rows at once, by the optional field that needs it.
+    # Functions that read data for all rows at once, by the optional field that needs the data.
     prefetches: ClassVar[Mapping[str, Callable[[Sequence[Any]], None]]] = {}
 
     @classmethod
@@ -35,7 +35,7 @@ class Output(serializers.Serializer[_Row]):
 
     @classmethod
     def render_many(cls, rows: Sequence[_Row], *, expand: Iterable[str] = ()) -> list[dict[str, object]]:
-        """Returns the bodies for these rows; prefetches once for all of them what the expanded fields need."""
+        """Returns the bodies for these rows. The data of expanded fields is prefetched once for all of them."""
         required, optional = _columns(cls)
         columns = required
         if expand:
@@ -49,7 +49,7 @@ class Output(serializers.Serializer[_Row]):
 
     @classmethod
     def of(cls, **values: object) -> dict[str, object]:
-        """Returns the body that holds these values: all the required fields, and optional ones as they are given."""
+        """Returns a body with these values: those of all required fields, and of any optional ones."""
         required, optional = _columns(cls)
         body = {
             name: values.pop(name) if write is None else write(values.pop(name))
@@ -68,7 +68,7 @@ class Output(serializers.Serializer[_Row]):
 
 
 class NullIfEmptyField(serializers.CharField):
-    """Text that is null in an answer where it is empty."""
+    """Text that an answer shows as null if it is empty."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, **kwargs)
@@ -80,7 +80,7 @@ class NullIfEmptyField(serializers.CharField):
 
 
 class ExpandField(serializers.MultipleChoiceField):
-    """`?expand=`: names of an output's optional fields, with commas between them or each in a parameter of its own."""
+    """`?expand=`: names of an output's optional fields, separated by commas or each in its own parameter."""
 
     default_error_messages = {"invalid_choice": "{input} cannot be expanded. Choose from: {known}."}
 
@@ -89,7 +89,7 @@ class ExpandField(serializers.MultipleChoiceField):
             choices=output.expandable(),
             required=False,
             default=set,
-            help_text="More keys of the answer, with commas between them.",
+            help_text="More keys for the answer, separated by commas.",
             **kwargs,
         )
 
@@ -113,8 +113,8 @@ def page_of(output: type[Output[Any]]) -> type[Output[Any]]:
         (Output,),
         {
             "__doc__": "A page of a list. `next` and `previous` are the URLs of its neighbours, or null.",
-            "count": serializers.IntegerField(help_text="How many rows the whole list has."),
-            "next": serializers.URLField(allow_null=True, help_text="Follow it for the rows after these."),
+            "count": serializers.IntegerField(help_text="The number of rows in the whole list."),
+            "next": serializers.URLField(allow_null=True, help_text="The URL of the rows after these."),
             "previous": serializers.URLField(allow_null=True),
             "results": serializers.ListField(child=output()),
         },
@@ -147,7 +147,7 @@ def _reader(output: type[Output[Any]], name: str, field: serializers.Field[Any, 
 
 
 def _writer(field: serializers.Field[Any, Any, Any, Any]) -> Callable[[Any], object] | None:
-    """Returns how a value becomes JSON; None where the renderer can do that by itself."""
+    """Returns a function that converts a value for JSON, or None if the renderer can do that by itself."""
     if isinstance(field, Output):
         render = type(field).render
         return lambda row: None if row is None else render(row) if not isinstance(row, dict) else row

@@ -1,4 +1,4 @@
-"""Lists a page at a time: `limit` and `offset`, bounded, and no page of more than MAX_PAGE_BYTES."""
+"""Splits lists into pages by `limit` and `offset`, which are bounded, and by the size of large columns."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _Row = TypeVar("_Row", bound=Model)
 
 
 class PageNumberField(serializers.IntegerField):
-    """A number in a query string. ASCII digits only; larger ones are cut to `largest`, and `if_zero` stands for 0."""
+    """A number of ASCII digits in a query string. Larger numbers are reduced to `largest`, and 0 becomes `if_zero`."""
 
     default_error_messages = {"invalid": "A valid non-negative integer is required."}
 
     def __init__(self, *, largest: int, if_zero: int = 0, **kwargs: Any) -> None:
         self.largest = largest
         self.if_zero = if_zero
-        # Not as a validator: what is larger is cut, and the schema must not make clients refuse it.
+        # There is no validator for `largest`, so that the schema does not make clients refuse larger numbers.
         super().__init__(required=False, default=if_zero, **kwargs)
 
     def get_value(self, dictionary: Mapping[str, Any]) -> Any:
-        # REST framework would take an empty text for an absent one.
+        # REST framework would treat an empty text as missing.
         return dictionary.get(self.field_name or "", serializers.empty)
 
     def to_internal_value(self, data: Any) -> int:
@@ -39,24 +39,24 @@ class PageNumberField(serializers.IntegerField):
         if not (text.isascii() and text.isdigit()):
             self.fail("invalid")
         digits = text.lstrip("0")
-        # Python refuses to read thousands of digits, and no bound has as many.
+        # Python refuses to read thousands of digits.
         if len(digits) > len(str(self.largest)):
             return self.largest
         return min(int(digits or "0"), self.largest) or self.if_zero
 
 
 class LimitQuery(serializers.Serializer[Any]):
-    """The query of a list that goes on from a cursor."""
+    """The query of a list that continues from a cursor."""
 
     limit = PageNumberField(
-        largest=MAX_LIMIT, if_zero=MAX_LIMIT, help_text=f"The most rows of a page; at most {MAX_LIMIT}."
+        largest=MAX_LIMIT, if_zero=MAX_LIMIT, help_text=f"The number of rows on a page, at most {MAX_LIMIT}."
     )
 
 
 class PageQuery(LimitQuery):
     """The query of a list with numbered rows."""
 
-    offset = PageNumberField(largest=MAX_OFFSET, help_text="How many rows to pass by.")
+    offset = PageNumberField(largest=MAX_OFFSET, help_text="The number of rows to skip.")
 
 
 def paginate(
@@ -69,8 +69,8 @@ def paginate(
 ) -> dict[str, object]:
     """Returns one page as `{"count", "next", "previous", "results"}`, for a query that a PageQuery has read.
 
-    `weigh` names the text columns that can be large: the page ends before they exceed MAX_PAGE_BYTES together, and
-    `next` leads on from there. A queryset without an order is ordered by its primary key.
+    `weigh` names text columns that can be large. The page ends before they exceed MAX_PAGE_BYTES in total, and `next`
+    continues from there. A queryset without an order is ordered by its primary key.
     """
     limit, offset = query["limit"], query["offset"]
     count = queryset.count()
@@ -90,7 +90,7 @@ def paginate(
 def fitting_rows(rows: QuerySet[_Row], *, limit: int, weigh: Collection[str]) -> tuple[list[_Row], bool]:
     """Returns the first rows, and whether there are more.
 
-    They are `limit` rows at most, and as many as hold MAX_PAGE_BYTES in the text columns `weigh`, but at least one.
+    There are `limit` rows at most, with up to MAX_PAGE_BYTES in the text columns `weigh`, but at least one row.
     """
     if not weigh:
         found = list(rows[: limit + 1])

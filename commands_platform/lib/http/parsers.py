@@ -1,4 +1,4 @@
-"""Parses request bodies: strict JSON, read up to the limit and no further."""
+"""Parses request bodies as strict JSON, and reads no more than the limit."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from commands_platform.lib.json.strict_json import JsonValue, PayloadTooLargeErr
 
 
 class StrictJSONParser(BaseParser):
-    """Reads `application/json` and `application/*+json` (RFC 6839) in UTF-8; an empty body is `{}`.
+    """Reads `application/json` and `application/*+json` (RFC 6839) in UTF-8. An empty body is `{}`.
 
     Raises MalformedJsonError, PayloadTooLargeError, UnsupportedMediaType for another charset or a compressed body, and
     ParseError for a body that cannot be read to its end.
     """
 
     media_type = "application/json"
-    # An endpoint may wrap its values in objects of its own, which count as levels too.
+    # An endpoint may enclose values in other objects, which count as levels too.
     more_levels = 0
 
-    def parse(  # type: ignore[override]  # any JSON value may stand at the top; the stubs know mappings only
+    def parse(  # type: ignore[override]  # the stubs allow only mappings, but any JSON value may be at the top
         self,
         stream: IO[bytes],
         media_type: str | None = None,

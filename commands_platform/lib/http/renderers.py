@@ -1,4 +1,4 @@
-"""Responses as compact JSON."""
+"""Renders responses as compact JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from commands_platform.lib.instants import format_instant
 
 
 class RawJson:
-    """JSON text that is already rendered; it stands for its value, alone or anywhere inside a response's data."""
+    """JSON text that is already rendered. It can be the data of a response, or any value inside it."""
 
     __slots__ = ("text",)
 
@@ -26,7 +26,7 @@ NULL = RawJson(b"null")
 
 
 class JSONRenderer(BaseRenderer):
-    """UTF-8 JSON, instants as `2026-02-25T12:00:00Z`, UUIDs as text. `None` is no body at all; null is `NULL`."""
+    """JSON in UTF-8, with instants as `2026-02-25T12:00:00Z` and UUIDs as text. None means no body. `NULL` is null."""
 
     media_type = "application/json"
     format = "json"
@@ -43,7 +43,7 @@ class JSONRenderer(BaseRenderer):
 
 
 def render(data: object) -> bytes:
-    """The JSON text of a response's data; TypeError for what has no JSON form, a naive datetime among them."""
+    """Returns the JSON text of a response's data. Raises TypeError for values without a JSON form."""
     return orjson.dumps(data, default=_in_json, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 

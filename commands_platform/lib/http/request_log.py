@@ -1,4 +1,4 @@
-"""Logs failed requests, each with its id, its caller's address and what was asked."""
+"""Logs failed requests, each with its id, the client's address, its method and its path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
-# A UUID and an instant are shorter than this; keys, tokens and signatures are longer.
+# UUIDs and instants are shorter than this. Keys, tokens and signatures are longer.
 MAX_SHOWN_LENGTH = 40
 MASK = "…"
 

@@ -1,4 +1,4 @@
-"""Paths with and without their last slash, and the identifiers inside them."""
+"""Makes paths with and without their last slash, and reads the identifiers in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 
 from commands_platform.lib.errors import NotFoundError
 
-# As drf-spectacular hands them to its hooks: path, its regular expression, method, view.
+# The arguments of drf-spectacular's hooks: path, its regular expression, method and view.
 Endpoint: TypeAlias = tuple[str, str, str, Callable[..., Any]]
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -20,9 +20,9 @@ _SLASHLESS = "-without-slash"
 
 
 def both(route: str, view: Callable[..., HttpResponseBase], name: str) -> list[URLPattern]:
-    """The documented path, which ends in a slash and is what `reverse(name)` gives, and its twin without the slash.
+    """Returns the documented path, which ends in a slash and which `reverse(name)` returns, and the one without it.
 
-    No redirect leads from one to the other, because a redirected POST loses its body.
+    There is no redirect from one to the other, because a redirected POST loses its body.
     """
     if not route.endswith("/"):
         raise ValueError(f"A documented path ends in a slash; {route!r} does not.")
@@ -30,13 +30,13 @@ def both(route: str, view: Callable[..., HttpResponseBase], name: str) -> list[U
 
 
 def documented_endpoints(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Drops the twins without a slash from the OpenAPI schema (a preprocessing hook of drf-spectacular)."""
+    """Leaves out paths without a slash from the OpenAPI document (a preprocessing hook of drf-spectacular)."""
     paths = {endpoint[0] for endpoint in endpoints}
     return [endpoint for endpoint in endpoints if f"{endpoint[0]}/" not in paths]
 
 
 def uuid_or_not_found(text: str) -> UUID:
-    """The UUID of a path segment in its usual form, in either case; NotFoundError for any other text."""
+    """Returns the UUID in a path segment. Raises NotFoundError if `parse_uuid` does not accept it."""
     uuid = parse_uuid(text)
     if uuid is None:
         raise NotFoundError
@@ -44,5 +44,5 @@ def uuid_or_not_found(text: str) -> UUID:
 
 
 def parse_uuid(text: str) -> UUID | None:
-    """A UUID from its 36 characters; None for the braces, prefixes and missing hyphens that Python would let pass."""
+    """Returns the UUID with these 36 characters, or None. Python would also accept braces, prefixes and no hyphens."""
     return UUID(text) if _UUID.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""Makes the OpenAPI document: names, tags, errors and headers of each operation, from what its view declares."""
+"""Makes the OpenAPI document. Views declare the names, tags, errors and headers of their operations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CALLBACKS_TAG = "Callbacks"
 _TOKEN_STATUS = OpenApiParameter(
     "X-Exchange-Token-Status", str, OpenApiParameter.HEADER, response=True,
     enum=["expired", "revoked", "invalid", "other_command", "inactive"],
-    description="Why the exchange token that was sent is void; absent for a valid one.",
+    description="Why the exchange token is void. A valid token has no such header.",
 )  # fmt: skip
 _WWW_AUTHENTICATE = OpenApiParameter(
     "WWW-Authenticate", str, OpenApiParameter.HEADER, response=[401], description="How to authenticate."
@@ -41,12 +41,12 @@ _IGNORED_FIELDS = OpenApiParameter(
 
 
 def example_uuid(segment: str) -> UUID:
-    """Returns the UUID that the examples name the object of a path segment by."""
+    """Returns the UUID that examples use for the object of a path segment."""
     return uuid5(NAMESPACE_URL, f"https://example.com/{segment}")
 
 
 class PlatformSchema(AutoSchema):
-    """Describes one operation. `extend_schema` overrides what it says, and adds examples."""
+    """Describes one operation. `extend_schema` can override it and add examples."""
 
     def get_tags(self) -> list[str]:
         segments = [segment for segment in self.path.split("/") if segment not in ("", "v1", "platform")]
@@ -69,7 +69,7 @@ class PlatformSchema(AutoSchema):
     def _get_serializer_field_meta(self, field: Any, direction: Direction) -> dict[str, Any]:
         meta: dict[str, Any] = super()._get_serializer_field_meta(field, direction)  # type: ignore[no-untyped-call]
         if isinstance(field, AnyJsonField):
-            # Null is a value like the others: a schema that allows anything allows it too.
+            # A schema that allows anything allows null too.
             meta.pop("nullable", None)
         return meta
 

@@ -1,4 +1,4 @@
-"""Finishes the OpenAPI document: describes tags, defaults, and the headers that every callback has."""
+"""Finishes the OpenAPI document: describes tags, defaults, and the headers of every callback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 _TAG_DESCRIPTIONS = {
-    "Exchange tokens": "A command acting for a user.",
-    "Directory": "The organization of the API key, and its people.",
-    "Scheduling": "What is to be called, when, and how often; and what became of each run.",
-    "Storage": "JSON values under keys.",
-    "Events": "What happens in an organization, and who is told.",
-    "Activity": "Records of what was done.",
+    "Exchange tokens": "Tokens with which a command acts for a user.",
+    "Directory": "The organization of the API key, and its users.",
+    "Scheduling": "Schedules of calls, and the result of each run.",
+    "Storage": "JSON values with keys.",
+    "Events": "Events in an organization, and subscriptions to them.",
+    "Activity": "Records of actions.",
     "Installations": "Public commands of other organizations that may act in this one.",
-    "Callbacks": "What this server sends.",
+    "Callbacks": "The requests that this server sends.",
 }
 
 _EXAMPLE_ID = "01a2008b-707b-72bb-af9f-d634bab213f3"
@@ -31,14 +31,18 @@ def _header(name: str, description: str, example: object, **schema: object) -> d
     }
 
 
-# As Standard Webhooks names them, and DailyBot.
+# Their names come from Standard Webhooks and DailyBot.
 _CALLBACK_HEADERS = [
-    _header("webhook-id", "The same on every attempt: receivers note it to do each run once.", _EXAMPLE_ID),
+    _header(
+        "webhook-id",
+        "The same in every attempt. Receivers use it to do each run only once.",
+        _EXAMPLE_ID,
+    ),
     _header("webhook-timestamp", "When this attempt was sent, in Unix seconds.", "1795305468"),
     _header(
         "webhook-signature",
         "`v1,` and the Base64 HMAC-SHA256 of `id.timestamp.body` with the command's `whsec_` secret, as in Standard "
-        "Webhooks. After a rotation there are two, with a blank between them.",
+        "Webhooks. After a rotation there are two, separated by a blank.",
         "v1,TM7IHfI5EUNGAx/0az2mV0DtUlfd2ba/9Gfb3MaGL1c=",
     ),
     _header(
@@ -46,7 +50,7 @@ _CALLBACK_HEADERS = [
         "The command's static signature, for receivers written for DailyBot.",
         "a135e61aeb88692d4add1ad9b240ff9cc973d3fe4d3b4558ccdf08946ec454a8",
     ),
-    _header("X-Correlation-Id", "Stands in the server's log too.", _EXAMPLE_ID),
+    _header("X-Correlation-Id", "It is in the server's log too.", _EXAMPLE_ID),
 ]
 
 
@@ -54,7 +58,7 @@ def finish(result: dict[str, Any], **_context: object) -> dict[str, Any]:
     """Describes the tags that are in use and the headers of callbacks (a postprocessing hook of drf-spectacular)."""
     for operation in _outgoing(result):
         operation["parameters"] = _CALLBACK_HEADERS
-        # The signature is what a receiver checks; no scheme of OpenAPI describes it.
+        # Receivers check the signature, which no security scheme of OpenAPI describes.
         operation["security"] = []
     for name, path_item in result.get("webhooks", {}).items():
         for operation in path_item.values():
@@ -70,7 +74,7 @@ def finish(result: dict[str, Any], **_context: object) -> dict[str, Any]:
 
 
 def _tell_defaults(schema: dict[str, Any]) -> None:
-    """Moves the defaults of optional fields into words: openapi-typescript would make such a field required."""
+    """Moves defaults of optional fields into descriptions. For openapi-typescript, a default makes a field required."""
     for name, field in schema.get("properties", {}).items():
         if "default" in field and name not in schema.get("required", ()):
             words = f"Default: `{json.dumps(field.pop('default'))}`."

@@ -14,7 +14,7 @@ from commands_platform.lib.http.renderers import render
 
 
 class SchemaView(APIView):
-    """Needs no key: the document says nothing about anybody's data."""
+    """The view of the document. It needs no key, because the document contains nobody's data."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -27,6 +27,6 @@ class SchemaView(APIView):
 
 @cache
 def _document() -> bytes:
-    # Making it takes a fifth of a second of CPU, which must not be anybody's for the asking.
+    # Making it takes a fifth of a second of CPU, so requests must not be able to cause that again and again.
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     return render(generator.get_schema(request=None, public=True))  # type: ignore[no-untyped-call]

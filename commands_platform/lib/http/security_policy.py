@@ -31,10 +31,10 @@ _ADMIN = "/admin/"
 
 
 class SecurityPolicyMiddleware(CSPMiddleware):
-    """Gives pages the policy of the settings, and everything else the policy of nothing."""
+    """Gives pages the policy of the settings, and other answers a policy that allows nothing."""
 
     def process_request(self, request: HttpRequest) -> None:
-        # Nobody asks for a nonce where there is no template of ours.
+        # The API has no templates, so it needs no nonce.
         if not is_api_path(request.path_info):
             super().process_request(request)
 
@@ -50,6 +50,6 @@ class SecurityPolicyMiddleware(CSPMiddleware):
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
         if request.path_info.startswith(_ADMIN):
-            # Alpine.js, which unfold is made with, compiles the expressions in its attributes.
+            # Alpine.js, which unfold uses, compiles the expressions in its attributes.
             parts.update = {"script-src": [UNSAFE_EVAL]}
         return parts

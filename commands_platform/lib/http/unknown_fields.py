@@ -1,8 +1,8 @@
-"""Fields of a body that no serializer knows: ignored and named in the answer, or refused.
+"""Handles fields of a body that no serializer knows. They are ignored and named in the answer, or refused.
 
 Clients written for other servers may send more than we know, so unknown fields are ignored by default, and the header
-`X-Ignored-Fields` names them. `Prefer: handling=strict` (RFC 7240) asks for a 400 instead. A serializer may refuse
-some names always: see `MeantFields`.
+`X-Ignored-Fields` names them. `Prefer: handling=strict` (RFC 7240) asks for a 400 instead. A serializer can always
+refuse some names: see `MeantFields`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 IGNORED_HEADER = "X-Ignored-Fields"
-# Each name costs a comparison with all known ones, and room in a header.
+# Each name costs a comparison with all known ones, and space in a header.
 MAX_NAMED_FIELDS = 50
 MAX_NAME_SHOWN = 64
 # High enough that `internal` is not taken for `interval`, and `schedule_id` not for `schedule`.
@@ -34,15 +34,15 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 class MeantFields:
-    """Says for a serializer which known field an unknown name stands for, and which names are never ignored."""
+    """Decides for a serializer which known field an unknown name means, and which names are never ignored."""
 
     meant: ClassVar[Mapping[str, str]] = {}
     """The known field for each name that `folded` gives."""
     telling_words: ClassVar[frozenset[str]] = frozenset()
-    """Those of these names that stand for the same field when they are one word of a longer name."""
+    """Names that mean the same field even as one word of a longer name."""
 
     def meant_by(self, name: str, known: Iterable[str]) -> str | None:
-        """Returns the field that an unknown name stands for, also if it is misspelt or longer, or None."""
+        """Returns the field that an unknown name means, even if it is misspelt or longer, or None."""
         meant = self.meant.get(folded(name)) or suggestion(name, known)
         if meant is None and len(name) <= MAX_NAME_SHOWN:
             closest = get_close_matches(folded(name), self.meant, n=1, cutoff=_CLOSE_TO_MEANT)
@@ -70,7 +70,7 @@ class NamesIgnoredFields(APIView):
 
 
 def note_ignored(request: Request, names: Iterable[str]) -> None:
-    """Has the answer say that these fields had no effect."""
+    """Notes that these fields had no effect, so that the answer says so."""
     noted: dict[str, None] = getattr(request, _NOTED, {})
     setattr(request, _NOTED, noted | dict.fromkeys(names))
 
@@ -94,7 +94,7 @@ def note(
 
 
 def is_strict(request: Request) -> bool:
-    """Returns whether the caller would rather have a 400 than an ignored field."""
+    """Returns whether the caller prefers a 400 to an ignored field."""
     prefer = request.META.get("HTTP_PREFER")
     if not prefer:
         return False
@@ -112,7 +112,7 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
 
 def folded(name: str) -> str:
-    """Returns the name without what differs between the styles of names: `runAt`, `run-at` and `run_at` are one."""
+    """Returns the name without differences of style. `runAt`, `run-at` and `run_at` become the same."""
     return name.lower().replace("_", "").replace("-", "")
 
 
@@ -122,7 +122,7 @@ def _words(name: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _names_without_parts(serializer: serializers.Serializer[Any]) -> frozenset[str]:
-    """Returns the names of fields whose value has no fields of its own: most bodies hold no others."""
+    """Returns the names of fields whose values have no fields themselves. Most bodies have only such fields."""
     parts = (serializers.Serializer, serializers.ListSerializer)
     return frozenset(
         name for name, field in serializer.fields.items() if not field.read_only and not isinstance(field, parts)
@@ -160,5 +160,5 @@ def unknown_message(meant: str | None) -> str:
 
 
 def _shown(name: str) -> str:
-    # A header holds no blanks at its ends, no line breaks, no commas in a name, and no letters beyond Latin-1.
+    # A header has no blanks at its ends and no line breaks. Names in it have no commas, and only letters of Latin-1.
     return quote(name[:MAX_NAME_SHOWN], safe="[]@$") + ("..." if len(name) > MAX_NAME_SHOWN else "")

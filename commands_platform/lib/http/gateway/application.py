@@ -1,7 +1,7 @@
 """The ASGI application: decides whether a body is read, reads it on the event loop, and runs Django in a thread.
 
-A request costs a thread only once its body is here. Slow clients cost a few hundred bytes each, and are gone within
-seconds. Whatever is wrong with a request, Django answers it, so that all errors look alike and are logged alike.
+A request occupies a thread only after its body is complete. A slow client occupies a few hundred bytes, and is cut off
+within seconds. Django answers invalid requests too, so that all errors look alike and are logged alike.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_BYTES_BEFORE_KEY = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Functions that tell the gateway about callers. `may_be_key` must be quick; `is_key` may ask the database."""
+    """Functions that check callers for the gateway. `may_be_key` must be quick. `is_key` may query the database."""
 
     may_be_key: Callable[[str], bool]
     is_key: Callable[[str], bool]
@@ -55,13 +55,13 @@ class GatewayLimits:
     requests_per_address: int
     """Requests that one client address may have in progress."""
     send_seconds: float = 10.0
-    """How long a client may take for a piece of a long response."""
+    """The time in which a client must read a piece of a long response."""
     pending_bytes: int = 64 * 1024 * 1024
-    """Bytes of responses that wait to be read. With more, requests are refused until some are gone."""
+    """Bytes of responses that clients have not read yet. With more, requests are refused."""
 
 
 class Gateway:
-    """Serves a WSGI application with `threads` threads. The `urgent_paths` have one more to themselves."""
+    """Serves a WSGI application with `threads` threads. The `urgent_paths` have one more thread of their own."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Gateway:
         try:
             await self._answer(environ, receive, send, address)
         except BodyCutShortError:
-            # The client is gone; nobody is left to answer.
+            # The client is gone, so there is nobody to answer.
             pass
         except TimeoutError:
             logger.warning("response_was_not_read", address=address)
@@ -114,7 +114,7 @@ class Gateway:
             await self._sender.send(send, answer)
 
     def _refusal_of(self, address: str) -> Refusal | None:
-        """Tells why a request is refused before anything of it is looked at."""
+        """Returns the reason to refuse a request before looking at it, or None."""
         if self._in_progress[address] > self._limits.requests_per_address:
             return TOO_MANY
         return OVERLOADED if self._sender.pending_bytes > self._limits.pending_bytes else None
@@ -122,7 +122,7 @@ class Gateway:
     async def _body_of(
         self, environ: WSGIEnvironment, receive: ASGIReceiveCallable, loop: asyncio.AbstractEventLoop
     ) -> bytes | None:
-        """Returns the body, with its length in `environ`; None for a body that Django does not need in order to refuse.
+        """Returns the body and sets its length in `environ`. Returns None if Django can refuse the request without it.
 
         Raises BodyCutShortError.
         """
@@ -159,6 +159,6 @@ def _has_body(environ: WSGIEnvironment) -> bool:
 
 
 def _announced_length(environ: WSGIEnvironment) -> int | None:
-    """Returns the Content-Length, which the server has checked; None for a body that comes in chunks."""
+    """Returns the Content-Length, which the server has checked, or None for a body that comes in chunks."""
     length = environ.get("CONTENT_LENGTH")
     return int(length) if length else None

@@ -24,20 +24,20 @@ class BodyCutShortError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """How large and how slow a body may be.
+    """Limits on the size and the time of a body.
 
-    It must be complete after `deadline` seconds. Once `grace` seconds have passed, it must have kept up a rate of
-    `least_rate` bytes a second, so that a client which sends a byte now and then is gone long before the deadline.
+    It must be complete after `deadline` seconds. From `grace` seconds on it must also keep up `min_rate` bytes a
+    second, so that a client that sends a byte now and then is cut off long before the deadline.
     """
 
     max_bytes: int
     deadline: float = 30.0
     grace: float = 5.0
-    least_rate: int = 8 * 1024
+    min_rate: int = 8 * 1024
 
     def time_left(self, elapsed: float, received: int) -> float:
-        """Returns the seconds until the next byte must have arrived; negative when it is too late."""
-        return min(self.deadline, self.grace + received / self.least_rate) - elapsed
+        """Returns the seconds in which the next byte must arrive. They are negative if it is too late."""
+        return min(self.deadline, self.grace + received / self.min_rate) - elapsed
 
 
 async def read_body(receive: ASGIReceiveCallable, *, limits: BodyLimits) -> bytes:

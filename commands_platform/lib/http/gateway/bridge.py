@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asgiref.typing import ASGISendCallable, HTTPScope
 
-# Streamed responses up to this length are collected first. They are static files; what is generated has no length.
+# Streamed responses up to this length are collected first. They are static files. Generated ones have no length.
 MAX_WHOLE_BYTES = 4 * 1024 * 1024
 
 _BASE: dict[str, Any] = {
@@ -33,13 +33,13 @@ def environ_of(scope: HTTPScope) -> WSGIEnvironment:
     """Returns the WSGI environment of a request (PEP 3333), without its body.
 
     Leaves out headers whose names contain an underscore. WSGI could not tell `X_API_KEY` from `X-API-KEY`, so a proxy
-    that checks or removes the one would let the other through.
+    that checks or removes one of them would let the other through.
     """
     server, client = scope["server"] or ("", None), scope["client"] or ("", 0)
     environ: WSGIEnvironment = {
         **_BASE,
         "REQUEST_METHOD": scope["method"],
-        # PEP 3333: each character stands for one byte.
+        # PEP 3333: each character represents one byte.
         "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": server[0],
@@ -64,7 +64,7 @@ def environ_of(scope: HTTPScope) -> WSGIEnvironment:
 
 @dataclass(slots=True)
 class Answer:
-    """A response of the application. `is_sent` where it was streamed already."""
+    """A response of the application. `is_sent` is true if it was already streamed."""
 
     status: int = 500
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Answer:
 
 
 class Bridge:
-    """Hands requests to a WSGI application. `send_pieces` sends a streamed response from a thread."""
+    """Passes requests to a WSGI application. `send_pieces` sends a streamed response from a thread."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Bridge:
         send: ASGISendCallable,
         loop: asyncio.AbstractEventLoop,
     ) -> Answer:
-        """Returns the answer to one request. A streamed one keeps the calling thread until it is sent.
+        """Returns the answer to one request. A streamed answer occupies the calling thread until it is sent.
 
-        A `body` of None was not read. A view that asks for it gets an OSError, not an empty body.
+        A `body` of None was not read. A view that reads it gets an OSError, not an empty body.
         """
         environ["wsgi.input"] = _Unread() if body is None else BytesIO(body)
         answer = Answer()
@@ -112,7 +112,7 @@ class Bridge:
             else:
                 answer.body = b"".join(result)
         finally:
-            # Django ends its request here, and with it gives the database connection back.
+            # Here Django ends its request and releases the database connection.
             close = getattr(result, "close", None)
             if close is not None:
                 close()
@@ -120,7 +120,7 @@ class Bridge:
 
 
 class _Unread(BytesIO):
-    """The body of a request that is refused without a look at it."""
+    """The body of a request that is refused without reading it."""
 
     def read(self, _size: int | None = -1, /) -> bytes:
         raise OSError("The request body was not read.")

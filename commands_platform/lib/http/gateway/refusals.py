@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# The name in the WSGI environment under which a Refusal stands.
+# The name of a Refusal in the WSGI environment.
 REFUSAL = "commands_platform.refusal"
 
 

@@ -1,4 +1,4 @@
-"""Sends responses at the pace of those who read them, and gives up on those who do not."""
+"""Sends responses as fast as clients read them, and gives up on clients that do not read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PIECE_BYTES = 64 * 1024
 
 
 class ResponseSender:
-    """Sends long responses piece by piece. A client that takes none for `seconds` is given up."""
+    """Sends long responses piece by piece. It gives up on a client that reads none for `seconds`."""
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
         self.pending_bytes = 0
-        """The bytes of whole responses that wait for somebody to read them."""
+        """The bytes of complete responses that clients have not read yet."""
 
     async def send(self, send: ASGISendCallable, answer: Answer) -> None:
-        """Sends a whole response. Raises TimeoutError, which ends the connection in mid-response."""
+        """Sends a complete response. Raises TimeoutError, which closes the connection in the middle of the response."""
         await self._begin(send, answer)
         if len(answer.body) <= PIECE_BYTES:
             await send({"type": "http.response.body", "body": answer.body, "more_body": False})
