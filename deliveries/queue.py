@@ -159,11 +159,13 @@ FROM claimed
 _PARTIES_OF_CLAIMED = sendable.joins_sql(
     organization_id="claimed.organization_id", command_id="claimed.command_id", user_id="claimed.user_id"
 )
-_REASON = sendable.reason_sql(
+_REASON_OF_CLAIMED = sendable.reason_sql(
     user_id="claimed.user_id", url="claimed.url", scope=sendable.scope_sql(kind="claimed.kind")
 )
 _CLAIM_OLDEST, _CLAIM_OF_EACH = (
-    _CLAIM.replace("{due}", due).format(now=_NOW, joins=_PARTIES_OF_CLAIMED, reason=_REASON, max_count=MAX_SMALLINT)
+    _CLAIM.replace("{due}", due).format(
+        now=_NOW, joins=_PARTIES_OF_CLAIMED, reason=_REASON_OF_CLAIMED, max_count=MAX_SMALLINT
+    )
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
 

@@ -28,7 +28,7 @@ _SENDABLE_JOINS = sendable.joins_sql(
     organization_id="s.organization_id", command_id="s.command_id", user_id="s.owner_id"
 )
 _CALLED_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
-_REASON = sendable.reason_sql(user_id="s.owner_id", url=_CALLED_URL, scope=f"'{Scope.SCHEDULING}'")
+_REASON_OF_SCHEDULE = sendable.reason_sql(user_id="s.owner_id", url=_CALLED_URL, scope=f"'{Scope.SCHEDULING}'")
 ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
@@ -36,7 +36,7 @@ _DUE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
 octet_length(s.payload) AS payload_bytes, {_CALLED_URL} AS callback_url, {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
-s.organization_id, s.command_id, s.owner_id, {_REASON} AS reason
+s.organization_id, s.command_id, s.owner_id, {_REASON_OF_SCHEDULE} AS reason
 """
 
 # This reads the locked row itself. A join to the table would see the row as it was before a change that had to be
