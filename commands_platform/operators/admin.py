@@ -13,12 +13,12 @@ from django.core.paginator import InvalidPage
 from django.db.models import ManyToManyField, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from commands_platform.operators import html, logins
+from commands_platform.operators.filters import FlagFilter
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import PlatformAdmin, ReadOnlyAdmin, UndeletableAdmin
 from commands_platform.operators.permissions import may_view
@@ -97,7 +97,7 @@ class LoginAdmin(UndeletableAdmin, _SuperusersOnlyAdmin, _DjangoUserAdmin):
     add_form = LoginCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "access", "state", "last_login_at")
-    list_filter = (("is_active", BooleanRadioFilter), ("is_superuser", BooleanRadioFilter))
+    list_filter = (("is_active", FlagFilter), ("is_superuser", FlagFilter))
     search_fields = ("username", "email", "first_name", "last_name")
     search_help_text = "Username, name or email"
     actions = ("activate", "deactivate")

@@ -7,13 +7,14 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from commands_platform.lib.encryption import EncryptedText, SecretUnreadableError
 from commands_platform.lib.errors import PlatformError
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
+from commands_platform.operators.filters import FlagFilter
 from commands_platform.operators.forms import AllConstraintsForm
 from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
@@ -50,8 +51,8 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     list_display = ("name", "organization", "callback_origin", "visibility", "state", "created")
     list_filter = (
         ("organization", AutocompleteSelectFilter),
-        ("is_public", BooleanRadioFilter),
-        ("is_active", BooleanRadioFilter),
+        ("is_public", FlagFilter),
+        ("is_active", FlagFilter),
     )
     search_fields = ("name", "organization__name")
     search_help_text = "Name, organization or UUID"

@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import BooleanRadioFilter
 
+from commands_platform.operators.filters import FlagFilter
 from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
 from organizations.models import Organization
 
@@ -17,7 +17,7 @@ from organizations.models import Organization
 @admin.register(Organization)
 class OrganizationAdmin(DirectoryAdmin):
     list_display = ("name", "zone", "state", "created")
-    list_filter = (("is_active", BooleanRadioFilter),)
+    list_filter = (("is_active", FlagFilter),)
     search_fields = ("name",)
     search_help_text = "Name or UUID"
     labels = {"timezone": "Time zone", "is_active": "Active"}

@@ -8,10 +8,11 @@ from django.contrib import admin
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
+from commands_platform.operators.filters import FlagFilter
 from commands_platform.operators.forms import AllConstraintsForm
 from organizations import services
 from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
@@ -43,7 +44,7 @@ class UserAdmin(DirectoryAdmin):
     list_filter = (
         ("organization", AutocompleteSelectFilter),
         ("role", ChoicesDropdownFilter),
-        ("is_active", BooleanRadioFilter),
+        ("is_active", FlagFilter),
     )
     search_fields = ("full_name", "email", "organization__name")
     search_help_text = "Name, email, organization or UUID"

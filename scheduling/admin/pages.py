@@ -11,10 +11,11 @@ from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from commands_platform.lib.errors import PlatformError
 from commands_platform.operators.actions import operator_action
+from commands_platform.operators.filters import FlagFilter
 from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from commands_platform.operators.permissions import url_if_allowed
@@ -38,7 +39,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
     may_be_deleted = True
     list_display = ("name_of", "state", "timing", "next_run", "runs_left", "command_of", "last_result")
     list_filter = (
-        ("is_active", BooleanRadioFilter),
+        ("is_active", FlagFilter),
         ("deactivation_reason", ChoicesDropdownFilter),
         ("organization", AutocompleteSelectFilter),
         ("command", AutocompleteSelectFilter),

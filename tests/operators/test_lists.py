@@ -153,3 +153,12 @@ def test_rows_are_found_by_the_name_of_their_owner(operator: Client, samples: Sa
         assert page_of(next(row for row in samples.rows if isinstance(row, model))) in html_of(
             operator, f"{page(model, 'changelist')}?q={quote(command.name)}"
         )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Command, ScheduledExecution])
+def test_the_filter_of_a_flag_is_titled_without_is(model: type[Model]) -> None:
+    shown = html_of(make_operator(is_superuser=True), page(model, "changelist"))
+
+    assert "By active" in shown
+    assert "By is active" not in shown
