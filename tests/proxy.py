@@ -15,7 +15,7 @@ from tests.receiver import server_side
 
 
 @dataclass(frozen=True)
-class Asked:
+class TunnelRequest:
     """One request as it arrived. Header names are in lower case."""
 
     method: str
@@ -30,7 +30,7 @@ class Proxy:
         self.names: dict[str, int] = {}
         self._answers: list[bytes | None] = []
         self._lock = threading.Lock()
-        self._asked: list[Asked] = []
+        self._requests: list[TunnelRequest] = []
         self._open: set[socket.socket] = set()
         self._scheme = "https" if with_tls else "http"
         proxy = self
@@ -72,9 +72,9 @@ class Proxy:
         return f"{self._scheme}://{self.address}"
 
     @property
-    def asked(self) -> list[Asked]:
+    def requests(self) -> list[TunnelRequest]:
         with self._lock:
-            return list(self._asked)
+            return list(self._requests)
 
     def answer_with(self, *answers: bytes | None) -> None:
         """Answers the next requests with these bytes instead of a tunnel, or with nothing at all for None."""
@@ -97,7 +97,7 @@ class Proxy:
                 name, _, value = line.partition(":")
                 headers[name.lower()] = value.strip()
             with self._lock:
-                self._asked.append(Asked(method, target, headers))
+                self._requests.append(TunnelRequest(method, target, headers))
                 has_answer = bool(self._answers)
                 answer = self._answers.pop(0) if has_answer else None
             if answer is not None:

@@ -39,7 +39,7 @@ def due_again(delivery: Delivery) -> None:
 
 
 def run_until(sender: Sender, stop: threading.Event) -> None:
-    """Drains until the event is set. It is made to run in a thread."""
+    """Drains until the event is set. For use in a thread."""
     try:
         sender.drain(should_stop=stop.is_set)
     finally:
@@ -47,7 +47,7 @@ def run_until(sender: Sender, stop: threading.Event) -> None:
 
 
 def run_and_close(sender: Sender) -> None:
-    """Drains once, and closes the connection. It is made to run in a thread."""
+    """Drains once, and closes the connection. For use in a thread."""
     try:
         sender.drain()
     finally:

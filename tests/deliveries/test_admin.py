@@ -1,4 +1,4 @@
-"""The ledger in the admin: operators can only read deliveries, search them, and send them once more."""
+"""The ledger in the admin: operators can read, search and redeliver deliveries, but not change them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_page_says_when_a_delivery_cannot_be_sent_again(operator: Client) ->
     assert not LogEntry.objects.exists()
 
 
-def test_the_action_sends_again_those_deliveries_that_it_can(operator: Client) -> None:
+def test_the_action_redelivers_the_deliveries_that_it_can(operator: Client) -> None:
     failed = [_failed(), _failed()]
     pending = make_delivery()
 

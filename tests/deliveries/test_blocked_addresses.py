@@ -1,4 +1,4 @@
-"""Addresses that callbacks may not reach, and URLs that may no longer be called."""
+"""Callbacks to forbidden addresses, and to URLs that are no longer allowed, are not sent."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_url_that_was_saved_under_laxer_rules_is_not_called(
 
 
 def test_a_name_with_at_least_one_allowed_address_is_retried(sender: Sender) -> None:
-    """`localhost` may also be ::1, which is refused. That says nothing about 127.0.0.1, where only nobody listens."""
+    """`localhost` may also be ::1, which is refused. That must not decide about 127.0.0.1, where nothing listens."""
     with Receiver() as gone:
         port = gone.port
     delivery = make_delivery(url=f"http://localhost:{port}/")

@@ -1,4 +1,4 @@
-"""The log says what became of each callback, and contains no secrets."""
+"""The log has the outcome of each callback, and contains no secrets."""
 
 from __future__ import annotations
 

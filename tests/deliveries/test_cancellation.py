@@ -55,7 +55,7 @@ def test_a_cancellation_in_mid_flight_prevents_a_retry_but_not_a_success(
     assert (delivery.state, delivery.reason) == (state, reason)
 
 
-def test_a_cancelled_delivery_whose_sender_died_is_ended_without_being_sent(sender: Sender, receiver: Receiver) -> None:
+def test_a_cancelled_delivery_whose_sender_died_ends_without_being_sent(sender: Sender, receiver: Receiver) -> None:
     delivery = make_delivery(url=receiver.url)
     queue.claim(limit=1, lease=timedelta(seconds=60))
     cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
@@ -93,7 +93,7 @@ def test_nothing_is_sent_for_inactive_parties(
     assert receiver.requests == []
 
 
-def test_a_cancellation_and_an_outcome_can_be_recorded_at_once() -> None:
+def test_a_cancellation_and_an_outcome_can_be_recorded_concurrently() -> None:
     """A sender records a retry, and releases its lease, at the very moment of the cancellation."""
     delivery = make_delivery()
     (claim,) = queue.claim(limit=1, lease=timedelta(seconds=60))

@@ -181,8 +181,8 @@ def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest
     assert limits[0] < limits[1]
 
 
-def test_a_walk_past_many_origins_goes_on_where_its_backlog_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A delivery that is due now for a later origin is claimed too. It must not hide the origins between."""
+def test_a_walk_past_many_origins_continues_where_the_backlog_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that is due now for a later origin is claimed too. It must not hide the origins in between."""
     monkeypatch.setattr(intake, "_FIRST_CLAIM", 8)
     for number in range(20):
         make_due(f"http://late-{number:02}:80", now=clock.now() - timedelta(minutes=1))

@@ -29,7 +29,7 @@ def test_a_header_that_a_caller_adds_is_kept(name: str, value: str) -> None:
     assert check_headers({name: value}) == {name: value}
 
 
-def test_no_headers_are_fine() -> None:
+def test_headers_are_optional() -> None:
     assert check_headers({}) == {}
 
 

@@ -40,10 +40,10 @@ def test_an_http_callback_goes_through_a_tunnel_to_a_name_that_the_proxy_resolve
 
     sender_through(proxy.url).drain()
 
-    (asked,) = proxy.asked
-    assert (asked.method, asked.target) == ("CONNECT", "receiver.test:80")
-    assert asked.headers.keys() == {"host", "user-agent", "proxy-connection"}
-    assert asked.headers["user-agent"].startswith("CommandsPlatform/")
+    (tunnel,) = proxy.requests
+    assert (tunnel.method, tunnel.target) == ("CONNECT", "receiver.test:80")
+    assert tunnel.headers.keys() == {"host", "user-agent", "proxy-connection"}
+    assert tunnel.headers["user-agent"].startswith("CommandsPlatform/")
     (request,) = receiver.requests
     assert request.path == "/callback?a=b"
     assert request.headers["host"] == "receiver.test"
@@ -62,7 +62,7 @@ def test_an_https_callback_is_encrypted_on_its_way_through_the_proxy(proxy: Prox
 
         sender_through(proxy.url).drain()
 
-    assert [asked.target for asked in proxy.asked] == ["receiver.test:443"]
+    assert [tunnel.target for tunnel in proxy.requests] == ["receiver.test:443"]
     assert [request.webhook_id for request in receiver.requests] == [str(delivery.pk)]
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
@@ -75,7 +75,7 @@ def test_the_connection_to_the_proxy_may_use_tls(receiver: Receiver, trusted_cer
 
         sender_through(proxy.url).drain()
 
-    assert [asked.target for asked in proxy.asked] == ["receiver.test:80"]
+    assert [tunnel.target for tunnel in proxy.requests] == ["receiver.test:80"]
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
 
@@ -86,7 +86,7 @@ def test_nothing_is_sent_to_a_proxy_with_an_untrusted_certificate(receiver: Rece
 
         sender_through(f"https://ada:hush@{proxy.address}").drain()
 
-    assert proxy.asked == []
+    assert proxy.requests == []
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts[0]["error"]) == (State.PENDING, "proxy")
     assert "no TLS connection that can be trusted" in delivery.attempts[0]["message"]
@@ -99,7 +99,7 @@ def test_a_tunnel_is_reused_until_it_breaks(proxy: Proxy, receiver: Receiver) ->
     def send() -> int:
         make_delivery(url="http://receiver.test/callback")
         sender.drain()
-        return len(proxy.asked)
+        return len(proxy.requests)
 
     tunnels = [send(), send()]
     proxy.drop_tunnels()
@@ -118,7 +118,7 @@ def test_environment_variables_cannot_bypass_the_proxy(
 
     sender_through(proxy.url, guard=LOOPBACK).drain()
 
-    assert [asked.target for asked in proxy.asked] == [f"127.0.0.1:{receiver.port}"]
+    assert [tunnel.target for tunnel in proxy.requests] == [f"127.0.0.1:{receiver.port}"]
     assert len(receiver.requests) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_blocked_address_is_not_requested_from_the_proxy(proxy: Proxy, url: st
 
     sender_through(proxy.url).drain()
 
-    assert proxy.asked == []
+    assert proxy.requests == []
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.FAILED, Reason.BLOCKED_ADDRESS)
     assert cause in delivery.attempts[0]["message"]
@@ -162,7 +162,7 @@ def test_the_credentials_are_sent_only_to_the_proxy(
         sender.drain()
 
     expected = f"Basic {b64encode(b'ada@acme:hush:hush').decode()}"
-    assert {asked.headers["proxy-authorization"] for asked in proxy.asked} == {expected}
+    assert {tunnel.headers["proxy-authorization"] for tunnel in proxy.requests} == {expected}
     assert len(receiver.requests) == 2
     for request in receiver.requests:
         assert not {"proxy-authorization", "authorization"} & request.headers.keys()

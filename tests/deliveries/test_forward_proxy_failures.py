@@ -1,4 +1,4 @@
-"""An answer of a forward proxy is never taken for a receiver's answer."""
+"""An answer of a forward proxy is never mistaken for a receiver's answer."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_failures_beyond_the_tunnel_belong_to_the_receiver(
     (attempt,) = delivery.attempts
     assert attempt["error"] == error
     assert attempt["status"] == (None if error else answer.status)
-    assert len(proxy.asked) == 1
+    assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -29,17 +29,17 @@ MINUTE = timedelta(minutes=1)
 
 
 @contextmanager
-def locked_by_a_stranger(delivery: Delivery) -> Iterator[None]:
+def locked_elsewhere(delivery: Delivery) -> Iterator[None]:
     """Holds the row's lock in another session."""
-    stranger = connection.copy()
+    other = connection.copy()
     try:
-        stranger.set_autocommit(False)
-        with stranger.cursor() as cursor:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
             cursor.execute("SELECT FROM deliveries_delivery WHERE id = %s FOR UPDATE", [delivery.pk])
         yield
-        stranger.rollback()
+        other.rollback()
     finally:
-        stranger.close()
+        other.close()
 
 
 class Withholding:
@@ -86,7 +86,7 @@ def test_outcomes_of_locked_rows_are_written_later_and_all_others_at_once() -> N
         runner.start()
         receiver.wait_for(4)
 
-        with locked_by_a_stranger(delivery):
+        with locked_elsewhere(delivery):
             receiver.may_answer.set()
             _wait_until_delivered(others)
             delivery.refresh_from_db()
@@ -106,7 +106,7 @@ def test_a_row_that_is_locked_for_longer_than_its_lease_is_not_sent_again() -> N
         runner.start()
         receiver.wait_for(1)
 
-        with locked_by_a_stranger(delivery):
+        with locked_elsewhere(delivery):
             receiver.may_answer.set()
             _wait_until_lease_is_over(delivery)
         runner.join(timeout=20)
@@ -127,7 +127,7 @@ def _wait_until_lease_is_over(delivery: Delivery) -> None:
 
 
 def test_a_new_claim_of_a_row_that_was_already_sent_only_writes_its_outcome(receiver: Receiver) -> None:
-    """The stranger released the row just when the lease ended, and our own next claim came first."""
+    """The lock was released just when the lease ended, and our own next claim came first."""
     sender = make_sender()
     delivery = make_delivery(url=receiver.url)
     (lost,) = queue.claim(limit=1, lease=timedelta(0))
@@ -149,7 +149,7 @@ def test_recording_distinguishes_locked_rows_from_lost_leases() -> None:
     Delivery.objects.filter(pk=lost.pk).update(lease=claims[ours.pk].id)
     results = [outcomes.Outcome(claim.id, claim.lease, State.DELIVERED, status=200) for claim in claims.values()]
 
-    with locked_by_a_stranger(locked):
+    with locked_elsewhere(locked):
         recorded = outcomes.record(results)
 
     assert recorded.written == 1
@@ -176,11 +176,11 @@ def test_housekeeping_skips_locked_rows() -> None:
     ]
     waiting = [make_delivery(command, origin=origin, now=old) for _ in range(2)]
 
-    with locked_by_a_stranger(finished[0]):
+    with locked_elsewhere(finished[0]):
         assert remove_surplus(source_uuid=source, keep=1, limit=1) == 1
         sweep = Sweep(keep_finished=timedelta(days=1), keep_failed=timedelta(days=1))
         assert sweep.remove_aged(limit=10) == 2
-    with locked_by_a_stranger(waiting[0]):
+    with locked_elsewhere(waiting[0]):
         assert outcomes.expire(origin=origin, limit=10) == 1
         outcomes.release(queue.claim(limit=10, lease=MINUTE))
 
@@ -236,6 +236,6 @@ def test_a_locked_row_does_not_stop_the_others_of_its_origin(receiver: Receiver)
     locked = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
     make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 
-    with locked_by_a_stranger(locked):
+    with locked_elsewhere(locked):
         assert make_sender().drain() == 1
     assert len(receiver.requests) == 1

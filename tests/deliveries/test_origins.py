@@ -61,14 +61,14 @@ def test_a_missing_answer_halves_the_share(origins: Origins) -> None:
     assert origins.room(HANGING) == 4
 
 
-def test_the_breaker_opens_on_failures_in_a_row_only(origins: Origins) -> None:
+def test_only_failures_in_a_row_open_the_breaker(origins: Origins) -> None:
     assert send(origins, HANGING, False, False, True, False, False) == [False] * 5
     assert origins.room(HANGING) > 0
     assert send(origins, HANGING, False) == [True]
     assert origins.room(HANGING) == 0
 
 
-def test_an_open_breaker_affects_one_origin_only(origins: Origins) -> None:
+def test_an_open_breaker_affects_only_its_origin(origins: Origins) -> None:
     send(origins, HANGING, False, False, False)
 
     assert origins.room(HEALTHY) == 8
@@ -139,7 +139,7 @@ def test_a_429_halves_the_share(origins: Origins) -> None:
     assert origins.paused() == {}
 
 
-def test_nothing_begins_for_as_long_as_an_origin_asks_us_to_wait(origins: Origins, clock: Clock) -> None:
+def test_no_request_begins_while_an_origin_asks_us_to_wait(origins: Origins, clock: Clock) -> None:
     origins.begin(HEALTHY)
     origins.slow_down(HEALTHY, hold=30)
     origins.slow_down(HEALTHY, hold=10)

@@ -1,4 +1,4 @@
-"""A row that kills its senders fails in the end, without harm to other rows. No counter can overflow."""
+"""A row that kills its senders finally fails, and does not harm other rows. No counter can overflow."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_row_that_may_kill_its_sender_is_sent_alone(receiver: Receiver) -> Non
     assert len(receiver.requests) == 11
 
 
-def test_two_rows_that_may_kill_their_sender_are_never_sent_at_once(receiver: Receiver) -> None:
+def test_two_rows_that_may_kill_their_sender_are_never_sent_together(receiver: Receiver) -> None:
     receiver.always_answer(lambda _: Answer(delay=0.2))
     suspects = [make_delivery(url=receiver.url) for _ in range(3)]
     for suspect in suspects:

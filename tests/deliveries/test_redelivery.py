@@ -1,4 +1,4 @@
-"""Finished deliveries can be sent once more."""
+"""Finished deliveries can be redelivered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_redelivery_starts_again_with_the_shortest_wait(
 
 
 @pytest.mark.parametrize(("max_attempts", "hours"), [(3, 24), (8, 24), (9, 36), (20, 168)])
-def test_a_redelivery_is_given_up_as_late_as_the_first_delivery(max_attempts: int, hours: int) -> None:
+def test_a_redelivery_expires_as_late_as_the_first_delivery(max_attempts: int, hours: int) -> None:
     delivery = make_delivery(max_attempts=max_attempts)
     for attempts_made in (2, 4):
         Delivery.objects.update(
@@ -76,7 +76,7 @@ def test_a_redelivery_is_given_up_as_late_as_the_first_delivery(max_attempts: in
         ({"state": State.DELIVERED, "attempt_count": MAX_KEPT_ATTEMPTS}, False),
     ],
 )
-def test_the_rule_for_one_row_is_the_rule_for_a_query(values: dict[str, Any], expected: bool) -> None:
+def test_the_rules_for_one_row_and_for_a_query_agree(values: dict[str, Any], expected: bool) -> None:
     finished: dict[str, Any] = (
         {} if values["state"] == State.PENDING else {"next_attempt_at": None, "finished_at": clock.now()}
     )

@@ -110,7 +110,7 @@ def test_a_request_begins_only_if_it_will_end_before_its_lease(receiver: Receive
 
 
 def test_a_hanging_receiver_with_a_long_queue_does_not_delay_the_others(receiver: Receiver) -> None:
-    """Thousands are due for it, and were due first. The others arrive as if it did not exist."""
+    """Thousands of its callbacks were due first. Those of other receivers arrive as if it did not exist."""
     sender = make_sender(window=40, timeout=timedelta(seconds=2), origins=OriginSettings(most=20, first=10))
     with Receiver() as hanging:
         hanging.always_answer(lambda _: Answer(delay=3, hang_up=True))
@@ -140,7 +140,7 @@ def test_a_hanging_receiver_with_a_long_queue_does_not_delay_the_others(receiver
         stop.set()
         runner.join()
 
-    # Less than one timeout, though two thousand requests that hang were due before.
+    # This is less than one timeout, although two thousand hanging requests were due before.
     assert needed < 2
     assert len(hanging.requests) <= 20
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ONE_AT_A_TIME = OriginSettings(most=1, first=1)
 
 
-def test_retry_after_of_a_429_holds_for_the_whole_origin(receiver: Receiver) -> None:
+def test_retry_after_of_a_429_applies_to_the_whole_origin(receiver: Receiver) -> None:
     receiver.always_answer(lambda _: Answer(429, headers=(("Retry-After", "600"),)))
     command = make_command()
     for _ in range(20):

@@ -230,7 +230,7 @@ def test_a_locked_schedule_is_left_to_the_next_batch(installation: Installation)
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["schedule", "hook", "delivery"])
-def test_a_removal_does_not_end_while_somebody_holds_a_row_of_it(installation: Installation, kind: str) -> None:
+def test_a_removal_does_not_end_while_one_of_its_rows_is_locked(installation: Installation, kind: str) -> None:
     organization = installation.organization
     rows: QuerySet[Any]
     if kind == "schedule":

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of schedules."""
+"""Fixtures for the tests of scheduling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def alice(db: None) -> ApiClient:
 
 @pytest.fixture
 def time() -> Iterator[list[datetime]]:
-    """Replaces the server's clock by the one element of a list, which is noon at first."""
+    """Replaces the server's clock by the single element of a list, which is noon at first."""
     now = [NOON]
     with clock.replaced_by(lambda: now[0]):
         yield now
@@ -30,7 +30,7 @@ def time() -> Iterator[list[datetime]]:
 
 @pytest.fixture
 def rules_2026f(time: list[datetime], settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives this process the rules of 2026f, and lets it look for other versions each time."""
+    """Gives this process the rules of 2026f, and makes it look for other versions every time."""
     settings.TZDATA_VERSION = "2026f"
     monkeypatch.setattr(zone_rules, "_SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(zone_rules, "_next_look_at", 0.0)

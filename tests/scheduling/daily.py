@@ -1,4 +1,4 @@
-"""Schedules whose next run was computed by other zone rules."""
+"""Schedules whose next run was computed from other zone rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scheduling.walks import ZoneRules
 from tests.factories import make_command, make_organization, make_schedule
 from tests.scheduling.schedules import NOON
 
-# Nine o'clock in Berlin, the next morning.
+# Nine o'clock the next morning in Berlin.
 NINE = datetime(2026, 2, 26, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 OVERLAP = ZoneRules.OVERLAP
@@ -21,7 +21,7 @@ URL = "http://127.0.0.1:9/callback"
 
 
 def make_daily(**values: Any) -> ScheduledExecution:
-    """Makes a schedule for nine each morning in Berlin. Its next run is an hour off, as if by other rules."""
+    """Makes a schedule for nine each morning in Berlin. Its next run is an hour off, as if other rules had given it."""
     command = values.pop("command", None) or make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     began = NOON - timedelta(days=9)
     return make_schedule(
@@ -43,7 +43,7 @@ def next_run_of(schedule: ScheduledExecution) -> datetime | None:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Returns what the walk logged, without the keys that every line has."""
+    """Returns the events that the walk logged, without the keys that every line has."""
     lines: list[Any] = [record.msg for record in caplog.records if record.name == zone_rules.__name__]
     return [
         {key: value for key, value in line.items() if key not in {"logger", "level", "timestamp"}} for line in lines

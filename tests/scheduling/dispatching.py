@@ -1,4 +1,4 @@
-"""Due schedules, and a dispatcher that looks at a given instant."""
+"""Makes due schedules, and dispatches at a given instant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cron expressions made side by side as text and as what they mean, for oracles that never parse one."""
+"""Generates cron expressions together with their meaning, for oracles that parse no expressions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Special:
-    """A term such as `15W`, and whether it takes a day."""
+    """A term such as `15W`, and a function that says whether it matches a day."""
 
     text: str
     takes: Callable[[date], bool]
@@ -79,7 +79,7 @@ class Expression:
         )
 
     def parse_or_reject(self) -> CronExpression:
-        """Leaves out expressions that can never fire, which is all that may be wrong with them."""
+        """Rejects the example if the expression can never fire. Nothing else may be wrong with it."""
         try:
             return parse_expression(self.text, seconds=self.second is not None)
         except InvalidCronError as refusal:
@@ -93,7 +93,7 @@ def is_days_before_the_end(before: int, day: date) -> bool:
 
 
 def is_nearest_weekday(target: int, day: date) -> bool:
-    """Whether the day is the Monday to Friday of its month that is nearest to the target day."""
+    """Returns whether the day is the weekday (Monday to Friday) of its month nearest to the target day."""
     days = [day.replace(day=1) + n * DAY for n in range(31)]
     days = [each for each in days if each.month == day.month]
     target = len(days) + target if target <= 0 else target
@@ -116,7 +116,7 @@ def is_last_weekday(weekday: int, day: date) -> bool:
 
 @st.composite
 def fields(draw: st.DrawFn, low: int, high: int, names: tuple[str, ...] = ()) -> Field:
-    """Terms of all kinds that are sets of numbers; day of the week is from 0 to 7."""
+    """Generates terms of all kinds that are sets of numbers. Days of the week are 0 to 7."""
     last = 6 if high == 7 else high
     shown: list[str] = []
     plain: list[str] = []
@@ -139,7 +139,7 @@ def fields(draw: st.DrawFn, low: int, high: int, names: tuple[str, ...] = ()) ->
         else:
             end = start if kind == "value" else last
             start = low if kind.startswith("star") else start
-        # Sunday is 7 at the end of a range only.
+        # Sunday is 7 only at the end of a range.
         start = low if start > last and end < start else start
         span = list(range(start, end + 1)) if start <= end else [*range(start, last + 1), *range(low, end + 1)]
         if kind.endswith("/"):
@@ -181,7 +181,7 @@ def weekday_specials() -> st.SearchStrategy[Special]:
 
 
 def specials_in_cronsim() -> tuple[st.SearchStrategy[Special], st.SearchStrategy[Special]]:
-    """Those of the two day fields that cronsim knows too, in its spelling."""
+    """Generates the special terms of both day fields that cronsim knows too, in its spelling."""
     month_day = st.sampled_from(
         [Special("L", partial(is_days_before_the_end, 0)), Special("LW", partial(is_nearest_weekday, 0))]
     )

@@ -1,4 +1,4 @@
-"""Schedules that run every minute, for the tests of slots that are written ahead."""
+"""Schedules that run every minute, for the tests of slots written ahead."""
 
 from __future__ import annotations
 

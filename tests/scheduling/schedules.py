@@ -1,4 +1,4 @@
-"""Helpers for the tests of schedules: they make and change schedules over HTTP, and read what became of the slots."""
+"""Helpers that create and change schedules over HTTP, and read how their slots ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def expanded(client: ApiClient, schedule: ScheduledExecution, *names: str) -> di
 
 
 def run(time: list[datetime], *minutes: float) -> None:
-    """Lets the dispatcher look at these minutes after noon."""
+    """Dispatches at these minutes after noon."""
     for minute in minutes:
         time[0] = NOON + minute * MINUTE
         dispatch.dispatch_due()
@@ -67,7 +67,7 @@ def rows_of(schedule: ScheduledExecution) -> list[Delivery]:
 
 
 def fired(schedule: ScheduledExecution) -> list[float]:
-    """Returns the slots that are sent, as minutes after noon."""
+    """Returns the slots that fired, as minutes after noon."""
     return [(row.due_at - NOON) / MINUTE for row in schedule.slots() if row.state == State.PENDING]
 
 

@@ -1,4 +1,4 @@
-"""Schedules in the admin: looked at, run, paused, resumed and removed; made and changed by the API alone."""
+"""Schedules in the admin: operators can run, pause, resume and delete them. Only the API creates and changes them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_schedule_is_paused_and_resumed_from_its_page(operator: Client) -> Non
     assert _refreshed(schedule).is_active
 
 
-def test_pausing_cancels_what_has_not_been_sent(operator: Client) -> None:
+def test_pausing_cancels_unsent_deliveries(operator: Client) -> None:
     schedule = _callable_schedule()
     delivery = make_delivery(schedule.command, source_uuid=schedule.uuid)
 
@@ -61,7 +61,7 @@ def test_pausing_cancels_what_has_not_been_sent(operator: Client) -> None:
     assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
 
 
-def test_what_cannot_be_run_says_why(operator: Client) -> None:
+def test_the_page_says_why_a_schedule_cannot_be_run(operator: Client) -> None:
     schedule = make_schedule()
 
     response = operator.get(confirm(operator, schedule, "run_now")["Location"])
@@ -70,7 +70,7 @@ def test_what_cannot_be_run_says_why(operator: Client) -> None:
     assert not Delivery.objects.exists()
 
 
-def test_of_several_schedules_those_that_can_are_run_and_each_other_one_says_why(operator: Client) -> None:
+def test_the_action_runs_the_schedules_that_it_can_and_says_why_it_skips_others(operator: Client) -> None:
     good, bad = _callable_schedule(name="good"), make_schedule(name="bad")
     gone = make_schedule(make_command(callback_url=URL, is_active=False), name="gone")
 
@@ -82,7 +82,7 @@ def test_of_several_schedules_those_that_can_are_run_and_each_other_one_says_why
     assert "gone: It cannot run: the command is inactive." in html
 
 
-def test_a_completed_schedule_cannot_be_resumed_and_says_why(operator: Client) -> None:
+def test_the_page_says_why_a_completed_schedule_cannot_be_resumed(operator: Client) -> None:
     completed = _callable_schedule(
         repeats=0, is_active=False, next_run_at=None, deactivation_reason=DeactivationReason.COMPLETED
     )
@@ -100,7 +100,7 @@ def test_several_schedules_are_paused_at_once(operator: Client) -> None:
     assert ScheduledExecution.objects.active().get() == schedules[2]
 
 
-def test_a_deleted_schedule_cancels_what_it_has_not_sent_and_keeps_its_ledger(operator: Client) -> None:
+def test_deleting_a_schedule_cancels_unsent_deliveries_and_keeps_its_ledger(operator: Client) -> None:
     schedule = _callable_schedule()
     delivery = make_delivery(schedule.command, source_uuid=schedule.uuid)
 
@@ -111,7 +111,7 @@ def test_a_deleted_schedule_cancels_what_it_has_not_sent_and_keeps_its_ledger(op
     assert (delivery.state, delivery.reason) == (State.CANCELLED, Reason.SCHEDULE_DELETED)
 
 
-def test_several_schedules_are_deleted_at_once_as_one_is(operator: Client) -> None:
+def test_several_schedules_are_deleted_at_once(operator: Client) -> None:
     schedules = [_callable_schedule() for _ in range(2)]
     for schedule in schedules:
         make_delivery(schedule.command, source_uuid=schedule.uuid)
@@ -128,14 +128,14 @@ def test_several_schedules_are_deleted_at_once_as_one_is(operator: Client) -> No
     assert {row.reason for row in Delivery.objects.all()} == {Reason.SCHEDULE_DELETED}
 
 
-def test_nothing_of_a_schedule_can_be_changed_by_its_page(operator: Client) -> None:
+def test_the_page_of_a_schedule_is_read_only(operator: Client) -> None:
     schedule = _callable_schedule(name="before")
 
     assert operator.post(page_of(schedule), {"name": "after"}).status_code == 403
     assert _refreshed(schedule).name == "before"
 
 
-def test_a_page_offers_to_pause_what_runs_and_to_resume_what_does_not(operator: Client) -> None:
+def test_a_page_offers_to_pause_an_active_schedule_and_to_resume_an_inactive_one(operator: Client) -> None:
     running = _callable_schedule()
     paused = _callable_schedule(is_active=False, deactivation_reason=DeactivationReason.PAUSED)
 
@@ -147,7 +147,7 @@ def test_a_page_offers_to_pause_what_runs_and_to_resume_what_does_not(operator: 
     assert page_of(paused, "pause") not in shown[paused.pk]
 
 
-def test_the_next_slots_are_told_by_the_schedules_own_clock(operator: Client) -> None:
+def test_the_next_slots_are_shown_in_the_zone_of_the_schedule(operator: Client) -> None:
     organization = make_organization(timezone="Europe/Berlin")
     schedule = make_schedule(make_command(organization), cron="0 9 * * MON-FRI", execution_frequency=0)
 
@@ -164,20 +164,20 @@ def test_the_next_slots_are_told_by_the_schedules_own_clock(operator: Client) ->
     ]
 
 
-def test_no_more_slots_are_told_than_there_are_runs_left(operator: Client) -> None:
+def test_no_more_slots_are_shown_than_repeats_are_left(operator: Client) -> None:
     schedule = make_schedule(repeats=2)
 
     assert len(operator.get(page_of(schedule)).context["next_slots"]["rows"]) == 2
 
 
-def test_no_slots_are_told_outside_the_window(operator: Client) -> None:
+def test_no_slots_are_shown_outside_the_window(operator: Client) -> None:
     now = clock.now()
     schedule = make_schedule(cron="0 * * * *", execution_frequency=0, ends_at=now + timedelta(hours=2))
 
     assert len(operator.get(page_of(schedule)).context["next_slots"]["rows"]) == 2
 
 
-def test_a_schedule_that_can_no_longer_be_computed_still_has_a_page(operator: Client) -> None:
+def test_an_invalid_schedule_still_has_a_page(operator: Client) -> None:
     schedule = make_schedule(cron="nonsense", timezone_type="custom_timezone", timezone="Europe/Atlantis")
 
     response = operator.get(page_of(schedule))
@@ -187,7 +187,7 @@ def test_a_schedule_that_can_no_longer_be_computed_still_has_a_page(operator: Cl
     assert response.context["next_slots"]["note"]
 
 
-def test_the_latest_deliveries_are_shown_newest_first_ten_at_the_most(operator: Client) -> None:
+def test_the_ten_latest_deliveries_are_shown_newest_first(operator: Client) -> None:
     schedule = make_schedule()
     now = clock.now()
     rows = [
@@ -203,7 +203,7 @@ def test_the_latest_deliveries_are_shown_newest_first_ten_at_the_most(operator: 
     assert str(rows[9].pk) in shown[9]["link"]
 
 
-def test_the_list_tells_how_the_last_slot_ended(operator: Client) -> None:
+def test_the_list_shows_how_the_last_slot_ended(operator: Client) -> None:
     schedule, now = make_schedule(), clock.now()
     make_delivery(schedule.command, source_uuid=schedule.uuid, due_at=now - timedelta(hours=1))
     make_delivery(
@@ -220,7 +220,7 @@ def test_the_list_tells_how_the_last_slot_ended(operator: Client) -> None:
     assert row.last_state == State.FAILED
 
 
-def test_the_way_by_the_uuid_leads_to_the_page(operator: Client) -> None:
+def test_the_link_by_uuid_leads_to_the_page(operator: Client) -> None:
     schedule = make_schedule()
 
     response = operator.get(f"/admin/scheduling/scheduledexecution/by-uuid/{schedule.uuid}/")
@@ -228,7 +228,7 @@ def test_the_way_by_the_uuid_leads_to_the_page(operator: Client) -> None:
     assert response["Location"] == page_of(schedule)
 
 
-def test_the_way_by_the_uuid_of_a_deleted_schedule_leads_to_its_deliveries(operator: Client) -> None:
+def test_the_link_by_uuid_of_a_deleted_schedule_leads_to_its_deliveries(operator: Client) -> None:
     uuid = uuid4()
 
     response = operator.get(f"/admin/scheduling/scheduledexecution/by-uuid/{uuid}/")

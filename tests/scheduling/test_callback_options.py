@@ -1,4 +1,4 @@
-"""Headers, time limits and attempts that a schedule has of its own."""
+"""A schedule can have its own headers, timeout and maximum number of attempts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sent_headers(row: Delivery) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("timeout", "max_attempts"), [(1, 1), (30, 20)])
-def test_limits_and_headers_travel_with_each_slot(
+def test_each_slot_has_the_headers_and_limits_of_its_schedule(
     alice: ApiClient, time: list[datetime], timeout: int, max_attempts: int
 ) -> None:
     schedule = create(alice, timeout=timeout, max_attempts=max_attempts, headers={"X-Auth": " Bearer é "})
@@ -37,7 +37,7 @@ def test_limits_and_headers_travel_with_each_slot(
     assert sent_headers(row) == {"X-Auth": "Bearer é"}
 
 
-def test_without_them_the_servers_own_hold(alice: ApiClient, time: list[datetime], settings: Any) -> None:
+def test_the_limits_of_the_server_are_the_defaults(alice: ApiClient, time: list[datetime], settings: Any) -> None:
     schedule = create(alice, timeout=None, max_attempts=None, headers={})
 
     run(time, 0)
@@ -65,7 +65,7 @@ def test_the_value_of_a_header_is_never_shown(alice: ApiClient, time: list[datet
     assert not any(b"secret-value" in answer.content for answer in answers)
 
 
-def test_new_headers_cancel_what_was_not_sent_and_new_limits_do_not(alice: ApiClient, time: list[datetime]) -> None:
+def test_new_headers_cancel_unsent_deliveries_but_new_limits_do_not(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, headers={"X-A": "1"})
     run(time, 1)
 
@@ -77,7 +77,7 @@ def test_new_headers_cancel_what_was_not_sent_and_new_limits_do_not(alice: ApiCl
     assert expanded(alice, schedule, "timeout", "max_attempts") == {"timeout": 3, "max_attempts": 2}
 
 
-# Headers belong to the origin that they were given for
+# Headers belong to the origin that they were given for.
 
 
 def test_a_url_of_another_origin_drops_the_stored_headers_and_the_answer_says_so(
@@ -95,7 +95,7 @@ def test_a_url_of_another_origin_drops_the_stored_headers_and_the_answer_says_so
     assert expanded(alice, schedule, "headers") == {"headers": []}
 
 
-def test_headers_that_are_given_anew_go_to_the_new_origin(alice: ApiClient, time: list[datetime]) -> None:
+def test_headers_given_again_are_sent_to_the_new_origin(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
 
     response = change(alice, schedule, callback_url=ELSEWHERE, headers={"X-Token": "secret-value"})
@@ -116,7 +116,9 @@ def test_a_url_of_the_same_origin_keeps_the_headers(alice: ApiClient, time: list
     assert [sent_headers(row) for row in rows_of(schedule)] == [{"X-Token": "secret-value"}]
 
 
-def test_a_command_that_moves_to_another_origin_gets_no_headers_there(alice: ApiClient, time: list[datetime]) -> None:
+def test_headers_are_not_sent_after_their_command_moved_to_another_origin(
+    alice: ApiClient, time: list[datetime]
+) -> None:
     schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
     command = alice.caller.command
     original = command.callback_url
@@ -137,7 +139,7 @@ def test_a_command_that_moves_to_another_origin_gets_no_headers_there(alice: Api
     }
 
 
-def test_headers_of_a_command_that_has_moved_are_not_shown_as_sent(alice: ApiClient) -> None:
+def test_headers_are_not_shown_as_sent_after_their_command_moved(alice: ApiClient) -> None:
     schedule = create(alice, execution_frequency=60, headers={"X-Token": "secret-value"})
     alice.caller.command.callback_url = ELSEWHERE
     alice.caller.command.save(update_fields=["callback_url"])
@@ -147,7 +149,7 @@ def test_headers_of_a_command_that_has_moved_are_not_shown_as_sent(alice: ApiCli
     assert expanded(alice, schedule, "headers") == {"headers": ["X-Token"]}
 
 
-def test_headers_without_any_url_are_refused_with_the_way_out(alice: ApiClient) -> None:
+def test_headers_without_any_url_are_refused_with_advice(alice: ApiClient) -> None:
     alice.caller.command.callback_url = ""
     alice.caller.command.save(update_fields=["callback_url"])
 

@@ -20,7 +20,7 @@ from tests.scheduling.schedules import JUST_AFTER_NOON, KEYS, create_uuid, detai
 pytestmark = pytest.mark.django_db
 
 
-def test_put_changes_what_it_is_given_and_answers_the_nine_keys(alice: ApiClient) -> None:
+def test_put_changes_the_given_fields_and_answers_with_the_nine_keys(alice: ApiClient) -> None:
     uuid = create_uuid(alice, execution_frequency=60, repeats=3, payload={"a": 1})
 
     response = alice.put(
@@ -42,7 +42,7 @@ def test_put_changes_what_it_is_given_and_answers_the_nine_keys(alice: ApiClient
     }
 
 
-def test_what_get_answers_can_be_put_back_unchanged(alice: ApiClient) -> None:
+def test_the_answer_of_get_can_be_put_back_unchanged(alice: ApiClient) -> None:
     uuid = create_uuid(alice, cron="0 9 * * *")
     shown = alice.get(detail(uuid)).json()
     before = stored(uuid)
@@ -57,7 +57,7 @@ def test_what_get_answers_can_be_put_back_unchanged(alice: ApiClient) -> None:
     assert pending.state == State.PENDING
 
 
-def test_put_checks_as_post_does_and_changes_nothing_then(alice: ApiClient) -> None:
+def test_put_validates_like_post_and_then_changes_nothing(alice: ApiClient) -> None:
     uuid = create_uuid(alice, cron="0 9 * * *")
 
     response = alice.put(detail(uuid), {"name": "other", "cron": "61 * * * *"})
@@ -81,7 +81,7 @@ NULL_IS_NONE = dict.fromkeys(
 )  # fmt: skip
 
 
-def test_every_optional_field_may_be_null_on_creation_and_has_its_default_then(alice: ApiClient) -> None:
+def test_null_in_an_optional_field_means_its_default_on_creation(alice: ApiClient) -> None:
     plain = create_uuid(alice)
     nulls = create_uuid(alice, **NULL_IS_ABSENT, **NULL_IS_NONE)
 
@@ -93,7 +93,7 @@ def test_every_optional_field_may_be_null_on_creation_and_has_its_default_then(a
     assert alice.get(detail(nulls) + expand).json() == alice.get(detail(plain) + expand).json() | {"uuid": nulls}
 
 
-def test_null_changes_nothing_where_there_is_no_such_value(alice: ApiClient) -> None:
+def test_null_changes_nothing_in_fields_that_cannot_be_null(alice: ApiClient) -> None:
     uuid = create_uuid(
         alice, execution_frequency=60, repeats=5, payload={"a": 1}, timezone_type="user_timezone", is_active=False,
         headers={"X-A": "1"}, dst_gap="skip", dst_overlap="both", misfire_policy="skip", misfire_grace=9,
@@ -107,7 +107,7 @@ def test_null_changes_nothing_where_there_is_no_such_value(alice: ApiClient) -> 
     assert ScheduledExecution.objects.values().get() | {"updated_at": None} == before | {"updated_at": None}
 
 
-def test_a_name_that_is_null_is_refused_on_a_change_too(alice: ApiClient) -> None:
+def test_a_null_name_is_refused_on_a_change_too(alice: ApiClient) -> None:
     uuid = create_uuid(alice)
 
     response = alice.put(detail(uuid), {"name": None})
@@ -138,7 +138,7 @@ def test_a_new_timing_begins_a_new_phase(alice: ApiClient) -> None:
         ({"repeats": 7}, State.PENDING, ""),
     ],
 )
-def test_a_change_cancels_what_has_not_been_sent(
+def test_a_change_cancels_unsent_deliveries(
     alice: ApiClient, changes: dict[str, Any], state: State, reason: str
 ) -> None:
     uuid = create_uuid(alice, execution_frequency=60)
@@ -150,7 +150,7 @@ def test_a_change_cancels_what_has_not_been_sent(
     assert (pending.state, pending.reason) == (state, reason)
 
 
-def test_deleting_cancels_what_has_not_been_sent_and_keeps_the_ledger(alice: ApiClient) -> None:
+def test_deleting_cancels_unsent_deliveries_and_keeps_the_ledger(alice: ApiClient) -> None:
     uuid = create_uuid(alice, execution_frequency=60)
     pending = make_delivery(alice.caller.command, source_uuid=stored(uuid).uuid)
 
@@ -178,7 +178,7 @@ def test_a_resumed_schedule_keeps_its_phase_and_the_pause_is_recorded(alice: Api
     assert (row.due_at, row.last_due_at) == (start + timedelta(minutes=1), start + timedelta(minutes=10))
 
 
-def test_a_one_off_that_was_paused_runs_when_it_is_resumed(alice: ApiClient) -> None:
+def test_a_paused_single_run_fires_when_it_is_resumed(alice: ApiClient) -> None:
     with clock.replaced_by(lambda: JUST_AFTER_NOON):
         uuid = create_uuid(alice, is_active=False)
     later = JUST_AFTER_NOON + timedelta(hours=1)
@@ -193,7 +193,7 @@ def test_a_one_off_that_was_paused_runs_when_it_is_resumed(alice: ApiClient) -> 
     assert stored(uuid).is_active is False
 
 
-def test_a_completed_schedule_runs_again_with_new_repeats_only(alice: ApiClient) -> None:
+def test_a_completed_schedule_runs_again_only_with_new_repeats(alice: ApiClient) -> None:
     with clock.replaced_by(lambda: JUST_AFTER_NOON):
         uuid = create_uuid(alice, execution_frequency=60, repeats=1)
     with clock.replaced_by(lambda: JUST_AFTER_NOON + timedelta(minutes=2)):
@@ -209,7 +209,7 @@ def test_a_completed_schedule_runs_again_with_new_repeats_only(alice: ApiClient)
     assert schedule.next_run_at > JUST_AFTER_NOON + timedelta(minutes=2)
 
 
-def test_two_changes_at_once_are_made_one_after_the_other(alice: ApiClient) -> None:
+def test_concurrent_changes_are_made_one_after_the_other(alice: ApiClient) -> None:
     schedule = make_schedule(alice.caller.command)
 
     alice.put(detail(str(schedule.uuid)), {"name": "first"})
@@ -220,7 +220,7 @@ def test_two_changes_at_once_are_made_one_after_the_other(alice: ApiClient) -> N
 
 
 @pytest.mark.parametrize("change", [services.delete_scheduled_execution, services.run_now, services.pause])
-def test_a_schedule_that_somebody_else_has_just_deleted_is_not_found(alice: ApiClient, change: Any) -> None:
+def test_a_schedule_that_is_deleted_concurrently_is_not_found(alice: ApiClient, change: Any) -> None:
     schedule = stored(create_uuid(alice))
     services.delete_scheduled_execution(schedule=schedule)
 

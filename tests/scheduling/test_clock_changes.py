@@ -1,4 +1,4 @@
-"""Expressions with seconds, and a schedule's own rules for clock changes."""
+"""Expressions with seconds, and the rules for clock changes that a schedule may choose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.scheduling.schedules import change, create, expanded, fired, run
 pytestmark = pytest.mark.django_db
 
 
-def test_an_expression_of_six_fields_begins_with_the_seconds(alice: ApiClient, time: list[datetime]) -> None:
+def test_the_first_of_six_fields_is_the_seconds(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="*/20 * * * * *", cron_seconds=True)
 
     run(time, *(step / 60 for step in range(0, 61, 5)))
@@ -26,7 +26,7 @@ def test_an_expression_of_six_fields_begins_with_the_seconds(alice: ApiClient, t
 @pytest.mark.parametrize(
     ("body", "now", "expected"),
     [
-        # In Berlin 2:30 does not exist on 29 March 2026, and comes twice on 25 October.
+        # In Berlin, 2:30 is skipped on 29 March 2026 and repeated on 25 October.
         ({}, datetime(2026, 3, 28, 12, tzinfo=UTC), [datetime(2026, 3, 29, 1, tzinfo=UTC)]),
         ({"dst_gap": "skip"}, datetime(2026, 3, 28, 12, tzinfo=UTC), [datetime(2026, 3, 30, 0, 30, tzinfo=UTC)]),
         (
@@ -41,7 +41,7 @@ def test_an_expression_of_six_fields_begins_with_the_seconds(alice: ApiClient, t
         ),
     ],
 )
-def test_clock_changes_follow_the_schedules_own_rules(
+def test_clock_changes_follow_the_rules_that_the_schedule_chooses(
     alice: ApiClient, time: list[datetime], body: dict[str, Any], now: datetime, expected: list[datetime]
 ) -> None:
     time[0] = now
@@ -58,7 +58,7 @@ def test_clock_changes_follow_the_schedules_own_rules(
     assert found == expected
 
 
-def test_another_rule_for_clock_changes_is_another_timing(alice: ApiClient, time: list[datetime]) -> None:
+def test_changing_the_rule_for_clock_changes_changes_the_timing(alice: ApiClient, time: list[datetime]) -> None:
     time[0] = datetime(2026, 3, 28, 12, tzinfo=UTC)
     schedule = create(alice, cron="30 2 * * *", timezone_type="custom_timezone", timezone="Europe/Berlin")
 

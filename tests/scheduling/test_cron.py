@@ -1,4 +1,4 @@
-"""Matching on wall time, against oracles: cronsim, croniter, and the calendar looked at day by day."""
+"""Matching on wall time, compared with cronsim, croniter and a day-by-day search of the calendar."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_wall_times_agree_with_cronsim(expression: Expression, start: datetime) 
 
 @settings(max_examples=80, deadline=None)
 @given(expressions(as_in_cronsim=True), instants(1971, 2090))
-def test_wall_times_agree_with_croniter_where_its_grammar_does(expression: Expression, start: datetime) -> None:
-    # croniter combines # and L with other days in its own way, and takes a star in a list for the whole field.
+def test_wall_times_agree_with_croniter_in_the_common_grammar(expression: Expression, start: datetime) -> None:
+    # croniter combines # and L with other days in its own way, and reads a star in a list as the whole field.
     assume(not expression.month_day_specials and not expression.weekday_specials and ",*" not in expression.plain)
     expression.parse_or_reject()
     theirs = croniter(expression.plain, start, ret_type=datetime, implement_cron_bug=True)
@@ -69,7 +69,7 @@ def test_the_forms_beyond_vixie_cron_agree_with_croniter(expression: str) -> Non
 
 @settings(max_examples=200, deadline=None)
 @given(expressions(), st.integers(1971, 2150), st.integers(1, 12))
-def test_days_agree_with_the_calendar_looked_at_day_by_day(expression: Expression, year: int, month: int) -> None:
+def test_days_agree_with_a_day_by_day_search_of_the_calendar(expression: Expression, year: int, month: int) -> None:
     parsed = expression.parse_or_reject()
     days = [date(year, month, 1) + timedelta(days=n) for n in range(31)]
     expected = tuple(day.day for day in days if day.month == month and expression.matches_day(day))
@@ -82,7 +82,7 @@ def test_days_agree_with_the_calendar_looked_at_day_by_day(expression: Expressio
         ("L * *", "01-31 02-28 03-31 04-30 05-31"),
         ("L-3 * *", "01-28 02-25 03-28 04-27 05-28"),
         ("L-30 * *", "01-01 03-01 05-01"),
-        # In 2026 31 January is a Saturday, 28 February too, and 31 May a Sunday.
+        # In 2026, 31 January and 28 February are Saturdays, and 31 May is a Sunday.
         ("LW * *", "01-30 02-27 03-31 04-30 05-29"),
         ("L-3W * *", "01-28 02-25 03-27 04-27 05-28"),
         ("15W * *", "01-15 02-16 03-16 04-15 05-15"),
@@ -96,19 +96,19 @@ def test_days_agree_with_the_calendar_looked_at_day_by_day(expression: Expressio
         ("L * 5L", "01-30 01-31 02-27 02-28 03-27 03-31 04-24 04-30 05-29 05-31"),
     ],
 )
-def test_the_days_of_the_special_forms_in_2026(fields: str, days: str) -> None:
+def test_special_forms_match_these_days_of_2026(fields: str, days: str) -> None:
     parsed = parse_expression(f"0 0 {fields}")
     found = [f"{month:02}-{day:02}" for month in range(1, 6) for day in parsed.days_in(2026, month)]
     assert found == days.split()
 
 
 def test_the_first_of_a_month_on_a_saturday_is_moved_to_monday() -> None:
-    """1 August 2026 is a Saturday, and the Friday before is in July."""
+    """1 August 2026 is a Saturday, and the Friday before it is in July."""
     assert parse_expression("0 0 1W * *").days_in(2026, 8) == (3,)
 
 
 def check_both_ways(parsed: CronExpression | CronUnion, start: int, end: int) -> list[int]:
-    """Finds the matches in [start, end) and checks that all ways to find or count them agree."""
+    """Checks that all ways to find or count the matches in [start, end) agree."""
     forwards = []
     wall = parsed.first_from(start)
     while wall is not None and wall < end:
@@ -126,13 +126,13 @@ def check_both_ways(parsed: CronExpression | CronUnion, start: int, end: int) ->
 
 @settings(max_examples=100, deadline=None)
 @given(expressions(), st.integers(-(10**9), 5 * 10**9), st.integers(0, 86_400))
-def test_matches_are_found_forwards_backwards_and_counted_alike(expression: Expression, start: int, span: int) -> None:
+def test_finding_forwards_finding_backwards_and_counting_agree(expression: Expression, start: int, span: int) -> None:
     check_both_ways(expression.parse_or_reject(), start, start + span)
 
 
 @settings(max_examples=100, deadline=None)
 @given(expressions(hourly_at_most=True), st.integers(-(10**9), 5 * 10**9), st.integers(0, 60 * 86_400))
-def test_matches_over_months_are_found_and_counted_alike(expression: Expression, start: int, span: int) -> None:
+def test_finding_and_counting_agree_over_months(expression: Expression, start: int, span: int) -> None:
     check_both_ways(expression.parse_or_reject(), start, start + span)
 
 
@@ -142,7 +142,7 @@ def test_matches_over_months_are_found_and_counted_alike(expression: Expression,
     st.integers(-(10**9), 5 * 10**9),
     st.integers(0, 60 * 86_400),
 )
-def test_several_expressions_match_where_any_of_them_does(several: list[Expression], start: int, span: int) -> None:
+def test_several_expressions_match_whenever_one_of_them_does(several: list[Expression], start: int, span: int) -> None:
     parsed = [expression.parse_or_reject() for expression in several]
     found = check_both_ways(parse_cron(join_expressions([each.text for each in several])), start, start + span)
     assert found == sorted({match for each in parsed for match in check_both_ways(each, start, start + span)})

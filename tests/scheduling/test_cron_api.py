@@ -1,4 +1,4 @@
-"""`cron` as callers give it and as they see it."""
+"""`cron` in requests and in answers."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_get_shows_the_cron_that_was_given(alice: ApiClient, cron: object) -> No
 
 
 @pytest.mark.parametrize("cron", [None, "", "  ", []])
-def test_null_and_an_empty_cron_mean_none(alice: ApiClient, cron: object) -> None:
+def test_null_and_an_empty_cron_mean_no_expression(alice: ApiClient, cron: object) -> None:
     schedule = create(alice, cron="0 9 * * *", execution_frequency=60)
     assert change(alice, schedule, cron=cron).json()["cron"] is None
     assert create(alice, cron=cron, execution_frequency=60).cron == ""
 
 
-def test_blanks_around_an_expression_are_not_kept(alice: ApiClient) -> None:
+def test_spaces_around_an_expression_are_removed(alice: ApiClient) -> None:
     schedule = create(alice, cron=[" 0 9 * * *\n", "\t0 17 * * *"])
     assert alice.get(detail(str(schedule.uuid))).json()["cron"] == ["0 9 * * *", "0 17 * * *"]
 
@@ -89,13 +89,15 @@ def test_a_wrong_cron_is_refused_on_creation_and_on_change(alice: ApiClient, cro
         assert (answer["code"], answer["errors"]) == ("params_validation_error", {"cron": [answer["detail"]]})
 
 
-def test_several_expressions_run_where_any_matches_once(alice: ApiClient, time: list[datetime]) -> None:
+def test_several_expressions_run_once_at_each_time_that_any_of_them_matches(
+    alice: ApiClient, time: list[datetime]
+) -> None:
     schedule = create(alice, cron=["*/2 * * * *", "*/3 * * * *", "1 12 * * *"])
     run(time, 0, 1, 2, 3, 4, 5, 6)
     assert fired(schedule) == [1, 2, 3, 4, 6]
 
 
-def test_a_zone_in_front_of_the_expression_is_the_timezone(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_zone_prefix_sets_the_timezone(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="CRON_TZ=asia/tokyo 0 9 * * *")
     assert (schedule.timezone_type, schedule.timezone) == (TimezoneType.CUSTOM, "Asia/Tokyo")
     assert schedule.next_run_at == datetime(2026, 2, 26, 0, 0, tzinfo=UTC)
@@ -104,7 +106,7 @@ def test_a_zone_in_front_of_the_expression_is_the_timezone(alice: ApiClient, tim
     assert (schedule.timezone, schedule.next_run_at) == ("Europe/Berlin", datetime(2026, 2, 26, 8, 0, tzinfo=UTC))
 
 
-def test_what_get_shows_can_be_put_back(alice: ApiClient) -> None:
+def test_the_cron_that_get_shows_can_be_put_back(alice: ApiClient) -> None:
     schedule = create(alice, cron=["TZ=Asia/Tokyo 0 9 * * *", "TZ=Asia/Tokyo 0 17 * * *"], payload={"a": 1})
     shown = alice.get(detail(str(schedule.uuid))).json()
     del shown["uuid"]
@@ -139,7 +141,7 @@ def test_two_zones_are_refused(alice: ApiClient, fields: dict[str, Any], message
 
 
 @pytest.mark.parametrize("fields", [{"timezone": "Asia/Seoul"}, {"timezone_type": "organization_timezone"}])
-def test_the_zone_of_an_expression_is_changed_with_the_expression(alice: ApiClient, fields: dict[str, Any]) -> None:
+def test_the_zone_of_an_expression_changes_only_with_the_expression(alice: ApiClient, fields: dict[str, Any]) -> None:
     schedule = create(alice, cron="TZ=Asia/Tokyo 0 9 * * *")
     response = change(alice, schedule, **fields)
     assert response.status_code == 400
@@ -148,7 +150,7 @@ def test_the_zone_of_an_expression_is_changed_with_the_expression(alice: ApiClie
     assert change(alice, schedule, cron="0 9 * * *", **fields).status_code == 200
 
 
-def test_every_stands_for_a_period(alice: ApiClient, time: list[datetime]) -> None:
+def test_every_sets_a_period(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="@every 1h30m")
     answer = alice.get(detail(str(schedule.uuid))).json()
     assert (answer["cron"], answer["execution_frequency"]) == (None, 5400)
@@ -157,7 +159,7 @@ def test_every_stands_for_a_period(alice: ApiClient, time: list[datetime]) -> No
     assert (answer["cron"], answer["execution_frequency"]) == (None, 300)
 
 
-def test_every_is_counted_in_the_servers_unit(alice: ApiClient, settings: Any) -> None:
+def test_every_is_converted_to_the_unit_of_the_server(alice: ApiClient, settings: Any) -> None:
     settings.FREQUENCY_UNIT = timedelta(minutes=1)
     assert create(alice, cron="@every 1h30m").execution_frequency == 90
     response = alice.post(LIST, {"name": "x", "cron": "@every 90s"})
@@ -176,7 +178,7 @@ def test_every_may_not_contradict_the_frequency(alice: ApiClient) -> None:
     assert change(alice, schedule, cron="@every 5m").json()["execution_frequency"] == 300
 
 
-def test_a_hashed_schedule_keeps_its_times(alice: ApiClient) -> None:
+def test_a_schedule_with_hashed_values_keeps_its_times(alice: ApiClient) -> None:
     schedule = create(alice, cron="H H * * *")
     found = list(islice(slots(schedule.recurrence, after=schedule.effective_from), 3))
     assert schedule.next_run_at == found[0]
@@ -187,14 +189,14 @@ def test_a_hashed_schedule_keeps_its_times(alice: ApiClient) -> None:
     assert len(others) > 1
 
 
-def test_a_dispatcher_runs_a_hashed_schedule_at_its_own_time(alice: ApiClient, time: list[datetime]) -> None:
+def test_the_dispatcher_runs_a_schedule_at_its_hashed_time(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="H/5 * * * *")
     (minute,) = {slot.minute % 5 for slot in islice(slots(schedule.recurrence, after=time[0]), 20)}
     run(time, *range(16))
     assert [at % 5 for at in fired(schedule)] == [minute] * 3
 
 
-def test_the_admin_shows_several_expressions_each_on_a_line() -> None:
+def test_the_admin_shows_each_expression_on_its_own_line() -> None:
     operator: Client = make_operator(is_superuser=True)
     schedule = make_schedule(cron="0 9 * * MON-FRI\n0 11 * * SAT\n", execution_frequency=0)
     shown = operator.get(page_of(schedule)).content.decode()

@@ -1,4 +1,4 @@
-"""The table of cron expressions in the documentation, checked against the grammar."""
+"""The table of cron expressions in docs/api.md agrees with the grammar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.production_files import ROOT
 _SECTION = re.compile(r"\n### Cron expressions\n(.*?)\n### ", re.DOTALL)
 _ROW = re.compile(r"\| (.+) \| `(.+)` \| (\d.+) \|")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-# The schedule of the page's other examples.
+# The schedule in the other examples of the page.
 SCHEDULE = "c96d31b0-6930-4861-b0a2-3687ed36c0eb"
 
 
@@ -34,7 +34,7 @@ def test_the_table_has_a_row_for_each_form() -> None:
 
 
 @pytest.mark.parametrize(("example", "runs"), documented(), ids=[example for example, _ in documented()])
-def test_a_documented_expression_runs_when_the_documents_say(example: str, runs: list[str]) -> None:
+def test_a_documented_expression_runs_at_the_documented_times(example: str, runs: list[str]) -> None:
     expressions = json.loads(example) if example.startswith("[") else [example]
     given = read_cron(join_expressions(expressions))
     has_seconds = given.zone is None and len(expressions[0].split()) == len(SIX_FIELDS)

@@ -35,7 +35,7 @@ EVERY_HOUR = tuple(range(24))
         ("cron_tz=utc\t0 9 * * *", (0,), (9,)),
     ],
 )
-def test_clock_fields_mean_what_cron_means_by_them(
+def test_hour_and_minute_fields_have_the_meaning_of_cron(
     expression: str, minutes: tuple[int, ...], hours: tuple[int, ...]
 ) -> None:
     parsed = parse_expression(expression)
@@ -64,7 +64,7 @@ def test_clock_fields_mean_what_cron_means_by_them(
         ("* * 7/3", set(range(1, 32)), set(range(1, 13)), {0, 3, 6}),
     ],
 )
-def test_day_fields_mean_what_cron_means_by_them(
+def test_day_and_month_fields_have_the_meaning_of_cron(
     fields: str, month_days: set[int], months: set[int], weekdays: set[int]
 ) -> None:
     parsed = parse_expression(f"0 0 {fields}")
@@ -84,12 +84,12 @@ def test_day_fields_mean_what_cron_means_by_them(
         ("@annually", "0 0 1 1 *"),
     ],
 )
-def test_a_macro_is_the_fields_it_stands_for(macro: str, fields: str) -> None:
+def test_a_macro_equals_its_fields(macro: str, fields: str) -> None:
     assert parse_expression(macro) == parse_expression(macro.upper()) == parse_expression(fields)
     assert parse_expression(macro.title(), seconds=True) == parse_expression(f"0 {fields}", seconds=True)
 
 
-def test_seconds_come_first_where_they_are_asked_for() -> None:
+def test_seconds_come_first_if_they_are_enabled() -> None:
     parsed = parse_expression("*/15 30 2 * * *", seconds=True)
     assert (parsed.seconds, parsed.minutes, parsed.hours) == ((0, 15, 30, 45), (30,), (2,))
 
@@ -113,7 +113,7 @@ def test_seconds_come_first_where_they_are_asked_for() -> None:
         ("H/15 2 * * *", False, False),
     ],
 )
-def test_a_star_at_the_start_of_a_clock_field_makes_a_job_follow_real_time(
+def test_a_star_at_the_start_of_the_hour_or_minute_makes_an_expression_follow_real_time(
     expression: str, seconds: bool, follows: bool
 ) -> None:
     assert parse_expression(expression, seconds=seconds).follows_real_time is follows
@@ -143,7 +143,7 @@ def test_a_star_at_the_start_of_a_clock_field_makes_a_job_follow_real_time(
     ],
 )
 def test_day_of_month_and_day_of_week_combine_as_in_vixie_cron(fields: str, days: tuple[int, ...]) -> None:
-    """March 2026 begins on a Sunday, so only Sunday, Monday and Tuesday come five times."""
+    """March 2026 begins on a Sunday, so only Sunday, Monday and Tuesday occur five times."""
     assert parse_expression(f"0 0 {fields}").days_in(2026, 3) == days
 
 
@@ -164,7 +164,7 @@ def test_day_of_month_and_day_of_week_combine_as_in_vixie_cron(fields: str, days
         ("*/31,L 2 1#4", "2033-02-28"),
     ],
 )
-def test_a_rare_expression_is_taken(fields: str, first: str) -> None:
+def test_a_rare_expression_is_accepted(fields: str, first: str) -> None:
     start = datetime(2026, 11, 21, 12, tzinfo=UTC)
     slot = next_slot(Recurrence("UTC", start, f"0 0 {fields}"), after=start)
     assert slot == datetime.fromisoformat(first).replace(tzinfo=UTC)
@@ -199,8 +199,8 @@ def test_expressions_with_the_same_fields_are_equal(one: str, other: str) -> Non
 
 
 @pytest.mark.parametrize("other", ["0-59 9 * * *", "* 9 * * 1", "* 9 1 * *", "* 9 * 1 *", "* 8 * * *"])
-def test_expressions_that_fire_at_other_times_differ(other: str) -> None:
-    """A range over the whole field is not a star: it does not follow real time."""
+def test_expressions_that_fire_at_different_times_are_not_equal(other: str) -> None:
+    """A range over the whole field is not a star, so the expression does not follow real time."""
     assert parse_expression("* 9 * * *") != parse_expression(other)
 
 
@@ -217,5 +217,5 @@ def test_joined_expressions_can_be_split_again(expressions: list[str]) -> None:
     assert split_expressions(join_expressions(expressions)) == expressions
 
 
-def test_one_expression_alone_is_split_too() -> None:
+def test_a_single_expression_is_split_too() -> None:
     assert split_expressions("0 9 * * *") == ["0 9 * * *"]

@@ -1,4 +1,4 @@
-"""`H`, whose value depends on the seed alone."""
+"""The value of `H` depends only on the seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_hashed_value_never_changes() -> None:
-    """These values are those of schedules that exist: they must stay what they are."""
+    """Existing schedules run at these values, so the values must never change."""
     parsed = parse_expression("H H H H H H", seconds=True, seed=str(UUID_OF_A_SCHEDULE))
     assert (parsed.seconds, parsed.minutes, parsed.hours) == ((11,), (31,), (4,))
     assert (parsed.month_days, parsed.months, parsed.weekdays) == ((18,), (4,), (2,))
@@ -59,13 +59,13 @@ def test_a_hashed_step_begins_at_a_hashed_value(seed: str) -> None:
     assert len(parsed.month_days) == 4
 
 
-def test_every_value_of_a_field_is_chosen_for_some_schedule() -> None:
+def test_every_value_of_a_field_is_chosen_for_some_seed() -> None:
     minutes = Counter(parse_expression("H * * * *", seed=f"seed {n}").minutes[0] for n in range(6000))
     assert sorted(minutes) == list(range(60))
     assert max(minutes.values()) < 160
 
 
-def test_fields_are_chosen_independently() -> None:
+def test_the_values_of_fields_are_chosen_independently() -> None:
     chosen = {
         (parsed.minutes[0], parsed.hours[0] % 12)
         for parsed in (parse_expression("H H * * *", seed=f"seed {n}") for n in range(6000))
@@ -73,14 +73,14 @@ def test_fields_are_chosen_independently() -> None:
     assert len(chosen) > 600
 
 
-def test_an_hour_of_a_list_may_have_the_same_hashed_minute() -> None:
+def test_the_hours_of_a_list_share_one_hashed_minute() -> None:
     (minute,) = parse_expression("H 9,17 * * *", seed="a").minutes
     assert parse_expression("H 9 * * *", seed="a").minutes == (minute,)
     both = parse_cron(join_expressions(["H 9 * * *", "H 17 * * *"]), seed="a")
     assert both == parse_cron(join_expressions([f"{minute} 9 * * *", f"{minute} 17 * * *"]))
 
 
-def test_a_recurrence_is_hashed_by_its_seed() -> None:
+def test_a_recurrence_uses_its_seed_for_hashed_values() -> None:
     by_uuid = Recurrence("UTC", START, "H H * * *", seed=UUID_OF_A_SCHEDULE)
     by_text = Recurrence("UTC", START, "H H * * *", seed=str(UUID_OF_A_SCHEDULE))
     found = list(islice(slots(by_uuid, after=START), 3))

@@ -1,4 +1,4 @@
-"""The parts of `cron` that stand for other fields: a zone, and a period."""
+"""The forms of `cron` that set other fields: a zone prefix and a period."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scheduling.errors import InvalidCronError
         ("@every 5m\n", timedelta(minutes=5)),
     ],
 )
-def test_every_stands_for_a_period(text: str, period: timedelta) -> None:
+def test_every_sets_a_period(text: str, period: timedelta) -> None:
     assert read_cron(text) == CronInput("", None, period)
 
 
@@ -49,7 +49,7 @@ def test_every_stands_for_a_period(text: str, period: timedelta) -> None:
         ("@every 5m\x00", "character U+0000 is not allowed"),
     ],
 )
-def test_a_period_that_makes_no_sense_is_refused(text: str, reason: str) -> None:
+def test_an_invalid_period_is_refused(text: str, reason: str) -> None:
     with pytest.raises(InvalidCronError) as caught:
         read_cron(text)
     assert reason.lower() in caught.value.message.lower()
@@ -67,7 +67,7 @@ def test_a_period_that_makes_no_sense_is_refused(text: str, reason: str) -> None
         (join_expressions(["TZ=Asia/Tokyo 0 9 * * *", "CRON_TZ=asia/tokyo 0 17 * * *"]), "Asia/Tokyo"),
     ],
 )
-def test_a_prefix_stands_for_the_zone(text: str, zone: str | None) -> None:
+def test_a_prefix_sets_the_zone(text: str, zone: str | None) -> None:
     assert read_cron(text) == CronInput(text, zone, None)
 
 

@@ -124,9 +124,7 @@ from scheduling.recurrence import Recurrence, next_slot
         ("x" * 200 + " * * * *", "minute", 1, "'xxxxxxxxxxxxxxxxxxxx…' is not a number"),
     ],
 )
-def test_an_expression_is_refused_with_what_is_wrong_and_where(
-    expression: str, field: str | None, position: int, reason: str
-) -> None:
+def test_a_refusal_says_what_is_wrong_and_where(expression: str, field: str | None, position: int, reason: str) -> None:
     with pytest.raises(InvalidCronError) as caught:
         parse_expression(expression)
     error = caught.value
@@ -156,7 +154,7 @@ def test_an_expression_with_seconds_has_six_fields(expression: str, reason: str)
 
 
 @pytest.mark.parametrize("expression", [None, 5, b"* * * * *", ["* * * * *"]])
-def test_what_is_no_string_is_refused(expression: object) -> None:
+def test_an_expression_that_is_not_a_string_is_refused(expression: object) -> None:
     with pytest.raises(InvalidCronError, match="a string"):
         parse_expression(expression)  # type: ignore[arg-type]
 
@@ -221,7 +219,7 @@ ADVERSARIAL = [
 
 
 @pytest.mark.parametrize("expression", ADVERSARIAL)
-def test_an_adversarial_expression_costs_few_operations(expression: str) -> None:
+def test_a_hostile_expression_costs_few_operations(expression: str) -> None:
     start = datetime(2072, 3, 1, tzinfo=UTC)
     next_slot(Recurrence("UTC", start, "* * * * *"), after=start)
     parse_cron.cache_clear()
@@ -254,7 +252,7 @@ def test_there_are_at_most_sixteen_expressions() -> None:
         ([], "A cron expression is missing."),
     ],
 )
-def test_of_several_expressions_the_wrong_one_is_named(expressions: list[str], message: str) -> None:
+def test_the_wrong_one_of_several_expressions_is_named(expressions: list[str], message: str) -> None:
     with pytest.raises(InvalidCronError) as caught:
         parse_cron(join_expressions(expressions))
     assert caught.value.message.startswith(message)

@@ -1,4 +1,4 @@
-"""The dispatcher writes each due slot into the ledger once, and moves its schedule on."""
+"""The dispatcher writes each due slot into the ledger once, and moves its schedule to the next run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_due_slot_becomes_a_pending_row_with_the_documented_body() -> None:
     assert '{"b":1,"a":[1.0,"é"]}' in row.body
 
 
-def test_what_is_not_due_or_not_active_is_left_alone() -> None:
+def test_a_schedule_that_is_not_due_or_not_active_is_not_dispatched() -> None:
     later = make_due(next_run_at=NOON + timedelta(seconds=1))
     paused = make_due(is_active=False)
 
@@ -57,7 +57,7 @@ def test_what_is_not_due_or_not_active_is_left_alone() -> None:
     assert rows_of(later) == rows_of(paused) == []
 
 
-def test_a_period_keeps_its_phase_however_late_the_tick_is() -> None:
+def test_a_late_tick_does_not_shift_the_phase_of_a_period() -> None:
     schedule = make_due()
 
     dispatch_at(NOON + timedelta(seconds=3.7))
@@ -76,7 +76,7 @@ def test_slots_that_are_a_little_late_all_fire() -> None:
     assert {row.state for row in rows} == {State.PENDING}
 
 
-def test_after_an_outage_the_latest_slot_fires_once_and_the_others_are_one_range_row() -> None:
+def test_after_an_outage_the_latest_slot_fires_and_the_others_are_one_row() -> None:
     schedule = make_due(repeats=5)
 
     dispatch_at(NOON + timedelta(hours=1, seconds=20))
@@ -90,7 +90,7 @@ def test_after_an_outage_the_latest_slot_fires_once_and_the_others_are_one_range
     assert schedule.repeats == 4
 
 
-def test_a_single_missed_slot_is_a_plain_row() -> None:
+def test_a_single_missed_slot_is_a_row_without_a_range() -> None:
     schedule = make_due()
 
     dispatch_at(NOON + timedelta(minutes=1, seconds=20))
@@ -100,7 +100,7 @@ def test_a_single_missed_slot_is_a_plain_row() -> None:
     assert latest.due_at == NOON + timedelta(minutes=1)
 
 
-def test_repeats_are_taken_one_by_one_and_the_last_ends_it() -> None:
+def test_each_run_takes_a_repeat_and_the_last_completes_the_schedule() -> None:
     schedule = make_due(repeats=2)
 
     dispatch_at(NOON)
@@ -115,7 +115,7 @@ def test_repeats_are_taken_one_by_one_and_the_last_ends_it() -> None:
     assert len(rows_of(schedule)) == 2
 
 
-def test_without_cron_and_frequency_it_runs_once() -> None:
+def test_a_schedule_without_cron_and_frequency_runs_once() -> None:
     schedule = make_due(execution_frequency=0, anchor_at=NOON)
 
     dispatch_at(NOON + timedelta(seconds=1))
@@ -169,7 +169,7 @@ def test_a_slot_that_cannot_be_sent_is_recorded_as_skipped_and_takes_no_repeat(r
     assert (schedule.repeats, schedule.is_active) == (3, True)
 
 
-def test_a_schedule_that_cannot_be_computed_is_deactivated_and_the_batch_goes_on() -> None:
+def test_an_invalid_schedule_is_deactivated_and_the_batch_continues() -> None:
     poison = make_due(cron="61 * * * *")
     healthy = make_due()
 
@@ -182,7 +182,7 @@ def test_a_schedule_that_cannot_be_computed_is_deactivated_and_the_batch_goes_on
     assert len(rows_of(healthy)) == 1
 
 
-def test_a_clock_that_steps_back_fires_no_slot_twice() -> None:
+def test_no_slot_fires_twice_when_the_clock_steps_back() -> None:
     schedule = make_due()
     dispatch_at(NOON)
     ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON)
@@ -193,7 +193,7 @@ def test_a_clock_that_steps_back_fires_no_slot_twice() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
+def test_a_failed_dispatch_changes_nothing() -> None:
     schedule = make_due()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -209,8 +209,8 @@ def test_a_dispatch_that_fails_leaves_nothing_half_done() -> None:
     assert rows_of(schedule) == []
 
 
-def test_a_schedule_whose_url_is_none_does_not_stop_the_others() -> None:
-    """The API refuses such a URL; a shell or an import may have written it."""
+def test_a_schedule_with_an_invalid_url_does_not_stop_the_others() -> None:
+    """The API refuses such a URL, but a shell or an import may write it."""
     broken = make_due(command=make_command(callback_url="example.com/hook"))
     healthy = make_due()
 
@@ -229,8 +229,8 @@ def test_a_command_that_is_no_longer_public_is_not_called_for_other_organization
     assert [row.reason for row in rows_of(schedule)] == [Reason.COMMAND_INACTIVE]
 
 
-def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
-    """Beat ticks by its own machine's clock; the database's decides."""
+def test_a_tick_that_comes_slightly_early_waits_for_the_slot() -> None:
+    """Beat ticks by the clock of its own machine, but the database's clock decides."""
     schedule = make_due()
     offset = NOON - timedelta(milliseconds=60) - clock.now()
 
@@ -242,7 +242,7 @@ def test_a_tick_that_comes_a_blink_early_waits_for_the_slot() -> None:
 
 @pytest.mark.parametrize(("max_attempts", "hours"), [(None, 24), (3, 24), (8, 24), (9, 36), (20, 168)])
 def test_a_slot_with_more_attempts_is_given_up_later(max_attempts: int | None, hours: int) -> None:
-    """Every wait of ten hours, with its jitter, prolongs what a row may wait for an origin that does not answer."""
+    """Each further wait of ten hours, with its jitter, adds to the time that a row may wait for a silent origin."""
     schedule = make_due(max_attempts=max_attempts)
 
     dispatch_at(NOON)

@@ -1,4 +1,4 @@
-"""Which slots are written shortly before their time, and when."""
+"""Which slots are written ahead, and when."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_slot_is_written_before_its_time_and_claimed_at_it(time: list[datetime
 
 
 @pytest.mark.parametrize("before", [timedelta(milliseconds=900), timedelta(milliseconds=40), timedelta()])
-def test_nothing_is_written_much_too_early_nor_when_the_tick_is_near(time: list[datetime], before: timedelta) -> None:
+def test_nothing_is_written_ahead_too_early_or_too_close_to_the_tick(time: list[datetime], before: timedelta) -> None:
     schedule = make_minutely()
     time[0] = NOON - before
 
@@ -59,7 +59,7 @@ def test_nothing_is_written_much_too_early_nor_when_the_tick_is_near(time: list[
     ],
     ids=["counted", "one-off", "no overlap", "paused", "last slot", "later", "invalid"],
 )
-def test_a_slot_on_which_more_than_its_time_decides_waits_for_it(values: dict[str, Any]) -> None:
+def test_a_slot_that_depends_on_more_than_time_is_not_written_ahead(values: dict[str, Any]) -> None:
     schedule = make_minutely(**values)
     other = make_minutely()
 
@@ -67,7 +67,7 @@ def test_a_slot_on_which_more_than_its_time_decides_waits_for_it(values: dict[st
     assert (len(rows_of(schedule)), len(rows_of(other))) == (0, 1)
 
 
-def test_a_slot_that_would_be_skipped_now_waits_for_its_time(time: list[datetime]) -> None:
+def test_a_slot_that_would_be_skipped_is_not_written_ahead(time: list[datetime]) -> None:
     organization = make_organization(is_active=False)
     schedule = make_minutely(command=make_command(organization, callback_url=URL))
 
@@ -79,14 +79,14 @@ def test_a_slot_that_would_be_skipped_now_waits_for_its_time(time: list[datetime
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
-def test_slots_between_two_seconds_wait_for_their_time() -> None:
+def test_slots_between_two_seconds_are_not_written_ahead() -> None:
     schedules = [make_minutely(next_run_at=NOON - timedelta(milliseconds=left)) for left in (300, 1)]
 
     assert dispatch.dispatch_ahead() == 0
     assert [rows_of(schedule) for schedule in schedules] == [[], []]
 
 
-def test_what_is_left_to_its_time_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_that_are_not_written_ahead_do_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 2)
     inactive = make_command(make_organization(is_active=False), callback_url=URL)
     for _ in range(5):
@@ -97,7 +97,7 @@ def test_what_is_left_to_its_time_holds_up_nothing_else(monkeypatch: pytest.Monk
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
-def test_what_becomes_due_meanwhile_does_not_wait_for_a_herd(
+def test_a_schedule_that_becomes_due_does_not_wait_for_a_herd(
     time: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 1)
@@ -119,7 +119,7 @@ def test_a_herd_is_written_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Delivery.objects.count() == 11
 
 
-def test_the_ledger_is_whole_before_and_after_the_slots_time(time: list[datetime]) -> None:
+def test_the_ledger_is_complete_before_and_after_the_slot(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     assert list(Verification(schedule).differences()) == []
@@ -136,7 +136,7 @@ def test_seconds_are_written_ahead_one_by_one(time: list[datetime]) -> None:
     assert [due_at for due_at, _, _ in rows_of(schedule)] == [NOON + timedelta(seconds=second) for second in range(3)]
 
 
-def test_the_latest_delivery_is_none_that_is_still_to_come(time: list[datetime]) -> None:
+def test_the_last_delivery_of_a_schedule_is_never_in_the_future(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     prefetch_last_deliveries([schedule])

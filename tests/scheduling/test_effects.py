@@ -1,4 +1,4 @@
-"""A change moves and cancels something only where what runs, or what is sent, would be different."""
+"""A change moves runs and cancels deliveries only if it affects when or what is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERIOD = {"execution_frequency": 3600}
 CRON = {"cron": "0 9 * * *", "timezone": "Europe/Berlin"}
 CONTENT = {"payload": {"a": 1, "b": [1.5]}, "headers": {"X-A": "1"}, "callback_url": "http://127.0.0.1:8099/own"}
 
-# Changes without an effect on any schedule: they alter neither the request nor when it runs.
+# Changes without an effect on any schedule: they alter neither the request nor its time.
 NO_EFFECT: list[dict[str, Any]] = [
     {},
     {"name": "other"},
@@ -48,7 +48,7 @@ EFFECT_ON_REQUEST: list[dict[str, Any]] = [
     {"callback_url": "http://127.0.0.1:8099/new"},
     {"callback_url": None},
 ]
-# Fields that only a cron expression is read with.
+# Fields that matter only for a cron expression.
 FOR_CRON_ALONE: list[dict[str, Any]] = [
     {"dst_gap": "skip"},
     {"dst_overlap": "both"},
@@ -71,7 +71,7 @@ EFFECT_ON_TIMING: list[dict[str, Any]] = [
 
 
 def waiting(client: ApiClient, time: list[datetime], **timing: Any) -> tuple[ScheduledExecution, Delivery]:
-    """A schedule with a run of five minutes ago that waits for its next attempt."""
+    """Makes a schedule with a run from five minutes ago that waits for its next attempt."""
     schedule = create(client, **timing, **CONTENT)
     time[0] = NOON + 5 * MINUTE
     if not timing:
@@ -135,7 +135,7 @@ def test_a_change_without_effect_moves_and_cancels_nothing(
         (ONE_OFF, {"execution_frequency": 60}),
     ],
 )
-def test_a_change_with_effect_cancels_what_was_not_sent(
+def test_a_change_with_effect_cancels_unsent_deliveries(
     alice: ApiClient, time: list[datetime], timing: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     schedule, row = waiting(alice, time, **timing)
@@ -148,7 +148,7 @@ def test_a_change_with_effect_cancels_what_was_not_sent(
 
 
 @pytest.mark.parametrize("changes", EFFECT_ON_REQUEST)
-def test_another_request_does_not_move_the_runs(
+def test_a_change_of_the_request_does_not_move_the_runs(
     alice: ApiClient, time: list[datetime], changes: dict[str, Any]
 ) -> None:
     schedule, _ = waiting(alice, time, **PERIOD)
@@ -159,7 +159,7 @@ def test_another_request_does_not_move_the_runs(
     assert what_counts(schedule) == before
 
 
-def test_the_only_run_of_a_one_off_survives_a_change_without_effect(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_single_run_survives_a_change_without_effect(alice: ApiClient, time: list[datetime]) -> None:
     schedule, row = waiting(alice, time)
 
     change(alice, schedule, dst_gap="skip", cron_seconds=True, timezone="Asia/Tokyo")
@@ -169,7 +169,7 @@ def test_the_only_run_of_a_one_off_survives_a_change_without_effect(alice: ApiCl
     assert schedule.deactivation_reason == DeactivationReason.COMPLETED
 
 
-def test_a_one_off_that_is_still_to_come_moves_with_its_start(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_future_single_run_moves_with_its_start(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, starts_at=at(10))
 
     change(alice, schedule, starts_at=at(20))
@@ -178,7 +178,7 @@ def test_a_one_off_that_is_still_to_come_moves_with_its_start(alice: ApiClient, 
     assert schedule.next_run_at == NOON
 
 
-def test_an_end_before_a_slot_that_waits_cancels_that_slot_alone(alice: ApiClient, time: list[datetime]) -> None:
+def test_an_earlier_end_cancels_only_the_slots_after_it(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, repeats=3)
     run(time, 1, 2, 3)
 
@@ -187,7 +187,7 @@ def test_an_end_before_a_slot_that_waits_cancels_that_slot_alone(alice: ApiClien
     assert [row.state for row in schedule.slots()] == [State.PENDING, State.PENDING, State.CANCELLED]
 
 
-def test_a_pause_cancels_whatever_else_is_changed_with_it(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_pause_cancels_unsent_deliveries_even_beside_other_changes(alice: ApiClient, time: list[datetime]) -> None:
     schedule, row = waiting(alice, time, **PERIOD, repeats=3)
 
     change(alice, schedule, is_active=False, repeats=0)
@@ -196,7 +196,7 @@ def test_a_pause_cancels_whatever_else_is_changed_with_it(alice: ApiClient, time
     assert (row.state, row.reason) == (State.CANCELLED, Reason.SCHEDULE_PAUSED)
 
 
-def test_a_schedule_whose_zone_is_gone_takes_another_one(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_schedule_whose_zone_no_longer_exists_can_get_another_one(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, **CRON)
     ScheduledExecution.objects.update(timezone="Europe/Atlantis")
 
@@ -204,7 +204,7 @@ def test_a_schedule_whose_zone_is_gone_takes_another_one(alice: ApiClient, time:
     assert schedule.next_run_at == NOON.replace(hour=0) + timedelta(days=1)
 
 
-def test_a_change_of_nothing_leaves_the_row_as_it_is(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_change_of_nothing_writes_nothing(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, **PERIOD, **CONTENT)
     before = ScheduledExecution.objects.values("updated_at").get()
     shown = alice.get(f"{LIST}{schedule.uuid}/").json()
@@ -215,7 +215,7 @@ def test_a_change_of_nothing_leaves_the_row_as_it_is(alice: ApiClient, time: lis
     assert ScheduledExecution.objects.values("updated_at").get() == before
 
 
-def test_a_change_that_is_stored_is_told_by_its_time(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_stored_change_sets_updated_at(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, **PERIOD, payload={"a": 1, "b": 2})
     before = schedule.updated_at
 
@@ -225,7 +225,7 @@ def test_a_change_that_is_stored_is_told_by_its_time(alice: ApiClient, time: lis
     assert list(stored(str(schedule.uuid)).payload) == ["b", "a"]
 
 
-def test_a_zone_in_the_expression_is_the_same_as_one_beside_it(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_zone_prefix_equals_the_same_timezone(alice: ApiClient, time: list[datetime]) -> None:
     schedule, row = waiting(alice, time, **CRON)
     before = what_counts(schedule)
 

@@ -1,4 +1,4 @@
-"""The optional fields beyond the documented ones: their defaults, and what is refused."""
+"""The extension fields of a schedule: their defaults, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ pytestmark = pytest.mark.django_db
         ({"description": 5}, "description"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_on_creation_and_on_change(
+def test_an_invalid_value_is_refused_on_creation_and_on_change(
     alice: ApiClient, time: list[datetime], body: dict[str, Any], field: str
 ) -> None:
     created = alice.post(LIST, {"name": "report", **body})
     assert not ScheduledExecution.objects.exists()
     schedule = create(alice, execution_frequency=60)
     before = ScheduledExecution.objects.values().get()
-    # The change also sets the frequency to 0, so that it describes the same schedule as the creation.
+    # The change also sets the frequency to 0, so that both requests describe the same schedule.
     changed = change(alice, schedule, **({"execution_frequency": 0} | body))
 
     for response in (created, changed):
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_refused_on_creation_and_on_change(
     assert ScheduledExecution.objects.values().get() == before
 
 
-def test_every_extension_has_its_default_and_its_name(alice: ApiClient, time: list[datetime]) -> None:
+def test_every_extension_has_its_documented_name_and_default(alice: ApiClient, time: list[datetime]) -> None:
     defaults = {
         "description": "",
         "cron_seconds": False,
@@ -95,7 +95,7 @@ def test_every_extension_has_its_default_and_its_name(alice: ApiClient, time: li
     assert expanded(alice, create(alice), *defaults) == defaults
 
 
-def test_a_description_is_kept_as_it_was_written(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_description_is_stored_unchanged(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, description="Two\nlines, and \u200b more")
 
     assert expanded(alice, schedule, "description") == {"description": "Two\nlines, and \u200b more"}

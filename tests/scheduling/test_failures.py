@@ -1,4 +1,4 @@
-"""A schedule whose callbacks fail for too long is deactivated, and comes back when it is resumed."""
+"""A schedule whose callbacks fail for too long is deactivated, and runs again when it is resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _the_walk_begins() -> None:
 
 
 def make_failing(*, hours: int = 30, states: dict[int, State] | None = None, **values: Any) -> ScheduledExecution:
-    """Hourly, in the ledger for `hours` hours, of which each failed but those that `states` names by their age."""
+    """Makes an hourly schedule whose slots of `hours` hours failed, except those that `states` names by their age."""
     now = clock.now().replace(microsecond=0)
     begun = now - (hours + 1) * HOUR
     schedule = make_schedule(
@@ -66,7 +66,7 @@ def add_row(schedule: ScheduledExecution, due_at: datetime, state: State, **valu
     )
 
 
-def test_a_schedule_that_has_failed_for_a_day_is_deactivated_and_what_it_has_not_sent_is_cancelled() -> None:
+def test_a_schedule_that_failed_for_a_day_is_deactivated_and_its_unsent_deliveries_are_cancelled() -> None:
     schedule = make_failing()
     hook = Hook.objects.create(
         organization=schedule.organization, command=schedule.command, subscriptions=["platform.schedule.*"]
@@ -98,7 +98,7 @@ def test_a_schedule_that_has_failed_for_a_day_is_deactivated_and_what_it_has_not
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_others_go_on(values: dict[str, Any], why: str) -> None:
+def test_other_schedules_stay_active(values: dict[str, Any], why: str) -> None:
     schedule = make_failing(**values)
 
     assert deactivate_failing() == 0
@@ -108,7 +108,7 @@ def test_others_go_on(values: dict[str, Any], why: str) -> None:
     assert schedule.is_active == before
 
 
-def test_runs_that_were_asked_for_by_hand_do_not_count() -> None:
+def test_manual_runs_do_not_count() -> None:
     schedule = make_failing(states=dict.fromkeys(range(31), State.SKIPPED))
     for minutes in range(10):
         add_row(schedule, clock.now() - timedelta(days=2, minutes=minutes), State.FAILED, kind=Kind.MANUAL)
@@ -116,20 +116,20 @@ def test_runs_that_were_asked_for_by_hand_do_not_count() -> None:
     assert deactivate_failing() == 0
 
 
-def test_where_the_ledger_has_forgotten_a_success_nothing_is_concluded() -> None:
+def test_a_schedule_with_a_gap_in_its_ledger_stays_active() -> None:
     schedule = make_failing()
     schedule.slots()[15].delete()
 
     assert deactivate_failing() == 0
 
 
-def test_what_is_skipped_or_still_to_be_tried_again_is_no_success() -> None:
+def test_skipped_and_pending_runs_do_not_count_as_successes() -> None:
     make_failing(states={1: State.PENDING, 2: State.PENDING, 7: State.SKIPPED, 9: State.CANCELLED})
 
     assert deactivate_failing() == 1
 
 
-def test_a_schedule_that_is_resumed_is_not_deactivated_by_its_old_failures() -> None:
+def test_old_failures_do_not_deactivate_a_resumed_schedule() -> None:
     schedule = make_failing()
     deactivate_failing()
 
@@ -141,7 +141,7 @@ def test_a_schedule_that_is_resumed_is_not_deactivated_by_its_old_failures() -> 
     assert (schedule.is_active, schedule.deactivation_reason) == (True, "")
 
 
-def test_a_schedule_that_fails_on_after_it_was_resumed_is_deactivated_again() -> None:
+def test_a_resumed_schedule_that_keeps_failing_is_deactivated_again() -> None:
     schedule = make_failing()
     deactivate_failing()
     schedule = services.resume(schedule=schedule)
@@ -154,7 +154,7 @@ def test_a_schedule_that_fails_on_after_it_was_resumed_is_deactivated_again() ->
         assert deactivate_failing() == 1
 
 
-def test_a_schedule_that_failed_for_a_working_day_keeps_its_chance_of_the_next_one() -> None:
+def test_a_schedule_whose_failures_span_less_than_a_day_stays_active() -> None:
     schedule = make_failing(hours=40, states=dict.fromkeys(range(20), State.SKIPPED))
 
     assert deactivate_failing() == 0
@@ -163,7 +163,7 @@ def test_a_schedule_that_failed_for_a_working_day_keeps_its_chance_of_the_next_o
     assert schedule.is_active is True
 
 
-def test_one_that_was_changed_since_it_was_found_is_left_alone() -> None:
+def test_a_schedule_that_changed_after_it_was_found_is_left_alone() -> None:
     schedule = make_failing()
     began, failing_since = schedule.effective_from, schedule.effective_from + HOUR
 
@@ -181,13 +181,13 @@ def test_many_failures_cost_two_statements(django_assert_num_queries: Any) -> No
         assert deactivate_failing() == 0
 
 
-def test_the_walk_takes_portions_and_begins_anew_when_it_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_walk_takes_portions_and_starts_again_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "_FAILURES_AT_ONCE", 10)
     monkeypatch.setattr(failures, "_MAX_SECONDS_AT_ONCE", 0.0)
     for _ in range(2):
         make_failing()
 
-    # Of 62 failures the first and the fourth portion are the first of a schedule; the seventh is the last portion.
+    # There are 62 failures. The first and the fourth portion are the first of a schedule, and the seventh is the last.
     assert [deactivate_failing() for _ in range(7)] == [1, 0, 0, 1, 0, 0, 0]
 
     make_failing(hours=25)
@@ -195,12 +195,12 @@ def test_the_walk_takes_portions_and_begins_anew_when_it_is_through(monkeypatch:
 
 
 def send_and_fail() -> None:
-    """A sender claims what is due, and the receiver refuses it."""
+    """Claims the due deliveries and records that their receiver refused them."""
     (claim,) = queue.claim(limit=10, lease=timedelta(seconds=60))
     record([Outcome(id=claim.id, lease=claim.lease, state=State.FAILED, reason=Reason.REJECTED, attempt={"number": 1})])
 
 
-def test_it_follows_from_the_recording_of_a_failure() -> None:
+def test_recording_a_failure_leads_to_the_deactivation() -> None:
     schedule = make_failing(hours=28, states=dict.fromkeys(range(5), State.SKIPPED))
     add_row(schedule, clock.now(), State.PENDING)
     assert deactivate_failing() == 0
@@ -212,7 +212,7 @@ def test_it_follows_from_the_recording_of_a_failure() -> None:
     assert schedule.deactivation_reason == DeactivationReason.FAILING
 
 
-def test_it_can_be_switched_off(settings: Any) -> None:
+def test_deactivating_failing_schedules_can_be_switched_off(settings: Any) -> None:
     settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES = 0
     schedule = make_failing()
 
@@ -224,7 +224,7 @@ def test_it_can_be_switched_off(settings: Any) -> None:
 
 @contextmanager
 def holding(schedule: ScheduledExecution) -> Iterator[threading.Thread]:
-    """Somebody else has the schedule's row locked, and goes on holding it."""
+    """Locks the schedule's row in another connection for the length of the block."""
     locked, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -247,7 +247,7 @@ def holding(schedule: ScheduledExecution) -> Iterator[threading.Thread]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_lock_on_a_schedule_holds_up_a_deliverer_or_the_walk() -> None:
+def test_a_locked_schedule_holds_up_neither_a_deliverer_nor_the_walk() -> None:
     schedule = make_failing()
     hook = Hook.objects.create(
         organization=schedule.organization, command=schedule.command, subscriptions=["platform.*"]
@@ -267,7 +267,7 @@ def test_no_lock_on_a_schedule_holds_up_a_deliverer_or_the_walk() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_walk_at_once_deactivate_a_schedule_once() -> None:
+def test_two_concurrent_walks_deactivate_a_schedule_once() -> None:
     schedule = make_failing()
     hook = Hook.objects.create(
         organization=schedule.organization, command=schedule.command, subscriptions=["platform.*"]

@@ -1,4 +1,4 @@
-"""When a new schedule runs first."""
+"""When a new schedule runs for the first time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_first_run_of_a_period_is_one_period_after_creation_on_a_whole_secon
     assert schedule.next_run_at == datetime(2026, 2, 25, 12, 1, 1, tzinfo=UTC)
 
 
-def test_the_frequency_may_be_counted_in_minutes(alice: ApiClient, settings: Any) -> None:
+def test_the_unit_of_the_frequency_can_be_minutes(alice: ApiClient, settings: Any) -> None:
     settings.FREQUENCY_UNIT = timedelta(minutes=1)
     with clock.replaced_by(lambda: JUST_AFTER_NOON):
         schedule = stored(create_uuid(alice, execution_frequency=5))
@@ -30,14 +30,14 @@ def test_the_frequency_may_be_counted_in_minutes(alice: ApiClient, settings: Any
     assert schedule.next_run_at == datetime(2026, 2, 25, 12, 5, 1, tzinfo=UTC)
 
 
-def test_cron_wins_over_the_frequency(alice: ApiClient) -> None:
+def test_cron_takes_precedence_over_the_frequency(alice: ApiClient) -> None:
     with clock.replaced_by(lambda: JUST_AFTER_NOON):
         schedule = stored(create_uuid(alice, execution_frequency=60, cron="0 15 * * *"))
 
     assert schedule.next_run_at == datetime(2026, 2, 25, 15, 0, tzinfo=UTC)
 
 
-def test_with_neither_it_is_due_at_once(alice: ApiClient) -> None:
+def test_a_schedule_without_cron_and_frequency_is_due_at_once(alice: ApiClient) -> None:
     with clock.replaced_by(lambda: JUST_AFTER_NOON):
         assert stored(create_uuid(alice)).next_run_at == JUST_AFTER_NOON
 
@@ -50,7 +50,7 @@ def test_with_neither_it_is_due_at_once(alice: ApiClient) -> None:
         ({"timezone_type": "custom_timezone", "timezone": "Asia/Tokyo"}, 0),
     ],
 )
-def test_a_cron_expression_is_read_in_its_zone(body: dict[str, Any], expected_hour: int) -> None:
+def test_a_cron_expression_is_read_in_the_zone_of_the_schedule(body: dict[str, Any], expected_hour: int) -> None:
     organization = make_organization(timezone="America/New_York")
     client = ApiClient(make_caller(organization))
     client.caller.user.timezone = "Europe/Berlin"

@@ -1,4 +1,4 @@
-"""A dispatcher that is frozen in the middle of a batch: the others go on without it, and it goes on when it wakes."""
+"""If a dispatcher freezes in the middle of a batch, others take over, and it recovers when it wakes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dispatcher(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real one, on the tests' database, whose transactions may pause for three seconds instead of thirty."""
+    """Starts a real dispatcher on the tests' database. Its transactions may pause for 3 s instead of 30."""
     url = urlsplit(settings.DATABASE_URL)
     query = f"{url.query}&options={quote('-c idle_in_transaction_session_timeout=3s')}"
     environment = os.environ | {
@@ -67,7 +67,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def is_in_transaction() -> bool:
-    """Whether the dispatcher has a transaction open and does nothing in it."""
+    """Returns whether the dispatcher is idle in an open transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -76,14 +76,14 @@ def is_in_transaction() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def test_what_a_frozen_dispatcher_holds_is_free_again_and_it_recovers(
+def test_the_schedules_of_a_frozen_dispatcher_become_free_and_it_recovers(
     dispatcher: subprocess.Popen[bytes], log: Path
 ) -> None:
     schedule = make_due()
     inserted, release = threading.Event(), threading.Event()
 
     def hold_the_slot() -> None:
-        """The dispatcher's batch has to wait here, with its schedules locked, so that it can be frozen there."""
+        """Makes the dispatcher's batch wait with its schedules locked, so that it can be frozen at that point."""
         try:
             with transaction.atomic():
                 make_delivery(schedule.command, source_uuid=schedule.uuid, due_at=schedule.next_run_at)

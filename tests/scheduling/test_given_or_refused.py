@@ -1,4 +1,4 @@
-"""Every given field is used, refused, or named as ignored."""
+"""Every given field is used, refused, or reported as ignored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.django_db
 STRICT = {"Prefer": "handling=strict"}
 
 
-def test_a_zone_alone_is_the_one_that_the_expression_is_read_in(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_given_timezone_is_used_without_a_type(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="0 9 * * *", timezone="Asia/Tokyo")
 
     assert schedule.next_run_at == datetime(2026, 2, 26, 0, 0, tzinfo=UTC)
     assert alice.get(detail(str(schedule.uuid))).json()["timezone_type"] == "custom_timezone"
 
 
-def test_a_zone_alone_is_used_on_a_change_too(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_given_timezone_is_used_without_a_type_on_a_change(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="0 9 * * *")
 
     answer = alice.patch(detail(str(schedule.uuid)), {"timezone": "Asia/Tokyo"}).json()
@@ -34,7 +34,7 @@ def test_a_zone_alone_is_used_on_a_change_too(alice: ApiClient, time: list[datet
 
 
 @pytest.mark.parametrize("timezone_type", ["organization_timezone", "user_timezone"])
-def test_a_zone_beside_another_type_is_refused_with_the_way_out(alice: ApiClient, timezone_type: str) -> None:
+def test_a_timezone_beside_another_type_is_refused_with_advice(alice: ApiClient, timezone_type: str) -> None:
     schedule = create(alice, cron="0 9 * * *")
     given = {"timezone": "Asia/Tokyo", "timezone_type": timezone_type}
 
@@ -79,7 +79,7 @@ def test_a_zone_beside_another_type_is_refused_with_the_way_out(alice: ApiClient
         ("run_after", "starts_at"),
     ],
 )
-def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant: str) -> None:
+def test_a_misspelt_timing_never_makes_a_schedule_run_at_once(alice: ApiClient, name: str, meant: str) -> None:
     response = alice.post(LIST, {"name": "report", name: "0 9 * * *"})
 
     assert response.status_code == 400
@@ -88,7 +88,7 @@ def test_a_misspelt_timing_never_runs_at_once(alice: ApiClient, name: str, meant
 
 
 @pytest.mark.parametrize("name", ["internal", "schedule_id", "colour", "status", "never_null", "type"])
-def test_an_unknown_field_that_is_no_timing_is_only_named(alice: ApiClient, name: str) -> None:
+def test_other_unknown_fields_are_only_reported(alice: ApiClient, name: str) -> None:
     response = alice.post(LIST, {"name": "report", name: 1})
 
     assert response.status_code == 200
@@ -96,14 +96,14 @@ def test_an_unknown_field_that_is_no_timing_is_only_named(alice: ApiClient, name
 
 
 @pytest.mark.parametrize("timing", [{"cron": "0 9 * * *"}, {"execution_frequency": 60}])
-def test_a_misspelt_timing_beside_a_real_one_is_named_as_ignored(alice: ApiClient, timing: dict[str, Any]) -> None:
+def test_a_misspelt_timing_beside_a_real_one_is_reported_as_ignored(alice: ApiClient, timing: dict[str, Any]) -> None:
     response = alice.post(LIST, {"name": "report", "expression": "0 9 * * *", "colour": "green", **timing})
 
     assert response.status_code == 200
     assert response.headers["X-Ignored-Fields"] == "expression, colour"
 
 
-def test_a_misspelt_timing_on_a_change_is_named_as_ignored(alice: ApiClient) -> None:
+def test_a_misspelt_timing_on_a_change_is_reported_as_ignored(alice: ApiClient) -> None:
     schedule = create(alice, execution_frequency=60)
 
     response = alice.patch(detail(str(schedule.uuid)), {"expression": "0 9 * * *"})
@@ -112,21 +112,21 @@ def test_a_misspelt_timing_on_a_change_is_named_as_ignored(alice: ApiClient) -> 
     assert response.headers["X-Ignored-Fields"] == "expression"
 
 
-def test_an_answer_about_known_fields_names_nothing(alice: ApiClient) -> None:
+def test_nothing_is_reported_if_all_fields_are_known(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report"})
 
     assert "X-Ignored-Fields" not in response.headers
     assert "Preference-Applied" not in response.headers
 
 
-def test_odd_names_are_written_so_that_they_fit_into_a_header(alice: ApiClient) -> None:
+def test_unusual_names_are_escaped_in_the_header(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report", "é, \r\nX: 1": 1, "y" * 5000: 2})
 
     assert response.status_code == 200
     assert response.headers["X-Ignored-Fields"] == f"%C3%A9%2C%20%0D%0AX%3A%201, {'y' * 64}..."
 
 
-def test_a_strict_caller_gets_a_400_and_nothing_is_made(alice: ApiClient) -> None:
+def test_a_strict_request_with_an_unknown_field_gets_a_400_and_creates_nothing(alice: ApiClient) -> None:
     response = alice.post(
         LIST, {"name": "report", "cron": "0 9 * * *", "expresion": 1, "interval": 5, "foo": 1}, headers=STRICT
     )
@@ -140,7 +140,7 @@ def test_a_strict_caller_gets_a_400_and_nothing_is_made(alice: ApiClient) -> Non
     assert not ScheduledExecution.objects.exists()
 
 
-def test_a_strict_caller_without_unknown_fields_is_told_that_it_was_heard(alice: ApiClient) -> None:
+def test_the_answer_confirms_that_a_request_was_handled_strictly(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report"}, headers=STRICT)
 
     assert response.status_code == 200
@@ -157,7 +157,7 @@ def test_a_strict_caller_without_unknown_fields_is_told_that_it_was_heard(alice:
         ("/v1/auth/fetch-command-exchange-token/", {"foo": 1}, "foo"),
     ],
 )
-def test_every_endpoint_names_what_it_ignores_and_refuses_it_if_asked(
+def test_every_endpoint_reports_unknown_fields_and_refuses_them_from_strict_callers(
     alice: ApiClient, path: str, body: dict[str, Any], ignored: str
 ) -> None:
     if "auth" in path:
@@ -170,7 +170,7 @@ def test_every_endpoint_names_what_it_ignores_and_refuses_it_if_asked(
 
 
 @pytest.mark.parametrize("instant", ["2026-02-25T12:00:00 02:00", "2026-02-25T12:00:00+02:00"])
-def test_a_bare_plus_in_a_query_is_understood(alice: ApiClient, instant: str) -> None:
+def test_an_unescaped_plus_in_a_query_is_understood(alice: ApiClient, instant: str) -> None:
     schedule = create(alice, execution_frequency=60)
 
     response = alice.get(f"{LIST}{schedule.uuid}/slots/?from={instant.replace(' ', '+')}")

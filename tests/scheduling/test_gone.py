@@ -1,4 +1,4 @@
-"""A receiver that answers 410 Gone gets no more callbacks: its schedule is deactivated, its hook is removed."""
+"""After a 410, a receiver gets no more callbacks: its schedule is deactivated or its hook is removed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _the_walk_begins() -> None:
 
 
 def make_gone(schedule: ScheduledExecution, **values: Any) -> Delivery:
-    """A run of the schedule that was answered 410."""
+    """Makes a run of the schedule that was answered with 410."""
     return make_delivery(
         schedule.command,
         **{
@@ -82,16 +82,16 @@ def make_gone_of_hook(hook: Hook, **values: Any) -> Delivery:
 
 
 @contextmanager
-def locked_by_a_stranger(table: str, pk: int | UUID) -> Iterator[None]:
-    stranger = connection.copy()
+def locked_elsewhere(table: str, pk: int | UUID) -> Iterator[None]:
+    other = connection.copy()
     try:
-        stranger.set_autocommit(False)
-        with stranger.cursor() as cursor:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
             cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE", [pk])
         yield
-        stranger.rollback()
+        other.rollback()
     finally:
-        stranger.close()
+        other.close()
 
 
 def events_of(schedule_or_hook: ScheduledExecution | Hook) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def events_of(schedule_or_hook: ScheduledExecution | Hook) -> list[dict[str, Any
     return [orjson.loads(row.body) for row in rows]
 
 
-def test_a_410_deactivates_its_schedule_and_says_so(receiver: Receiver, since: datetime) -> None:
+def test_a_410_deactivates_its_schedule_and_publishes_an_event(receiver: Receiver, since: datetime) -> None:
     receiver.always_answer(lambda _: Answer(410))
     schedule = make_schedule(make_command(callback_url=receiver.url))
     Hook.objects.create(organization=schedule.organization, command=make_command(schedule.organization,
@@ -120,7 +120,7 @@ def test_a_410_deactivates_its_schedule_and_says_so(receiver: Receiver, since: d
     assert event["body"] == {"schedule_uuid": str(schedule.uuid), "name": schedule.name, "reason": "gone"}
 
 
-def test_a_410_removes_its_hook_and_says_so(since: datetime) -> None:
+def test_a_410_removes_its_hook_and_publishes_an_event(since: datetime) -> None:
     hook = make_hook()
     other = make_hook(hook.organization, subscriptions=["platform.hook.*"])
     make_gone_of_hook(hook)
@@ -144,7 +144,7 @@ def test_a_410_removes_its_hook_and_says_so(since: datetime) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"execution_frequency": 0}], ids=["recurring", "with one run to come"])
-def test_a_schedule_that_was_resumed_since_is_left(since: datetime, values: dict[str, Any]) -> None:
+def test_a_schedule_that_was_changed_or_resumed_since_is_left_alone(since: datetime, values: dict[str, Any]) -> None:
     schedule = make_schedule(make_command(callback_url=GONE_URL), **values)
     make_gone(schedule, finished_at=clock.now())
     deactivate_gone(since=since)
@@ -165,7 +165,7 @@ def test_a_schedule_that_was_resumed_since_is_left(since: datetime, values: dict
     ],
     ids=["its URL is another one now", "another answer", "long ago", "an event"],
 )
-def test_another_row_deactivates_nothing(since: datetime, values: dict[str, Any]) -> None:
+def test_no_other_row_deactivates_a_schedule(since: datetime, values: dict[str, Any]) -> None:
     schedule = make_schedule(make_command(callback_url=GONE_URL), effective_from=clock.now() - timedelta(days=3))
     make_gone(schedule, **values)
 
@@ -175,13 +175,13 @@ def test_another_row_deactivates_nothing(since: datetime, values: dict[str, Any]
 @pytest.mark.parametrize(
     "values", [{"destination": "hook:nonsense"}, {"destination": "hook:0"}, {"url": "http://127.0.0.1:9/old"}]
 )
-def test_another_row_removes_no_hook(since: datetime, values: dict[str, Any]) -> None:
+def test_no_other_row_removes_a_hook(since: datetime, values: dict[str, Any]) -> None:
     make_gone_of_hook(make_hook(), **values)
 
     assert remove_gone_hooks(since=since) == 0
 
 
-def test_a_hook_that_was_subscribed_anew_since_is_left(since: datetime) -> None:
+def test_a_hook_that_was_subscribed_again_since_is_left_alone(since: datetime) -> None:
     hook = make_hook()
     make_gone_of_hook(hook)
     Hook.objects.filter(pk=hook.pk).update(updated_at=clock.now())
@@ -189,20 +189,20 @@ def test_a_hook_that_was_subscribed_anew_since_is_left(since: datetime) -> None:
     assert remove_gone_hooks(since=since) == 0
 
 
-def test_what_somebody_holds_is_left_to_the_next_look(since: datetime) -> None:
+def test_a_locked_row_is_left_for_the_next_look(since: datetime) -> None:
     schedule, hook = make_schedule(make_command(callback_url=GONE_URL)), make_hook()
     make_gone(schedule)
     make_gone_of_hook(hook)
     row = make_delivery(schedule.command, source_uuid=schedule.uuid)
     callback = make_delivery(hook.command, kind=Kind.EVENT, destination=hook.destination)
 
-    with locked_by_a_stranger("scheduling_scheduledexecution", schedule.pk):
+    with locked_elsewhere("scheduling_scheduledexecution", schedule.pk):
         assert deactivate_gone(since=since) == 0
-    with locked_by_a_stranger("deliveries_delivery", row.pk):
+    with locked_elsewhere("deliveries_delivery", row.pk):
         assert deactivate_gone(since=since) == 0
-    with locked_by_a_stranger("events_hook", hook.pk):
+    with locked_elsewhere("events_hook", hook.pk):
         assert remove_gone_hooks(since=since) == 0
-    with locked_by_a_stranger("deliveries_delivery", callback.pk):
+    with locked_elsewhere("deliveries_delivery", callback.pk):
         assert remove_gone_hooks(since=since) == 0
 
     assert deactivate_gone(since=since) == 1
@@ -225,5 +225,5 @@ def test_the_first_look_goes_back_a_day_and_the_next_one_does_not() -> None:
     assert not schedule.is_active
 
 
-def test_beat_asks_for_it() -> None:
+def test_beat_sends_the_task() -> None:
     assert "scheduling.follow_gone" in {entry["task"] for entry in app.conf.beat_schedule.values()}

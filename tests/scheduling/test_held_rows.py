@@ -1,4 +1,4 @@
-"""A row that a stranger has locked, in psql say, blocks nothing that runs in the background."""
+"""A row that somebody has locked, for example in psql, blocks no background work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_due(command: Command, **values: Any) -> ScheduledExecution:
 
 
 def make_failing(command: Command, *, now: datetime) -> ScheduledExecution:
-    """An hourly schedule whose every run has failed for thirty hours."""
+    """Makes an hourly schedule that has failed for thirty hours in a row."""
     begun = now - 31 * HOUR
     schedule = make_schedule(command, anchor_at=begun, effective_from=begun, next_run_at=now + HOUR)
     for age in range(31):
@@ -77,7 +77,7 @@ def make_old(command: Command, source_uuid: UUID, *, days: int) -> Delivery:
     )
 
 
-def test_the_dispatcher_passes_by_a_schedule_and_its_ledger_rows(time: list[datetime], command: Command) -> None:
+def test_the_dispatcher_skips_locked_schedules_and_ledger_rows(time: list[datetime], command: Command) -> None:
     held, free = make_due(command), make_due(command)
     counted = make_due(command, repeats=3, overlap="skip")
     waiting = make_delivery(command, source_uuid=counted.uuid, due_at=NOON - MINUTE)
@@ -91,7 +91,7 @@ def test_the_dispatcher_passes_by_a_schedule_and_its_ledger_rows(time: list[date
     assert (len(rows_of(held)), len(rows_of(free)), len(rows_of(counted))) == (0, 1, 2)
 
 
-def test_writing_ahead_passes_by_a_schedule(time: list[datetime], command: Command) -> None:
+def test_writing_ahead_skips_a_locked_schedule(time: list[datetime], command: Command) -> None:
     time[0] = NOON - timedelta(milliseconds=500)
     held, free = make_due(command), make_due(command)
 
@@ -102,7 +102,7 @@ def test_writing_ahead_passes_by_a_schedule(time: list[datetime], command: Comma
 
 
 @pytest.mark.parametrize("what", [ScheduledExecution, Delivery])
-def test_the_walk_over_failing_schedules_passes_by_one_and_comes_back(
+def test_the_walk_over_failing_schedules_skips_a_locked_row_and_returns_to_it(
     command: Command, settings: Any, what: type[ScheduledExecution | Delivery]
 ) -> None:
     settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES = 5
@@ -123,7 +123,7 @@ def test_the_walk_over_failing_schedules_passes_by_one_and_comes_back(
     assert unsent.state == State.CANCELLED
 
 
-def test_newer_zone_rules_pass_by_a_row_that_was_written_ahead(
+def test_the_walk_by_newer_zone_rules_skips_a_locked_row_that_was_written_ahead(
     time: list[datetime], command: Command, rules_2026f: None
 ) -> None:
     schedule = make_due(command, cron="30 * * * *", next_run_at=NOON)
@@ -137,7 +137,7 @@ def test_newer_zone_rules_pass_by_a_row_that_was_written_ahead(
 
 
 @pytest.mark.parametrize("remove", ["aged", "surplus"])
-def test_retention_passes_by_a_row(time: list[datetime], command: Command, remove: str) -> None:
+def test_retention_skips_a_locked_row(time: list[datetime], command: Command, remove: str) -> None:
     schedule = make_due(command)
     held, _ = make_old(command, schedule.uuid, days=41), make_old(command, schedule.uuid, days=40)
     newest = make_delivery(command, source_uuid=schedule.uuid, due_at=NOON)
@@ -153,7 +153,7 @@ def test_retention_passes_by_a_row(time: list[datetime], command: Command, remov
     assert rows_of(schedule) == [held, newest]
 
 
-def test_expiry_passes_by_an_item(command: Command) -> None:
+def test_expiry_skips_a_locked_item(command: Command) -> None:
     then = clock.now() - HOUR
     held, _ = (
         Item.objects.create(organization=command.organization, command=command, key=key, value=1, expires_at=then)
@@ -167,10 +167,10 @@ def test_expiry_passes_by_an_item(command: Command) -> None:
 
 
 @pytest.mark.django_db
-def test_a_failing_schedule_that_is_resumed_just_before_its_slot_loses_no_slot(
+def test_resuming_a_failing_schedule_just_before_its_slot_loses_no_slot(
     time: list[datetime], command: Command, settings: Any
 ) -> None:
-    """Its row was written ahead, and the deactivation must leave nothing in the slot's place."""
+    """Its row was written ahead, and the deactivation must not leave anything in place of the slot."""
     settings.SCHEDULE_DEACTIVATE_AFTER_FAILURES = 5
     time[0] = NOON - HOUR
     schedule = make_failing(command, now=time[0])
@@ -190,7 +190,7 @@ def test_a_failing_schedule_that_is_resumed_just_before_its_slot_loses_no_slot(
 
 
 @pytest.mark.django_db
-def test_a_schedule_that_is_paused_and_resumed_just_before_its_slot_loses_no_slot(
+def test_pausing_and_resuming_a_schedule_just_before_its_slot_loses_no_slot(
     time: list[datetime], command: Command
 ) -> None:
     schedule = make_due(command)

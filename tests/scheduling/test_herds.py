@@ -1,4 +1,4 @@
-"""Many schedules that are due at once are dispatched in batches, each receiver in turn."""
+"""A herd is dispatched in batches, and its receivers take turns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.scheduling.schedules import NOON, rows_of
 pytestmark = pytest.mark.django_db
 
 
-def test_more_than_a_batch_is_dispatched_in_one_go(settings: Any) -> None:
+def test_one_call_dispatches_more_than_one_batch(settings: Any) -> None:
     settings.DISPATCH_BATCH = 10
     command = make_command(callback_url=URL)
     for _ in range(25):
@@ -45,7 +45,7 @@ def test_a_batch_costs_the_same_statements_for_one_schedule_and_for_many(django_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_dispatchers_at_once_write_each_slot_once() -> None:
+def test_two_concurrent_dispatchers_write_each_slot_once() -> None:
     command = make_command(callback_url=URL)
     for _ in range(60):
         make_due(command=command)
@@ -70,7 +70,7 @@ def test_two_dispatchers_at_once_write_each_slot_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_somebody_has_locked_is_passed_by_and_found_the_next_time() -> None:
+def test_a_locked_schedule_is_skipped_and_found_the_next_time() -> None:
     schedule = make_due()
     locked, release = threading.Event(), threading.Event()
 
@@ -93,7 +93,7 @@ def test_a_schedule_that_somebody_has_locked_is_passed_by_and_found_the_next_tim
     assert dispatch_at(NOON) == 1
 
 
-def test_a_herd_with_large_payloads_is_taken_in_portions() -> None:
+def test_a_herd_with_large_payloads_is_dispatched_in_smaller_batches() -> None:
     command = make_command(callback_url=URL)
     for _ in range(40):
         make_due(command=command, payload={"text": "x" * 250_000})
@@ -106,7 +106,7 @@ def test_a_herd_with_large_payloads_is_taken_in_portions() -> None:
     assert written == 23
 
 
-def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
+def test_a_schedule_that_may_be_very_late_takes_turns_with_others() -> None:
     late = make_due(
         execution_frequency=1,
         anchor_at=NOON - timedelta(minutes=10, seconds=1),
@@ -122,8 +122,8 @@ def test_a_schedule_that_may_be_very_late_takes_turns_with_the_others() -> None:
     assert Counter(row.state for row in rows_of(late)) == {State.SKIPPED: 1, State.PENDING: 100}
 
 
-def test_of_a_herd_each_receiver_has_its_turn() -> None:
-    """Very many for one receiver are due at the instant at which a few are due for another."""
+def test_the_receivers_of_a_herd_take_turns() -> None:
+    """Many callbacks for one receiver are due at the same instant as a few for another."""
     crowded, quiet = make_command(callback_url=URL), make_command(callback_url="https://quiet.example.com/hook")
     for _ in range(800):
         make_due(command=crowded)
@@ -136,7 +136,7 @@ def test_of_a_herd_each_receiver_has_its_turn() -> None:
     assert max(written.index(other.uuid) for other in others) < 510
 
 
-def test_behind_a_long_queue_what_is_due_now_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newly_due_schedules_are_found_behind_a_long_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_HERD_OLDEST", 150)
     monkeypatch.setattr(dispatch, "_HERD_NEWEST", 10)
     late = make_command(callback_url=URL)

@@ -1,4 +1,4 @@
-"""The lists of schedules and slots: what they cost, how large a page is, and which parameters they know."""
+"""The lists of schedules and slots: their cost, the size of a page, and their parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def statements(client: ApiClient, path: str) -> list[str]:
         connection,
     ) as captured:
         assert client.get(path).status_code == 200
-    # The first use of a key is noted, which is a statement of its own.
+    # The first use of a key costs one more statement, which notes it.
     return [query["sql"] for query in captured if not query["sql"].startswith("UPDATE")]
 
 
@@ -38,7 +38,7 @@ def walk(client: ApiClient, path: str) -> list[dict[str, Any]]:
     return pages
 
 
-def test_the_last_deliveries_of_a_page_are_read_in_one_statement(alice: ApiClient) -> None:
+def test_one_statement_reads_the_last_deliveries_of_a_page(alice: ApiClient) -> None:
     now = clock.now()
     latest: dict[str, str | None] = {}
     for _ in range(5):
@@ -52,13 +52,13 @@ def test_the_last_deliveries_of_a_page_are_read_in_one_statement(alice: ApiClien
     found = alice.get(f"{LIST}?expand=last_delivery").json()["results"]
 
     assert len([statement for statement in expanded if "deliveries_delivery" in statement]) == 1
-    # The caller, the count, the sizes, the rows, the clock, the deliveries.
+    # One statement each for the caller, the count, the sizes, the rows, the clock and the deliveries.
     assert len(expanded) == 6
     assert {row["uuid"]: row["last_delivery"]["uuid"] for row in found if row["last_delivery"]} == latest
     assert [row["last_delivery"] for row in found].count(None) == 1
 
 
-def test_a_name_that_is_expanded_twice_is_read_and_told_once(alice: ApiClient) -> None:
+def test_a_field_that_is_expanded_twice_appears_once(alice: ApiClient) -> None:
     uuid = str(make_schedule(alice.caller.command).uuid)
     once = statements(alice, f"{detail(uuid)}?expand=last_delivery")
 
@@ -67,7 +67,7 @@ def test_a_name_that_is_expanded_twice_is_read_and_told_once(alice: ApiClient) -
     assert list(alice.get(f"{detail(uuid)}?expand=timezone,{names}").json())[9:] == ["timezone", "last_delivery"]
 
 
-def test_a_page_holds_no_more_than_its_budget_of_payloads_and_leads_on(alice: ApiClient) -> None:
+def test_a_page_ends_before_its_payloads_exceed_the_budget(alice: ApiClient) -> None:
     payload = {"text": "x" * (200 * 1024)}
     made = [str(make_schedule(alice.caller.command, payload=payload).uuid) for _ in range(12)]
 
@@ -79,9 +79,7 @@ def test_a_page_holds_no_more_than_its_budget_of_payloads_and_leads_on(alice: Ap
     assert len(alice.get(LIST).content) < MAX_PAGE_BYTES + 10_000
 
 
-def test_a_row_that_exceeds_the_budget_alone_is_a_page_of_its_own(
-    alice: ApiClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_larger_than_the_budget_is_a_page_of_its_own(alice: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commands_platform.lib.http.pagination.MAX_PAGE_BYTES", 10)
     for _ in range(3):
         make_schedule(alice.caller.command, payload={"text": "x" * 100})
@@ -110,7 +108,7 @@ def test_a_page_of_slots_has_a_budget_too(alice: ApiClient, monkeypatch: pytest.
         ("{slots}?limit=5&offset=3", "offset", "cursor, from, limit, state, to"),
     ],
 )
-def test_a_list_names_a_parameter_that_it_does_not_know(alice: ApiClient, path: str, name: str, known: str) -> None:
+def test_a_list_names_an_unknown_parameter(alice: ApiClient, path: str, name: str, known: str) -> None:
     schedule = make_schedule(alice.caller.command)
 
     response = alice.get(path.format(slots=f"{detail(str(schedule.uuid))}slots/"))
@@ -122,13 +120,13 @@ def test_a_list_names_a_parameter_that_it_does_not_know(alice: ApiClient, path: 
 
 
 @pytest.mark.parametrize("path", ["/v1/platform/activity/", "/v1/users/", "/v1/platform/scheduling/{uuid}/"])
-def test_documented_paths_ignore_parameters_that_they_do_not_know(alice: ApiClient, path: str) -> None:
+def test_documented_paths_ignore_unknown_parameters(alice: ApiClient, path: str) -> None:
     uuid = make_schedule(alice.caller.command).uuid
 
     assert alice.get(path.format(uuid=uuid) + "?anything=1").status_code == 200
 
 
-def test_a_strangers_page_shows_nothing_of_it(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_stranger_sees_neither_schedules_nor_slots(alice: ApiClient, mallory: ApiClient) -> None:
     schedule: ScheduledExecution = make_schedule(alice.caller.command)
     make_delivery(schedule.command, source_uuid=schedule.uuid)
 

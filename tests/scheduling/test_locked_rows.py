@@ -1,4 +1,4 @@
-"""Nobody who calls the API or uses the admin waits without an end for a row that somebody else holds."""
+"""The API and the admin wait only a limited time for a row that somebody else has locked."""
 
 from __future__ import annotations
 
@@ -29,16 +29,14 @@ def schedule(alice: ApiClient) -> ScheduledExecution:
 
 @pytest.fixture
 def held(schedule: ScheduledExecution) -> Iterator[None]:
-    """Somebody else holds the schedule's row, and this connection waits for no longer than the web would."""
+    """Locks the schedule's row elsewhere, and gives this connection the web's lock timeout."""
     with held_elsewhere(ScheduledExecution.objects.filter(pk=schedule.pk)), without_waiting():
         yield
 
 
 @pytest.mark.parametrize(("method", "body"), [("PATCH", {"name": "x"}), ("PUT", {"name": "x"}), ("DELETE", None)])
 @pytest.mark.usefixtures("held")
-def test_the_api_answers_that_it_is_busy(
-    alice: ApiClient, schedule: ScheduledExecution, method: str, body: Any
-) -> None:
+def test_the_api_answers_busy(alice: ApiClient, schedule: ScheduledExecution, method: str, body: Any) -> None:
     response = alice.request(method, detail(str(schedule.uuid)), body)
 
     assert response.status_code == 503
@@ -50,11 +48,11 @@ def test_the_api_answers_that_it_is_busy(
 
 
 @pytest.mark.usefixtures("held")
-def test_reading_waits_for_nobody(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_reading_does_not_wait_for_a_lock(alice: ApiClient, schedule: ScheduledExecution) -> None:
     assert alice.get(detail(str(schedule.uuid))).status_code == 200
 
 
-def test_a_delivery_that_somebody_holds_is_not_waited_for_either(
+def test_deleting_a_schedule_does_not_wait_long_for_a_locked_delivery(
     alice: ApiClient, schedule: ScheduledExecution
 ) -> None:
     row = make_delivery(alice.caller.command, source_uuid=schedule.uuid)
@@ -68,7 +66,7 @@ def test_a_delivery_that_somebody_holds_is_not_waited_for_either(
 
 
 @pytest.mark.usefixtures("held")
-def test_the_admins_pages_say_so_and_change_nothing(schedule: ScheduledExecution) -> None:
+def test_the_admin_says_that_the_schedule_is_busy_and_changes_nothing(schedule: ScheduledExecution) -> None:
     operator = make_operator(is_superuser=True)
     change = reverse("admin:scheduling_scheduledexecution_change", args=[schedule.pk])
     changelist = reverse("admin:scheduling_scheduledexecution_changelist")
@@ -103,14 +101,14 @@ def test_any_other_page_of_the_admin_answers_503_and_not_500() -> None:
     assert b"Somebody else is changing this right now" in response.content
 
 
-def test_the_web_waits_for_a_lock_that_is_given_in_time(schedule: ScheduledExecution) -> None:
+def test_a_request_succeeds_if_the_lock_is_released_in_time(schedule: ScheduledExecution) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
 
     assert services.pause(schedule=schedule).is_active is False
 
 
-def test_a_client_that_wants_json_gets_it_from_a_page_too() -> None:
+def test_a_busy_page_is_answered_in_json_if_the_client_wants_json() -> None:
     organization = make_command(callback_url=URL).organization
     operator = make_operator(is_superuser=True)
     operator.raise_request_exception = False

@@ -1,4 +1,4 @@
-"""The message about a field names the way out."""
+"""The message about a field says how to fix the request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("time")]
         ({"misfire_policy": "fire"}, "misfire_policy", "fire_latest, skip, fire_all"),
     ],
 )  # fmt: skip
-def test_the_message_names_the_way_out(alice: ApiClient, body: dict[str, Any], field: str, way_out: str) -> None:
+def test_the_message_says_how_to_fix_the_request(
+    alice: ApiClient, body: dict[str, Any], field: str, way_out: str
+) -> None:
     response = alice.post(LIST, {"name": "report", **body})
 
     assert response.status_code == 400
@@ -43,7 +45,7 @@ def test_the_message_names_the_way_out(alice: ApiClient, body: dict[str, Any], f
     assert way_out in message
 
 
-def test_a_schedule_without_repeats_says_how_to_run_it_again(alice: ApiClient, time: list[datetime]) -> None:
+def test_the_message_says_how_to_resume_a_schedule_without_repeats(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60)
     change(alice, schedule, repeats=0)
 

@@ -1,4 +1,4 @@
-"""Slots that were missed while the server was down: which ones run, and which are skipped."""
+"""Which of the slots that were missed in an outage fire, and which are skipped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
     ],
 )
 @pytest.mark.parametrize("timing", [{"execution_frequency": 60}, {"cron": "* * * * *"}])
-def test_after_an_outage_the_policy_decides(
+def test_the_policy_decides_after_an_outage(
     alice: ApiClient,
     time: list[datetime],
     *,
@@ -55,7 +55,7 @@ def test_after_an_outage_the_policy_decides(
     ],
 )
 @pytest.mark.parametrize("timing", [{"execution_frequency": 60}, {"cron": "* * * * *"}])
-def test_of_all_at_most_a_hundred_fire_and_the_older_are_one_row(
+def test_at_most_a_hundred_missed_slots_fire_and_the_earlier_ones_are_one_row(
     alice: ApiClient,
     time: list[datetime],
     *,
@@ -76,7 +76,7 @@ def test_of_all_at_most_a_hundred_fire_and_the_older_are_one_row(
     ("policy", "expected_fired", "left"),
     [("fire_latest", [30], 2), ("skip", [], 3), ("fire_all", [1, 2, 3], 0)],
 )
-def test_what_fires_after_an_outage_takes_repeats(
+def test_runs_that_fire_after_an_outage_take_repeats(
     alice: ApiClient, time: list[datetime], policy: str, expected_fired: list[int], left: int
 ) -> None:
     schedule = create(alice, execution_frequency=60, misfire_policy=policy, repeats=3)
@@ -92,7 +92,7 @@ def test_what_fires_after_an_outage_takes_repeats(
     ("grace", "policy", "expected_fired"),
     [(60, "skip", [1, 2]), (61, "skip", [1, 2]), (59, "skip", [2]), (0, "skip", []), (0, "fire_latest", [2])],
 )
-def test_within_the_grace_a_slot_is_late_and_not_missed(
+def test_a_slot_within_the_grace_is_late_and_not_missed(
     alice: ApiClient, time: list[datetime], grace: int, policy: str, expected_fired: list[int]
 ) -> None:
     schedule = create(alice, execution_frequency=60, misfire_grace=grace, misfire_policy=policy)
@@ -102,7 +102,7 @@ def test_within_the_grace_a_slot_is_late_and_not_missed(
     assert fired(schedule) == expected_fired
 
 
-def test_a_one_off_that_was_missed_fires_unless_its_policy_is_to_skip(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_missed_single_run_fires_unless_its_policy_is_skip(alice: ApiClient, time: list[datetime]) -> None:
     default, strict = create(alice), create(alice, misfire_policy="skip")
 
     run(time, 10)

@@ -1,4 +1,4 @@
-"""Slots that are due while another run of their schedule is being sent."""
+"""Slots that are due while another run of their schedule is unfinished."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def record(claimed: Claim, state: State = State.DELIVERED, **values: Any) -> Non
 
 
 def waiting(schedule: ScheduledExecution) -> list[float]:
-    """The minutes after noon of the slots that wait for a run to end."""
+    """Returns the slots that wait for a run to end, as minutes after noon."""
     rows = rows_of(schedule)
     return [(row.due_at - NOON) / MINUTE for row in rows if row.state == State.PENDING and row.next_attempt_at is None]
 
@@ -51,7 +51,7 @@ def _every_slot_is_in_the_ledger() -> Iterator[None]:
         assert list(Verification(schedule).differences()) == []
 
 
-def test_overlapping_is_allowed_unless_told_otherwise(alice: ApiClient, time: list[datetime]) -> None:
+def test_runs_may_overlap_by_default(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60)
 
     run(time, 1, 2)
@@ -60,7 +60,7 @@ def test_overlapping_is_allowed_unless_told_otherwise(alice: ApiClient, time: li
     assert len(claim()) == 2
 
 
-def test_a_policy_that_is_none_is_refused(alice: ApiClient) -> None:
+def test_an_unknown_policy_is_refused(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report", "overlap": "queue_two"})
 
     assert response.status_code == 400
@@ -85,7 +85,7 @@ def test_slots_that_are_due_during_a_run_are_skipped_and_become_one_row(alice: A
     assert schedule.repeats == 1
 
 
-def test_a_range_of_skipped_slots_is_kept_from_its_last_slot_on(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_row_of_skipped_slots_finishes_with_its_last_slot(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="skip")
     run(time, 1, 2, 3)
 
@@ -108,7 +108,7 @@ def test_a_new_timing_begins_a_new_row(alice: ApiClient, time: list[datetime]) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_range_that_a_stranger_holds_is_left_and_another_one_begins(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_locked_row_of_skipped_slots_is_left_and_another_one_begins(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="skip")
     run(time, 1, 2)
     held = schedule.slots().filter(state=State.SKIPPED)
@@ -121,9 +121,7 @@ def test_a_range_that_a_stranger_holds_is_left_and_another_one_begins(alice: Api
 
 
 @pytest.mark.parametrize("policy", ["skip", "queue_one"])
-def test_a_retry_that_waits_for_its_time_keeps_no_slot_from_being_sent(
-    alice: ApiClient, time: list[datetime], policy: str
-) -> None:
+def test_a_retry_that_is_not_due_does_not_stop_other_slots(alice: ApiClient, time: list[datetime], policy: str) -> None:
     schedule = create(alice, execution_frequency=60, overlap=policy)
     run(time, 1)
     record(claim_one(), State.PENDING, retry_in=timedelta(hours=2))
@@ -135,9 +133,7 @@ def test_a_retry_that_waits_for_its_time_keeps_no_slot_from_being_sent(
 
 
 @pytest.mark.parametrize("policy", ["skip", "queue_one"])
-def test_a_run_that_nobody_has_claimed_yet_is_unfinished_too(
-    alice: ApiClient, time: list[datetime], policy: str
-) -> None:
+def test_an_unclaimed_run_is_unfinished_too(alice: ApiClient, time: list[datetime], policy: str) -> None:
     schedule = create(alice, execution_frequency=60, overlap=policy)
 
     run(time, 1, 2)
@@ -194,7 +190,7 @@ def test_one_run_waits_and_further_slots_are_skipped(alice: ApiClient, time: lis
         (State.PENDING, {"retry_in": timedelta(seconds=5)}),
     ],
 )
-def test_the_waiting_run_starts_however_the_first_one_ends(
+def test_the_waiting_run_starts_however_the_first_run_ends(
     alice: ApiClient, time: list[datetime], state: State, values: dict[str, Any]
 ) -> None:
     schedule = create(alice, execution_frequency=60, overlap="queue_one")
@@ -207,7 +203,7 @@ def test_the_waiting_run_starts_however_the_first_one_ends(
     assert claim_one().id == rows_of(schedule)[1].id
 
 
-def test_of_slots_that_are_due_together_one_is_sent_and_one_waits(alice: ApiClient, time: list[datetime]) -> None:
+def test_one_of_several_slots_due_together_is_sent_and_one_waits(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="queue_one", misfire_policy="fire_all")
 
     run(time, 5.5)
@@ -215,8 +211,8 @@ def test_of_slots_that_are_due_together_one_is_sent_and_one_waits(alice: ApiClie
     assert (len(claim()), waiting(schedule), skipped(schedule)) == (1, [2], [(3, 5, 3, Reason.OVERLAP)])
 
 
-def test_a_look_starts_a_run_whose_turn_nobody_noticed(alice: ApiClient, time: list[datetime]) -> None:
-    """The first run ended in the moment between the dispatcher's question and its commit."""
+def test_a_look_of_the_dispatcher_starts_a_forgotten_waiting_run(alice: ApiClient, time: list[datetime]) -> None:
+    """The first run ended between the dispatcher's query and its commit."""
     schedule = create(alice, execution_frequency=60, overlap="queue_one")
     run(time, 1, 2)
     Delivery.objects.filter(pk=rows_of(schedule)[0].pk).update(
@@ -228,7 +224,7 @@ def test_a_look_starts_a_run_whose_turn_nobody_noticed(alice: ApiClient, time: l
     assert claim_one().id == rows_of(schedule)[1].id
 
 
-def test_a_sender_that_dies_does_not_let_two_run_at_once(alice: ApiClient, time: list[datetime]) -> None:
+def test_no_two_runs_are_sent_at_once_after_a_sender_dies(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="queue_one")
     run(time, 1)
     claim_one()
@@ -244,9 +240,7 @@ def test_a_sender_that_dies_does_not_let_two_run_at_once(alice: ApiClient, time:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_waiting_run_that_a_stranger_holds_blocks_nobody_and_starts_later(
-    alice: ApiClient, time: list[datetime]
-) -> None:
+def test_a_locked_waiting_run_blocks_nobody_and_starts_later(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="queue_one")
     run(time, 1)
     first = claim_one()
@@ -261,7 +255,7 @@ def test_a_waiting_run_that_a_stranger_holds_blocks_nobody_and_starts_later(
     assert claim_one().id == second.id
 
 
-def test_a_waiting_run_has_as_much_time_as_any_other_once_it_starts(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_waiting_run_has_the_usual_time_once_it_starts(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, overlap="queue_one")
     run(time, 1)
     first = claim_one()

@@ -1,4 +1,4 @@
-"""A schedule that cannot be planned: deactivated if it is invalid, else left for later. The others go on."""
+"""A schedule that cannot be planned is deactivated if it is invalid, or else postponed. Others are not affected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_due(**values: object) -> ScheduledExecution:
 
 
 def break_planning(schedule: ScheduledExecution) -> None:
-    """No payload is empty. Something that nobody thought of has made this one so, and planning fails."""
+    """Empties the payload, which is never empty, so that planning fails in a way that nobody has foreseen."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE scheduling_scheduledexecution SET payload = '' WHERE id = %s", [schedule.pk])
 
@@ -35,7 +35,7 @@ def mend_planning(schedule: ScheduledExecution) -> None:
         cursor.execute("UPDATE scheduling_scheduledexecution SET payload = '{}' WHERE id = %s", [schedule.pk])
 
 
-def test_a_schedule_that_cannot_be_planned_now_is_left_and_loses_no_slot(time: list[datetime]) -> None:
+def test_a_schedule_that_cannot_be_planned_is_postponed_and_loses_no_slot(time: list[datetime]) -> None:
     broken, healthy = make_due(misfire_policy="skip"), make_due()
     break_planning(broken)
 
@@ -74,7 +74,7 @@ def test_an_invalid_expression_or_zone_deactivates_its_schedule(time: list[datet
     assert [row.reason for row in rows_of(schedule)] == [Reason.INVALID_SCHEDULE]
 
 
-def test_a_zone_that_newer_rules_may_know_is_left_to_the_dispatchers_that_have_them(time: list[datetime]) -> None:
+def test_a_zone_that_only_newer_rules_know_is_left_to_their_dispatchers(time: list[datetime]) -> None:
     newer = ZoneRules.objects.create(version="9999z", first_used_at=NOON)
     schedule = make_due(cron="* * * * *", timezone_type="custom_timezone", timezone="Mars/Olympus")
 
@@ -91,7 +91,7 @@ def test_a_zone_that_newer_rules_may_know_is_left_to_the_dispatchers_that_have_t
 
 @pytest.fixture
 def poison() -> Iterator[str]:
-    """The name of schedules that the database refuses to move on."""
+    """Makes the database refuse to update schedules of one name. Returns that name."""
     with connection.cursor() as cursor:
         cursor.execute(
             "ALTER TABLE scheduling_scheduledexecution ADD CONSTRAINT never"
@@ -103,7 +103,7 @@ def poison() -> Iterator[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_the_database_refuses_stops_no_other(poison: str) -> None:
+def test_a_schedule_that_the_database_refuses_does_not_stop_others(poison: str) -> None:
     with clock.replaced_by(lambda: NOON):
         others = [make_due() for _ in range(5)]
         refused = make_due(name=poison)
@@ -117,7 +117,7 @@ def test_a_schedule_that_the_database_refuses_stops_no_other(poison: str) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_the_database_refuses_stops_no_other_that_is_written_ahead(poison: str) -> None:
+def test_a_schedule_that_the_database_refuses_does_not_stop_writing_others_ahead(poison: str) -> None:
     now = [NOON - timedelta(milliseconds=500)]
     with clock.replaced_by(lambda: now[0]):
         refused, other = make_due(name=poison), make_due()
@@ -143,7 +143,7 @@ def test_each_failure_doubles_the_wait_up_to_a_minute() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_success_ends_the_wait_and_a_schedule_that_is_gone_is_forgotten() -> None:
+def test_success_ends_the_wait_and_deleted_schedules_are_forgotten() -> None:
     now = [0.0]
     backoff = PlanningBackoff(clock=lambda: now[0])
     backoff.postpone(1)

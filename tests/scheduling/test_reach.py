@@ -1,4 +1,4 @@
-"""Which schedules a caller reaches: by a bound key, an organization's key, a manager's key, and a token."""
+"""Which schedules a caller reaches with a bound key, an organization's key, a manager's key, and a token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _span() -> dict[str, Any]:
     return {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 
-# Each way to ask for one schedule, or for a part of it.
+# Each request for one schedule, or for a part of it.
 WAYS: dict[str, Callable[..., ApiResponse]] = {
     "get": lambda client, uuid, **how: client.get(f"{PATH}{uuid}/", **how),
     "put": lambda client, uuid, **how: client.put(f"{PATH}{uuid}/", {"name": "changed"}, **how),
@@ -68,7 +68,7 @@ def test_a_bound_key_may_name_its_own_command(alice: ApiClient) -> None:
     assert alice.post(PATH, body, token=None).status_code == 200
 
 
-def test_a_key_without_a_command_schedules_any_of_its_organization(alice: ApiClient) -> None:
+def test_a_key_without_a_command_schedules_any_command_of_its_organization(alice: ApiClient) -> None:
     key = _unbound_key(alice)
 
     for command in (alice.caller.command, _colleague(alice)):
@@ -98,7 +98,7 @@ def test_the_slots_of_another_commands_schedule_are_not_found(alice: ApiClient) 
     assert alice.post(f"{PATH}{schedule.uuid}/slots/{slot.pk}/redeliver/").status_code == 404
 
 
-def test_a_bound_key_lists_its_commands_schedules_only(alice: ApiClient) -> None:
+def test_a_bound_key_lists_only_the_schedules_of_its_command(alice: ApiClient) -> None:
     make_schedule(alice.caller.command, name="own")
     make_schedule(_colleague(alice), name="another's")
 
@@ -128,7 +128,7 @@ def test_without_a_token_any_other_schedule_needs_one(alice: ApiClient, way: str
     assert (response.status_code, response.json()) == (400, MISSING_TOKEN)
 
 
-def test_without_a_token_the_list_has_what_no_user_owns(alice: ApiClient) -> None:
+def test_without_a_token_the_list_has_only_schedules_that_no_user_owns(alice: ApiClient) -> None:
     make_schedule(alice.caller.command, name="unowned")
     make_schedule(alice.caller.command, name="owned", owner=alice.caller.user)
     make_schedule(name="a stranger's")
@@ -137,7 +137,7 @@ def test_without_a_token_the_list_has_what_no_user_owns(alice: ApiClient) -> Non
     assert _names(alice.get(PATH)) == {"unowned", "owned"}
 
 
-def test_what_was_made_without_an_owner_is_read_back_without_a_token(alice: ApiClient) -> None:
+def test_a_schedule_created_without_an_owner_can_be_read_without_a_token(alice: ApiClient) -> None:
     by_command = {"name": "n", "command_uuid": str(alice.caller.command.uuid)}
     made = [
         alice.post(PATH, by_command, token=None).json()["uuid"],
@@ -193,7 +193,9 @@ def _foreign_schedule(alice: ApiClient, mallory: ApiClient) -> ScheduledExecutio
     return make_schedule(mallory.caller.command, organization=alice.caller.organization, owner=alice.caller.user)
 
 
-def test_a_manager_sees_and_ends_what_a_foreign_command_does_there(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_manager_sees_pauses_and_deletes_the_schedules_of_a_foreign_command(
+    alice: ApiClient, mallory: ApiClient
+) -> None:
     schedule = _foreign_schedule(alice, mallory)
     how: dict[str, Any] = {"key": _unbound_key(alice, "MANAGE"), "token": None}
 
@@ -204,7 +206,7 @@ def test_a_manager_sees_and_ends_what_a_foreign_command_does_there(alice: ApiCli
 
 
 @pytest.mark.parametrize("changes", [{"callback_url": "http://127.0.0.1:9000/mine"}, {"is_active": True}, {}])
-def test_a_manager_cannot_have_a_foreign_commands_callbacks_sent(
+def test_a_manager_cannot_change_or_redeliver_the_schedules_of_a_foreign_command(
     alice: ApiClient, mallory: ApiClient, changes: dict[str, Any]
 ) -> None:
     schedule = _foreign_schedule(alice, mallory)
@@ -228,7 +230,9 @@ def test_a_manager_cannot_have_a_foreign_commands_callbacks_sent(
         assert response.json()["code"] == "permission_denied"
 
 
-def test_a_key_without_manage_does_not_see_what_a_foreign_command_does(alice: ApiClient, mallory: ApiClient) -> None:
+def test_a_key_without_manage_does_not_see_the_schedules_of_a_foreign_command(
+    alice: ApiClient, mallory: ApiClient
+) -> None:
     schedule = _foreign_schedule(alice, mallory)
 
     for key in (alice.caller.key, _unbound_key(alice)):

@@ -32,7 +32,7 @@ def first(recurrence: Recurrence, after: str, count: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[f"{v['expr']} {v['tz']} {v['from']}" for v in VECTORS])
-def test_the_reference_vectors_hold(vector: dict[str, Any]) -> None:
+def test_recurrences_agree_with_the_reference_vectors(vector: dict[str, Any]) -> None:
     found = first(cron(vector["expr"], vector["tz"]), vector["from"], 5)
     assert found == [at(instant) for instant in vector["expect"]]
 
@@ -57,7 +57,7 @@ def test_the_reference_vectors_hold(vector: dict[str, Any]) -> None:
         # Troll: 01:00 becomes 03:00 at 01:00Z, and 03:00 becomes 01:00 at 01:00Z.
         ("Antarctica/Troll", "0,30 1,2,3 * * *", "2026-03-28T23:00Z", ["29T01:00", "29T01:30", "29T23:00"]),
         ("Antarctica/Troll", "0,30 1,2 * * *", "2026-10-24T22:00Z", ["24T23:00", "24T23:30", "25T00:00"]),
-        # Casey: by three hours back on 2010-03-05 02:00, and forth on 2011-10-28.
+        # Casey: three hours back on 2010-03-05 02:00, and forward on 2011-10-28.
         ("Antarctica/Casey", "30 0 * * *", "2010-03-04T00:00Z", ["04T13:30", "05T16:30"]),
         ("Antarctica/Casey", "30 3 * * *", "2011-10-27T00:00Z", ["27T18:00", "28T16:30"]),
         # Gaps at midnight.
@@ -75,12 +75,14 @@ def test_the_reference_vectors_hold(vector: dict[str, Any]) -> None:
         ("America/Santiago", "0 0 * * *", "2025-04-05T12:00Z", ["06T04:00", "07T04:00"]),
         # Dublin's summer time is its standard time.
         ("Europe/Dublin", "30 1 * * *", "2026-03-28T12:00Z", ["29T01:00", "30T00:30"]),
-        # The year's turn: Kathmandu, and Manila's missing 31 December 1844.
+        # The turn of the year: Kathmandu, and Manila's missing 31 December 1844.
         ("Asia/Kathmandu", "0-14 0 1 1 *", "1985-12-31T00:00Z", ["31T18:30"]),
         ("Asia/Manila", "0 6 31 12 *", "1844-12-30T20:00Z", ["31T15:56"]),
     ],
 )  # fmt: skip
-def test_clock_changes_of_all_kinds(zone: str, expression: str, after: str, expected: list[str]) -> None:
+def test_slots_are_right_at_clock_changes_of_all_kinds(
+    zone: str, expression: str, after: str, expected: list[str]
+) -> None:
     month = after[:8]
     found = first(cron(expression, zone), after, len(expected))
     assert [slot.isoformat()[:16] for slot in found] == [month + instant for instant in expected]
@@ -100,7 +102,9 @@ def test_clock_changes_of_all_kinds(zone: str, expression: str, after: str, expe
         ("America/New_York", "0 12 * * *", "1883-11-18T00:00:00Z", ["1883-11-18T16:56:02", "1883-11-19T17:00:00"]),
     ],
 )  # fmt: skip
-def test_offsets_that_are_no_whole_minutes(zone: str, expression: str, after: str, expected: list[str]) -> None:
+def test_slots_are_right_if_offsets_are_not_whole_minutes(
+    zone: str, expression: str, after: str, expected: list[str]
+) -> None:
     found = first(cron(expression, zone), after, len(expected))
     assert [slot.isoformat()[:19] for slot in found] == expected
 
@@ -116,14 +120,16 @@ def test_offsets_that_are_no_whole_minutes(zone: str, expression: str, after: st
         ("Africa/Sao_Tome", "30 23 * * *", "1883-12-31T12:00Z", ["1883-12-31T23:03", "1884-01-02T00:06"]),
     ],
 )
-def test_a_clock_change_at_the_turn_of_the_year(zone: str, expression: str, after: str, expected: list[str]) -> None:
+def test_slots_are_right_if_a_clock_changes_at_the_turn_of_the_year(
+    zone: str, expression: str, after: str, expected: list[str]
+) -> None:
     found = first(cron(expression, zone), after, len(expected))
     assert [slot.isoformat()[:16] for slot in found] == expected
 
 
-def test_after_a_gap_a_job_with_seconds_runs_at_its_very_end() -> None:
-    job = cron("20 10 0 * * *", "Africa/Monrovia", cron_seconds=True)
-    assert first(job, "1972-01-06T02:00:00Z", 2) == [at("1972-01-07T00:44:30Z"), at("1972-01-08T00:10:20Z")]
+def test_an_expression_with_seconds_runs_at_the_exact_end_of_a_gap() -> None:
+    recurrence = cron("20 10 0 * * *", "Africa/Monrovia", cron_seconds=True)
+    assert first(recurrence, "1972-01-06T02:00:00Z", 2) == [at("1972-01-07T00:44:30Z"), at("1972-01-08T00:10:20Z")]
 
 
 @pytest.mark.parametrize(
@@ -161,41 +167,41 @@ def test_a_skipped_wall_time_runs_after_the_gap_or_not_at_all(rules: dict[str, A
         ({"dst_gap": "skip"}, ["01T05:30", "02T06:30", "03T06:30"]),
     ],
 )
-def test_a_repeated_wall_time_runs_once_or_at_each_pass(rules: dict[str, Any], expected: list[str]) -> None:
+def test_a_repeated_wall_time_runs_once_or_at_both_passes(rules: dict[str, Any], expected: list[str]) -> None:
     found = first(cron("30 1 * * *", "America/New_York", **rules), "2026-10-31T12:00Z", 3)
     assert [slot.isoformat()[:16] for slot in found] == ["2026-11-" + instant for instant in expected]
 
 
-def test_a_yearly_job_in_a_repeated_hour_has_its_second_pass_too() -> None:
-    job = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
+def test_a_yearly_expression_in_a_repeated_hour_runs_at_the_second_pass_too() -> None:
+    recurrence = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
     expected = [at("2026-11-01T05:30Z"), at("2026-11-01T06:30Z"), at("2027-11-01T05:30Z")]
-    assert first(job, "2026-01-01T00:00Z", 3) == expected
-    assert missed(job, first=expected[0], now=at("2027-10-01T00:00Z")) == Missed(expected[1], 1, expected[0])
-    assert missed(job, first=at("2025-11-01T05:30Z"), now=expected[0]).earlier_count == 1
+    assert first(recurrence, "2026-01-01T00:00Z", 3) == expected
+    assert missed(recurrence, first=expected[0], now=at("2027-10-01T00:00Z")) == Missed(expected[1], 1, expected[0])
+    assert missed(recurrence, first=at("2025-11-01T05:30Z"), now=expected[0]).earlier_count == 1
 
 
 def test_the_first_pass_counts_as_missed_while_the_second_is_not_due() -> None:
-    job = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
+    recurrence = cron("30 1 1 11 *", "America/New_York", dst_overlap="both")
     due = at("2025-11-01T05:30Z")
-    assert missed(job, first=due, now=at("2026-11-01T06:10Z")) == Missed(at("2026-11-01T05:30Z"), 1, due)
+    assert missed(recurrence, first=due, now=at("2026-11-01T06:10Z")) == Missed(at("2026-11-01T05:30Z"), 1, due)
 
 
 def test_a_skipped_slot_is_not_missed_before_the_first_whole_minute_after_the_gap() -> None:
-    job = cron("10 0 * * *", "Africa/Monrovia")
+    recurrence = cron("10 0 * * *", "Africa/Monrovia")
     due = at("1972-01-06T00:54:30Z")
-    assert missed(job, first=due, now=at("1972-01-07T00:44:59Z")) == Missed(due, 0, None)
-    assert missed(job, first=due, now=at("1972-01-07T00:45:00Z")) == Missed(at("1972-01-07T00:45:00Z"), 1, due)
+    assert missed(recurrence, first=due, now=at("1972-01-07T00:44:59Z")) == Missed(due, 0, None)
+    assert missed(recurrence, first=due, now=at("1972-01-07T00:45:00Z")) == Missed(at("1972-01-07T00:45:00Z"), 1, due)
 
 
 @pytest.mark.parametrize("rules", [{}, {"dst_gap": "skip"}, {"dst_overlap": "both"}])
-def test_jobs_that_follow_real_time_do_so_under_all_rules(rules: dict[str, Any]) -> None:
+def test_expressions_that_follow_real_time_do_so_under_all_rules(rules: dict[str, Any]) -> None:
     spring = first(cron("30 * * * *", "America/New_York", **rules), "2026-03-08T06:00Z", 3)
     autumn = first(cron("30 * * * *", "America/New_York", **rules), "2026-11-01T05:00Z", 3)
     assert spring == [at("2026-03-08T06:30Z"), at("2026-03-08T07:30Z"), at("2026-03-08T08:30Z")]
     assert autumn == [at("2026-11-01T05:30Z"), at("2026-11-01T06:30Z"), at("2026-11-01T07:30Z")]
 
 
-def test_a_job_that_falls_into_the_gap_each_year_has_no_slot() -> None:
+def test_an_expression_that_always_falls_into_the_gap_has_no_slot() -> None:
     """New York's clocks skip 02:00 to 03:00 on the second Sunday of March."""
     start = at("2026-01-01T00:00Z")
     assert next_slot(cron("30 2 * 3 0#2", "America/New_York"), after=start) == at("2026-03-08T07:00Z")
@@ -204,12 +210,12 @@ def test_a_job_that_falls_into_the_gap_each_year_has_no_slot() -> None:
 
 
 def test_the_start_may_be_in_any_zone_and_between_two_seconds() -> None:
-    job = cron("0 12 * * *", "Europe/Berlin")
+    recurrence = cron("0 12 * * *", "Europe/Berlin")
     tokyo = datetime(2026, 7, 1, 19, 0, tzinfo=timezone(timedelta(hours=9)))
-    assert next_slot(job, after=tokyo) == at("2026-07-02T10:00Z")
-    assert next_slot(job, after=tokyo - timedelta(microseconds=1)) == at("2026-07-01T10:00Z")
-    assert next_slot(job, after=tokyo + timedelta(microseconds=1)) == at("2026-07-02T10:00Z")
-    found = next_slot(job, after=tokyo)
+    assert next_slot(recurrence, after=tokyo) == at("2026-07-02T10:00Z")
+    assert next_slot(recurrence, after=tokyo - timedelta(microseconds=1)) == at("2026-07-01T10:00Z")
+    assert next_slot(recurrence, after=tokyo + timedelta(microseconds=1)) == at("2026-07-02T10:00Z")
+    found = next_slot(recurrence, after=tokyo)
     assert found is not None
     assert found.tzinfo is UTC
 
@@ -219,17 +225,17 @@ def test_the_start_may_be_in_any_zone_and_between_two_seconds() -> None:
     [("UTC", "9999-12-31T00:00"), ("Pacific/Kiritimati", "9999-12-30T10:00"), ("Pacific/Niue", "9999-12-29T11:00")],
 )
 def test_the_end_of_the_calendar_ends_the_slots(zone: str, expected: str) -> None:
-    job = cron("@daily", zone)
-    found = first(job, "9999-12-25T00:00Z", 20)
+    recurrence = cron("@daily", zone)
+    found = first(recurrence, "9999-12-25T00:00Z", 20)
     assert len(found) >= 3
     assert found[-1] <= at(expected + "Z")
-    assert next_slot(job, after=datetime.max.replace(tzinfo=UTC)) is None
-    assert next_slot(job, after=datetime.max.replace(tzinfo=timezone(-timedelta(hours=12)))) is None
+    assert next_slot(recurrence, after=datetime.max.replace(tzinfo=UTC)) is None
+    assert next_slot(recurrence, after=datetime.max.replace(tzinfo=timezone(-timedelta(hours=12)))) is None
 
 
-def test_the_beginning_of_the_calendar_is_no_obstacle() -> None:
-    job = cron("@daily", "America/New_York")
-    assert next_slot(job, after=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))) is not None
+def test_slots_can_be_computed_at_the_beginning_of_the_calendar() -> None:
+    recurrence = cron("@daily", "America/New_York")
+    assert next_slot(recurrence, after=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))) is not None
 
 
 def test_a_schedule_without_cron_and_period_has_one_slot() -> None:
@@ -257,24 +263,24 @@ def test_a_period_keeps_its_phase(after: timedelta, expected: int) -> None:
     assert found == ANCHOR + expected * period
 
 
-def test_a_period_that_leaves_the_calendar_ends() -> None:
+def test_a_period_ends_with_the_calendar() -> None:
     late = datetime(9999, 12, 31, tzinfo=UTC)
     assert next_slot(Recurrence("UTC", late, period=timedelta(days=1)), after=late) is None
     assert next_slot(Recurrence("UTC", ANCHOR, period=timedelta.max), after=ANCHOR) is None
 
 
-def test_cron_wins_over_a_period() -> None:
+def test_cron_takes_precedence_over_a_period() -> None:
     both = cron("@daily", period=timedelta(seconds=1))
     assert next_slot(both, after=ANCHOR) == ANCHOR + timedelta(days=1)
 
 
-def test_slots_end_with_until() -> None:
+def test_there_are_no_slots_after_until() -> None:
     until = at("2026-01-04T00:00Z")
     assert list(slots(cron("@daily"), after=ANCHOR, until=until)) == [ANCHOR + timedelta(days=n) for n in (1, 2, 3)]
     assert list(slots(cron("@daily"), after=until, until=until)) == []
 
 
-def test_slots_are_computed_as_they_are_asked_for() -> None:
+def test_slots_are_computed_lazily() -> None:
     endless: Iterator[datetime] = slots(cron("* * * * * *", cron_seconds=True), after=ANCHOR)
     assert next(endless) == ANCHOR + timedelta(seconds=1)
 
@@ -290,17 +296,17 @@ def test_nothing_was_missed_before_the_latest_slot_when_it_is_the_first() -> Non
 )
 @pytest.mark.parametrize("rules", [{}, {"dst_gap": "skip", "dst_overlap": "both"}])
 @pytest.mark.parametrize("expression", ["30 2 * * *", "*/20 0-4 * * *", "0,30 1-3 * * *", "15 2 L * 0", "0 0 1 1 *"])
-def test_what_was_missed_is_what_would_have_come(zone: str, rules: dict[str, Any], expression: str) -> None:
-    job = cron(expression, zone, **rules)
-    due = next_slot(job, after=at("2025-02-10T00:00Z"))
+def test_missed_slots_are_those_that_would_have_fired(zone: str, rules: dict[str, Any], expression: str) -> None:
+    recurrence = cron(expression, zone, **rules)
+    due = next_slot(recurrence, after=at("2025-02-10T00:00Z"))
     assert due is not None
     now = due + timedelta(days=420, hours=5)
-    every = [due, *slots(job, after=due, until=now)]
+    every = [due, *slots(recurrence, after=due, until=now)]
     expected = Missed(every[-1], len(every) - 1, every[-2] if len(every) > 1 else None)
-    assert missed(job, first=due, now=now) == expected
+    assert missed(recurrence, first=due, now=now) == expected
 
 
-def test_a_slot_of_a_rule_that_has_changed_since_is_missed_too() -> None:
+def test_a_slot_of_an_earlier_rule_is_missed_too() -> None:
     due = at("2026-01-02T07:13Z")
     found = missed(cron("@daily"), first=due, now=at("2026-01-03T12:00Z"))
     assert found == Missed(at("2026-01-03T00:00Z"), 1, due)
@@ -309,40 +315,40 @@ def test_a_slot_of_a_rule_that_has_changed_since_is_missed_too() -> None:
 
 
 def test_no_period_was_missed_before_the_anchor() -> None:
-    job = Recurrence("UTC", ANCHOR, period=timedelta(days=1))
+    recurrence = Recurrence("UTC", ANCHOR, period=timedelta(days=1))
     due = ANCHOR - timedelta(days=9)
-    assert missed(job, first=due, now=ANCHOR + timedelta(days=2)) == Missed(
+    assert missed(recurrence, first=due, now=ANCHOR + timedelta(days=2)) == Missed(
         ANCHOR + timedelta(days=2), 2, ANCHOR + timedelta(days=1)
     )
-    assert missed(job, first=due, now=ANCHOR + timedelta(hours=1)) == Missed(due, 0, None)
+    assert missed(recurrence, first=due, now=ANCHOR + timedelta(hours=1)) == Missed(due, 0, None)
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(0, 0), (0.9, 0), (1, 1), (48.5, 48)])
 def test_missed_periods_are_counted(hours: float, expected: int) -> None:
-    job = Recurrence("UTC", ANCHOR, period=timedelta(hours=1))
+    recurrence = Recurrence("UTC", ANCHOR, period=timedelta(hours=1))
     due = ANCHOR + timedelta(hours=1)
-    found = missed(job, first=due, now=due + timedelta(hours=hours))
+    found = missed(recurrence, first=due, now=due + timedelta(hours=hours))
     assert found.latest == due + timedelta(hours=expected)
     assert found.earlier_count == expected
     assert found.earlier_last == (found.latest - timedelta(hours=1) if expected else None)
 
 
 @pytest.mark.parametrize(
-    ("job", "days", "count"),
+    ("recurrence", "days", "count"),
     [
         (Recurrence("UTC", ANCHOR, period=timedelta(seconds=1)), 3653, 3653 * 86_400),
         (cron("* * * * *", "America/New_York"), 365, 365 * 1440),
         (cron("* * * * * *", "America/New_York", cron_seconds=True), 3653, 3653 * 86_400),
     ],
 )
-def test_a_long_time_of_missed_slots_is_counted_without_walking_them(job: Recurrence, days: int, count: int) -> None:
-    due = next_slot(job, after=ANCHOR)
+def test_many_missed_slots_are_counted_without_visiting_each(recurrence: Recurrence, days: int, count: int) -> None:
+    due = next_slot(recurrence, after=ANCHOR)
     assert due is not None
-    found = missed(job, first=due, now=due + timedelta(days=days))
+    found = missed(recurrence, first=due, now=due + timedelta(days=days))
     assert (found.latest, found.earlier_count) == (due + timedelta(days=days), count)
 
 
-def test_missed_slots_cannot_lie_ahead() -> None:
+def test_missed_slots_cannot_be_in_the_future() -> None:
     with pytest.raises(ValueError, match="not due yet"):
         missed(cron("@daily"), first=ANCHOR + timedelta(seconds=1), now=ANCHOR)
 
@@ -362,12 +368,12 @@ def test_a_naive_start_is_refused() -> None:
         ({"dst_overlap": "none"}, "first or both"),
     ],
 )
-def test_a_recurrence_that_means_nothing_cannot_be_made(values: dict[str, Any], reason: str) -> None:
+def test_an_invalid_recurrence_cannot_be_created(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Recurrence(**{"zone": "UTC", "anchor": ANCHOR, **values})
 
 
-def test_an_unchecked_expression_or_zone_is_refused_when_it_is_asked() -> None:
+def test_an_invalid_expression_or_zone_is_refused_on_first_use() -> None:
     with pytest.raises(InvalidCronError):
         next_slot(cron("61 * * * *"), after=ANCHOR)
     with pytest.raises(InvalidTimezoneError):

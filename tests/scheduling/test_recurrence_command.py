@@ -59,7 +59,7 @@ def test_several_expressions_are_shown_together() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--timezone", "asia/tokyo")])
-def test_a_prefix_chooses_the_zone(arguments: tuple[str, ...]) -> None:
+def test_a_prefix_sets_the_zone_of_the_command(arguments: tuple[str, ...]) -> None:
     (line,) = run("TZ=Asia/Tokyo 0 9 * * *", "--count", "1", "--from", START, *arguments)
     assert line == "Sun 2026-11-01 09:00:00 +09:00 JST  2026-11-01T00:00:00Z"
 
@@ -79,14 +79,14 @@ def test_hashed_values_are_those_of_the_schedule(tmp_path: Path) -> None:
     assert ask(tmp_path, json.dumps(question).encode()) == [json.loads(line)]
 
 
-def test_without_a_start_the_slots_come_from_now_on() -> None:
+def test_the_slots_start_from_now_by_default() -> None:
     (line,) = run("* * * * *", "--json")
     found = [datetime.fromisoformat(slot) for slot in json.loads(line)["slots"]]
     assert len(found) == 5
     assert timedelta(0) < found[0] - datetime.now(UTC) + timedelta(seconds=30) < timedelta(seconds=91)
 
 
-def test_an_expression_without_slots_says_so() -> None:
+def test_the_output_says_if_an_expression_has_no_slots() -> None:
     (line,) = run("* 2 * 3 0#2", "--timezone", "America/New_York", "--from", START)
     assert line == "It never fires after that."
 
@@ -106,7 +106,7 @@ def test_an_expression_without_slots_says_so() -> None:
         (["--batch", "/nowhere/at/all"], "/nowhere/at/all cannot be read: No such file"),
     ],
 )
-def test_a_bad_question_is_answered_with_its_reason(arguments: list[str], reason: str) -> None:
+def test_an_invalid_argument_is_reported_with_the_reason(arguments: list[str], reason: str) -> None:
     with pytest.raises(CommandError, match=reason.replace("(", r"\(")):
         run(*arguments)
 

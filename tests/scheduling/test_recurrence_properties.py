@@ -1,6 +1,6 @@
-"""Recurrence against an oracle that walks the clock, in every zone of the database.
+"""Recurrence agrees with an oracle that walks the clock, in every zone of the database.
 
-The oracle knows an expression by what it means and never parses one.
+The oracle gets the meaning of an expression and never parses one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def matches(expression: Expression, wall: datetime) -> bool:
 def walk(
     expression: Expression, zone: ZoneInfo, start: datetime, end: datetime, rules: dict[str, Any]
 ) -> list[datetime]:
-    """Debian's rule spelled out: every step of real time has a wall time, every step of wall time is looked for."""
+    """Applies Debian's rule literally: visits every step of real time, and looks for every step of wall time."""
     step = timedelta(seconds=1) if expression.second else timedelta(minutes=1)
     steps = int((end - start) / step)
     instants = [start + n * step for n in range(steps)]
@@ -74,7 +74,7 @@ def walk(
 
 @cache
 def changes(zone_name: str, year: int) -> list[datetime]:
-    """The clock changes of a year to the minute, sought by halving six-hour steps."""
+    """Returns the clock changes of a year to the minute, found by halving steps of six hours."""
     zone = ZoneInfo(zone_name)
 
     def offset(instant: datetime) -> timedelta | None:
@@ -99,7 +99,7 @@ def changes(zone_name: str, year: int) -> list[datetime]:
 def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
     several: list[Expression], zone_name: str, year: int, data: st.DataObject
 ) -> None:
-    """Each expression follows its own rule, and a slot of two of them comes once."""
+    """Each expression follows its own rule, and a slot of two expressions occurs once."""
     for expression in several:
         expression.parse_or_reject()
     change = data.draw(st.sampled_from(changes(zone_name, year) or [datetime(year, 7, 1, tzinfo=UTC)]))
@@ -108,19 +108,19 @@ def test_every_zone_agrees_with_a_walk_through_its_clock_changes(
     margin = timedelta(hours=2)
     walked = [walk(each, ZoneInfo(zone_name), after - margin, until + margin, rules) for each in several]
     expected = sorted({slot for walk_of_one in walked for slot in walk_of_one if after < slot <= until})
-    job = Recurrence(zone_name, change, join_expressions([each.text for each in several]), **rules)
+    recurrence = Recurrence(zone_name, change, join_expressions([each.text for each in several]), **rules)
 
-    assert list(slots(job, after=after, until=until)) == expected
+    assert list(slots(recurrence, after=after, until=until)) == expected
 
     asked = after + timedelta(seconds=data.draw(st.integers(0, 52 * 3600)))
     following = expected[bisect_right(expected, asked) :]
-    found = next_slot(job, after=asked)
+    found = next_slot(recurrence, after=asked)
     assert found == following[0] if following else (found is None or found > until)
     if expected:
         due = data.draw(st.sampled_from(expected))
         count = len(expected) - expected.index(due)
         earlier_last = expected[-2] if count > 1 else None
-        assert missed(job, first=due, now=until) == Missed(expected[-1], count - 1, earlier_last)
+        assert missed(recurrence, first=due, now=until) == Missed(expected[-1], count - 1, earlier_last)
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,13 +135,13 @@ def test_missed_slots_of_several_expressions_are_those_of_each_once(
     for expression in several:
         expression.parse_or_reject()
     start, until = datetime(2025, 9, 20, tzinfo=UTC), datetime(2026, 5, 10, 12, tzinfo=UTC)
-    jobs = [Recurrence(zone_name, start, each.text, **rules) for each in several]
-    expected = sorted({slot for job in jobs for slot in slots(job, after=start, until=until)})
-    job = Recurrence(zone_name, start, join_expressions([each.text for each in several]), **rules)
-    assert list(slots(job, after=start, until=until)) == expected
+    recurrences = [Recurrence(zone_name, start, each.text, **rules) for each in several]
+    expected = sorted({slot for recurrence in recurrences for slot in slots(recurrence, after=start, until=until)})
+    recurrence = Recurrence(zone_name, start, join_expressions([each.text for each in several]), **rules)
+    assert list(slots(recurrence, after=start, until=until)) == expected
     if expected:
         earlier_last = expected[-2] if len(expected) > 1 else None
-        assert missed(job, first=expected[0], now=until) == Missed(expected[-1], len(expected) - 1, earlier_last)
+        assert missed(recurrence, first=expected[0], now=until) == Missed(expected[-1], len(expected) - 1, earlier_last)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_expressions_with_seconds_agree_with_a_walk_second_by_second(
         for slot in walk(expression, ZoneInfo(zone_name), after, until + timedelta(seconds=1), rules)
         if middle - timedelta(minutes=3) < slot <= middle + timedelta(minutes=3)
     ]
-    job = Recurrence(zone_name, middle, expression.text, cron_seconds=True, **rules)
-    found = slots(job, after=middle - timedelta(minutes=3), until=middle + timedelta(minutes=3))
+    recurrence = Recurrence(zone_name, middle, expression.text, cron_seconds=True, **rules)
+    found = slots(recurrence, after=middle - timedelta(minutes=3), until=middle + timedelta(minutes=3))
     assert list(found) == expected
 
 
@@ -181,20 +181,20 @@ def test_expressions_with_seconds_agree_with_a_walk_second_by_second(
     st.integers(0, 999_999),
     st.sampled_from(RULES),
 )
-def test_slots_only_go_forward_and_do_not_depend_on_where_they_are_asked_from(
+def test_slots_only_go_forward_and_do_not_depend_on_the_start_of_the_search(
     expression: Expression, zone_name: str, second: int, microsecond: int, rules: dict[str, Any]
 ) -> None:
     expression.parse_or_reject()
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second, microseconds=microsecond)
-    job = Recurrence(zone_name, start, expression.text, **rules)
-    found = list(islice(slots(job, after=start), 12))
+    recurrence = Recurrence(zone_name, start, expression.text, **rules)
+    found = list(islice(slots(recurrence, after=start), 12))
     assert all(before < after for before, after in pairwise([start, *found]))
     for before, after in pairwise([start, *found]):
-        assert next_slot(job, after=before + (after - before) / 2) == after
-        assert next_slot(job, after=after - timedelta(microseconds=1)) == after
+        assert next_slot(recurrence, after=before + (after - before) / 2) == after
+        assert next_slot(recurrence, after=after - timedelta(microseconds=1)) == after
     if found:
         earlier_last = found[-2] if len(found) > 1 else None
-        assert missed(job, first=found[0], now=found[-1]) == Missed(found[-1], len(found) - 1, earlier_last)
+        assert missed(recurrence, first=found[0], now=found[-1]) == Missed(found[-1], len(found) - 1, earlier_last)
 
 
 @settings(max_examples=80, deadline=None)
@@ -212,22 +212,22 @@ def test_in_utc_slots_agree_with_cronsim(expression: Expression, second: int) ->
     st.timedeltas(-timedelta(days=10), timedelta(days=20_000)),
     st.timedeltas(timedelta(0), timedelta(days=20_000)),
 )
-def test_a_periods_slots_keep_its_phase(period: timedelta, offset: timedelta, wait: timedelta) -> None:
+def test_the_slots_of_a_period_keep_its_phase(period: timedelta, offset: timedelta, wait: timedelta) -> None:
     anchor = datetime(2026, 1, 1, tzinfo=UTC)
-    job = Recurrence("UTC", anchor, period=period)
-    due = next_slot(job, after=anchor + offset)
+    recurrence = Recurrence("UTC", anchor, period=period)
+    due = next_slot(recurrence, after=anchor + offset)
     assert due is not None
     assert due > anchor + offset
     assert due > anchor
     assert (due - anchor) % period == timedelta(0)
     assert due - period <= max(anchor, anchor + offset)
-    found = missed(job, first=due, now=due + wait)
+    found = missed(recurrence, first=due, now=due + wait)
     assert found.latest == due + wait // period * period
     assert found.earlier_count == wait // period
 
 
 def test_no_zone_changes_its_clocks_twice_within_six_days() -> None:
-    """The search for clock changes relies on it."""
+    """The search for clock changes relies on this."""
     for name in ZONES:
         instants, offsets = read_transitions(name)
         moved = [at for at, (old, new) in zip(instants, pairwise(offsets), strict=True) if old != new]
@@ -235,7 +235,7 @@ def test_no_zone_changes_its_clocks_twice_within_six_days() -> None:
 
 
 def read_transitions(name: str) -> tuple[list[int], list[int]]:
-    """The instants and offsets of a compiled zone's 64-bit table (RFC 9636)."""
+    """Returns the instants and offsets in the 64-bit table of a compiled zone (RFC 9636)."""
     data = resources.files("tzdata.zoneinfo").joinpath(*name.split("/")).read_bytes()
     counts = struct.unpack(">6l", data[20:44])
     at = 44 + counts[3] * 5 + counts[4] * 6 + counts[5] + counts[2] * 8 + counts[1] + counts[0]
@@ -249,7 +249,7 @@ def read_transitions(name: str) -> tuple[list[int], list[int]]:
     return instants, [offsets[0], *(offsets[kind] for kind in kinds)]
 
 
-def test_the_walk_itself_knows_a_skipped_and_a_repeated_hour() -> None:
+def test_the_oracle_itself_finds_a_skipped_and_a_repeated_hour() -> None:
     """An oracle that finds nothing would agree with anything."""
     every = Field("*", "*", frozenset(range(60)))
     half_past = Field("30", "30", frozenset({30}))

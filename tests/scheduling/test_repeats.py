@@ -1,4 +1,4 @@
-"""A repeat is spent by a request that was made. One that was counted for nothing is given back."""
+"""Only a run that was attempted spends a repeat. Otherwise the repeat is given back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def set_active(schedule: ScheduledExecution, *, is_active: bool) -> None:
 
 
 def dispatch_and_skip(schedule: ScheduledExecution, sender: Sender, time: list[datetime], minute: float = 1) -> None:
-    """The command is deactivated between the dispatch of a slot and its claim."""
+    """Deactivates the command between the dispatch of a slot and its claim."""
     run(time, minute)
     set_active(schedule, is_active=False)
     sender.drain()
@@ -61,7 +61,7 @@ def test_a_run_that_was_never_sent_shows_no_attempt_and_spends_no_repeat(
     assert give_back_repeats() == 0
 
 
-def test_a_schedule_that_the_last_repeat_completed_goes_on(
+def test_a_schedule_completed_by_its_unsent_last_run_continues(
     alice: ApiClient, time: list[datetime], sender: Sender
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=1)
@@ -79,7 +79,7 @@ def test_a_schedule_that_the_last_repeat_completed_goes_on(
     assert list(Verification(schedule).differences()) == []
 
 
-def test_slots_that_passed_before_it_goes_on_are_recorded(
+def test_slots_that_passed_before_the_schedule_continues_are_recorded(
     alice: ApiClient, time: list[datetime], sender: Sender
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=1)
@@ -162,7 +162,7 @@ def test_a_schedule_without_an_end_leaves_no_note(alice: ApiClient, time: list[d
     assert not UnspentRepeat.objects.exists()
 
 
-def test_an_extra_run_counts_no_repeat_and_gives_none_back(
+def test_a_manual_run_neither_takes_nor_gives_back_a_repeat(
     alice: ApiClient, time: list[datetime], sender: Sender
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=3)
@@ -183,7 +183,7 @@ def test_the_note_of_a_deleted_schedule_is_dropped(alice: ApiClient, time: list[
 
 
 @pytest.mark.parametrize("change", [{"repeats": -1}, {"is_active": False}])
-def test_what_the_owner_decided_meanwhile_stands(
+def test_a_change_by_the_owner_in_the_meantime_is_kept(
     alice: ApiClient, time: list[datetime], sender: Sender, change: dict[str, Any]
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=3)
@@ -235,7 +235,7 @@ def test_a_run_after_repeats_were_set_gives_its_repeat_back(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_a_stranger_holds_keeps_its_note_and_blocks_nobody(
+def test_a_locked_schedule_keeps_its_note_and_blocks_nobody(
     alice: ApiClient, time: list[datetime], sender: Sender
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=3)

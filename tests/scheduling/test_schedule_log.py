@@ -1,4 +1,4 @@
-"""The log tells what happens to schedules, and nothing of their payloads and callback URLs."""
+"""The log says what happens to schedules, and contains no payloads or callback URLs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEDULES = "/v1/platform/scheduling/"
 
 
 class Ended:
-    """A schedule that has ended, as far as the log needs it."""
+    """The part of an ended schedule that the log needs."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -38,7 +38,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
     return logged
 
 
-def test_the_life_of_a_schedule_is_logged_by_its_name(alice: ApiClient, lines: Any) -> None:
+def test_each_step_in_the_life_of_a_schedule_is_logged_with_its_name(alice: ApiClient, lines: Any) -> None:
     body = {
         "name": "greeting",
         "execution_frequency": 3600,
@@ -77,7 +77,7 @@ def test_a_refused_schedule_is_not_logged(alice: ApiClient, lines: Any) -> None:
     assert lines() == []
 
 
-def test_of_a_herd_that_ends_together_only_the_number_is_logged(lines: Any) -> None:
+def test_only_the_number_is_logged_if_many_schedules_end_together(lines: Any) -> None:
     log_completed([Ended("one"), Ended("two")])
     log_completed([Ended(f"number {number}") for number in range(100)])
 
@@ -88,7 +88,7 @@ def test_of_a_herd_that_ends_together_only_the_number_is_logged(lines: Any) -> N
     ]
 
 
-def test_deactivated_schedules_are_warned_of_with_the_reason(lines: Any) -> None:
+def test_a_deactivated_schedule_is_logged_as_a_warning_with_the_reason(lines: Any) -> None:
     schedule = make_schedule(name="greeting")
     herd = [Ended(f"number {number}") for number in range(20)]
 

@@ -1,4 +1,4 @@
-"""Who may reach a schedule, and what hostile requests get."""
+"""Who can reach a schedule, and how hostile requests are answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_a_stranger_sees_none(alice: ApiClient, mallory: ApiClient, method: str) -> None:
+def test_a_stranger_does_not_find_a_schedule(alice: ApiClient, mallory: ApiClient, method: str) -> None:
     uuid = create_uuid(alice)
 
     response = getattr(mallory, method)(detail(uuid))
@@ -24,12 +24,12 @@ def test_a_stranger_sees_none(alice: ApiClient, mallory: ApiClient, method: str)
 
 
 @pytest.mark.parametrize("uuid", ["nonsense", "0", ABSENT, f"{{{ABSENT}}}"])
-def test_what_is_not_there_is_not_found(alice: ApiClient, uuid: str) -> None:
+def test_an_unknown_uuid_is_not_found(alice: ApiClient, uuid: str) -> None:
     assert alice.get(detail(uuid)).json() == {"detail": "Not found.", "code": "not_found"}
 
 
-def test_a_public_command_never_reads_what_another_owners_users_scheduled(alice: ApiClient) -> None:
-    """Two public commands of different organizations serve the same user: each sees its own schedules only."""
+def test_a_public_command_never_sees_the_schedules_of_another_public_command(alice: ApiClient) -> None:
+    """Two public commands of different organizations serve the same user. Each sees only its own schedules."""
     user = make_user(make_organization())
     callers = []
     for _ in range(2):
@@ -45,7 +45,7 @@ def test_a_public_command_never_reads_what_another_owners_users_scheduled(alice:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", LIST), ("GET", LIST), ("GET", detail(ABSENT))])
-def test_without_a_key_nothing_is_answered(alice: ApiClient, method: str, path: str) -> None:
+def test_a_request_without_a_key_is_refused(alice: ApiClient, method: str, path: str) -> None:
     response = alice.request(method, path, key=None)
 
     assert response.status_code == 401
@@ -54,7 +54,7 @@ def test_without_a_key_nothing_is_answered(alice: ApiClient, method: str, path: 
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
-def test_one_schedule_needs_a_token(alice: ApiClient, method: str) -> None:
+def test_reading_or_changing_a_schedule_needs_a_token(alice: ApiClient, method: str) -> None:
     uuid = create_uuid(alice)
 
     response = getattr(alice, method)(detail(uuid), token=None)

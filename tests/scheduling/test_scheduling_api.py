@@ -39,7 +39,7 @@ def test_unknown_fields_are_ignored(alice: ApiClient) -> None:
     create_uuid(alice, colour="green", nested={"a": 1})
 
 
-def test_the_payload_comes_back_to_the_letter(alice: ApiClient) -> None:
+def test_the_payload_is_returned_exactly_as_it_was_sent(alice: ApiClient) -> None:
     payload = {"b": [1.0, 2, -0.0, 1e300], "a": {"é": None, "z": True}, "big": 2**63}
 
     uuid = create_uuid(alice, payload=payload)
@@ -62,14 +62,14 @@ def test_the_path_works_without_its_slash_for_every_method(alice: ApiClient) -> 
     assert alice.delete(path).status_code == 204
 
 
-def test_a_command_uuid_does_where_there_is_no_token(alice: ApiClient) -> None:
+def test_a_command_uuid_is_enough_without_a_token(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report", "command_uuid": str(alice.caller.command.uuid)}, token=None)
 
     schedule = stored(response.json()["uuid"])
     assert (schedule.command, schedule.owner) == (alice.caller.command, None)
 
 
-def test_with_neither_token_nor_command_it_says_so(alice: ApiClient) -> None:
+def test_a_request_with_neither_token_nor_command_is_refused(alice: ApiClient) -> None:
     response = alice.post(LIST, {"name": "report"}, token=None)
 
     assert response.status_code == 400
@@ -90,7 +90,7 @@ def test_a_command_of_another_organization_is_not_valid(alice: ApiClient, mallor
         }
 
 
-def test_it_belongs_to_the_tokens_user_unless_told_otherwise(alice: ApiClient) -> None:
+def test_a_schedule_belongs_to_the_user_of_the_token_by_default(alice: ApiClient) -> None:
     assert stored(create_uuid(alice)).owner == alice.caller.user
     assert stored(create_uuid(alice, is_owned_by_user=False)).owner is None
 
@@ -135,7 +135,7 @@ def test_it_belongs_to_the_tokens_user_unless_told_otherwise(alice: ApiClient) -
         ({"name": "x", "is_active": 1}, "is_active"),
     ],
 )  # fmt: skip
-def test_a_field_that_is_wrong_is_named(alice: ApiClient, body: dict[str, Any], field: str) -> None:
+def test_an_invalid_field_is_named(alice: ApiClient, body: dict[str, Any], field: str) -> None:
     response = alice.post(LIST, body)
 
     assert response.status_code == 400
@@ -146,13 +146,13 @@ def test_a_field_that_is_wrong_is_named(alice: ApiClient, body: dict[str, Any], 
     assert not ScheduledExecution.objects.exists()
 
 
-def test_every_wrong_field_is_named_at_once(alice: ApiClient) -> None:
+def test_all_invalid_fields_are_named_at_once(alice: ApiClient) -> None:
     answer = alice.post(LIST, {"name": "x", "cron": "nonsense", "timezone": "Mars/Olympus"}).json()
 
     assert set(answer["errors"]) == {"cron", "timezone"}
 
 
-def test_without_any_callback_url_it_can_still_be_created(alice: ApiClient) -> None:
+def test_a_schedule_can_be_created_without_any_callback_url(alice: ApiClient) -> None:
     alice.caller.command.callback_url = ""
     alice.caller.command.save(update_fields=["callback_url"])
 
@@ -161,7 +161,7 @@ def test_without_any_callback_url_it_can_still_be_created(alice: ApiClient) -> N
     assert alice.get(detail(uuid)).json()["callback_url"] is None
 
 
-def test_more_is_told_on_request(alice: ApiClient) -> None:
+def test_further_fields_are_shown_on_request(alice: ApiClient) -> None:
     uuid = create_uuid(alice, execution_frequency=60)
     make_delivery(alice.caller.command, source_uuid=stored(uuid).uuid)
 
@@ -173,7 +173,7 @@ def test_more_is_told_on_request(alice: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("schedules", [0, 1])
-def test_an_unknown_expansion_is_refused_whether_there_is_a_schedule_or_none(alice: ApiClient, schedules: int) -> None:
+def test_an_unknown_expansion_is_refused_even_for_an_empty_list(alice: ApiClient, schedules: int) -> None:
     uuids = [create_uuid(alice) for _ in range(schedules)]
 
     responses = [alice.get(path + "?expand=next_run_at,secret") for path in (LIST, *map(detail, uuids))]

@@ -1,4 +1,4 @@
-"""`/v1/platform/scheduling/{uuid}/slots/` and the sending of slots once more, over HTTP."""
+"""Listing, reading and redelivering the slots of a schedule over HTTP."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def make_row(
 
 
 def due_times(answer: dict[str, Any]) -> list[int]:
-    """The minutes after noon."""
+    """Returns the due times as minutes after noon."""
     return [(datetime.fromisoformat(row["due_at"]) - NOON) // MINUTE for row in answer["results"]]
 
 
-def test_a_schedules_slots_are_listed_the_oldest_first(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_the_slots_of_a_schedule_are_listed_oldest_first(alice: ApiClient, schedule: ScheduledExecution) -> None:
     delivered = make_row(schedule, 9, attempt_count=2, last_status=204)
     skipped = make_row(schedule, 1, State.SKIPPED, minutes=8)
     make_row(make_schedule(alice.caller.command), 5)
@@ -111,7 +111,7 @@ def test_a_schedules_slots_are_listed_the_oldest_first(alice: ApiClient, schedul
     }
 
 
-def test_pages_lead_from_one_to_the_next_until_all_is_told(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_the_pages_contain_every_slot_once(alice: ApiClient, schedule: ScheduledExecution) -> None:
     for minute in range(5):
         make_row(schedule, minute)
 
@@ -138,7 +138,7 @@ def test_pages_lead_from_one_to_the_next_until_all_is_told(alice: ApiClient, sch
         ("cursor=2026-02-25T12:01:00Z", [2, 3]),
     ],
 )
-def test_the_list_can_be_narrowed_down(
+def test_the_list_can_be_filtered(
     alice: ApiClient, schedule: ScheduledExecution, query: str, minutes: list[int]
 ) -> None:
     for minute in range(4):
@@ -147,7 +147,7 @@ def test_the_list_can_be_narrowed_down(
     assert due_times(alice.get(f"{slots(schedule)}?{query}").json()) == minutes
 
 
-def test_a_run_of_skipped_slots_that_reaches_into_the_span_is_listed(
+def test_a_row_of_skipped_slots_that_reaches_into_the_range_is_listed(
     alice: ApiClient, schedule: ScheduledExecution
 ) -> None:
     make_row(schedule, 0)
@@ -182,7 +182,7 @@ def test_a_page_costs_the_same_for_few_and_for_many(
         ("limit=many", "limit"),
     ],
 )
-def test_a_filter_that_is_wrong_is_named(
+def test_an_invalid_filter_is_named(
     alice: ApiClient, schedule: ScheduledExecution, query: str, field: str | None
 ) -> None:
     response = alice.get(f"{slots(schedule)}?{query}")
@@ -193,7 +193,7 @@ def test_a_filter_that_is_wrong_is_named(
         assert list(response.json()["errors"]) == [field]
 
 
-def test_one_slot_tells_of_its_attempts_and_its_body(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_a_single_slot_shows_its_attempts_and_its_body(alice: ApiClient, schedule: ScheduledExecution) -> None:
     attempt = {"number": 1, "status": 500, "error": None, "message": "no", "total_ms": 1.5, "response": "oops"}
     delivery = make_row(schedule, 0, State.FAILED, attempts=[attempt], body='{"payload":{"b":1.0,"a":2}}')
 
@@ -212,7 +212,7 @@ def test_a_skipped_slot_has_no_body(alice: ApiClient, schedule: ScheduledExecuti
     assert (answer["body"], answer["attempt_records"]) == (None, [])
 
 
-def test_what_a_receiver_sends_back_of_our_secrets_is_not_shown(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_secrets_that_a_receiver_sends_back_are_not_shown(alice: ApiClient, schedule: ScheduledExecution) -> None:
     command = Command.objects.get(pk=schedule.command.pk)
     echoed = f"{TOKEN} {SECRET} {command.signing_secret} {command.signature} v1,{'a' * 43}= Bearer hunter22 end"
     delivery = make_row(
@@ -225,7 +225,7 @@ def test_what_a_receiver_sends_back_of_our_secrets_is_not_shown(alice: ApiClient
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.FAILED, State.CANCELLED])
-def test_a_finished_slot_is_sent_once_more(alice: ApiClient, schedule: ScheduledExecution, state: State) -> None:
+def test_a_finished_slot_can_be_redelivered(alice: ApiClient, schedule: ScheduledExecution, state: State) -> None:
     delivery = make_row(schedule, 0, state, attempt_count=8)
 
     response = alice.post(f"{slot(delivery)}redeliver/")
@@ -239,7 +239,7 @@ def test_a_finished_slot_is_sent_once_more(alice: ApiClient, schedule: Scheduled
     ("state", "values"),
     [(State.PENDING, {}), (State.SKIPPED, {}), (State.FAILED, {"url": ""}), (State.FAILED, {"attempt_count": 200})],
 )
-def test_what_cannot_be_sent_again_is_refused(
+def test_a_slot_that_cannot_be_redelivered_is_refused(
     alice: ApiClient, schedule: ScheduledExecution, state: State, values: dict[str, Any]
 ) -> None:
     delivery = make_row(schedule, 0, state, **values)
@@ -270,7 +270,7 @@ def pending(schedule: ScheduledExecution) -> list[int]:
         (span(9, 0), []),
     ],
 )
-def test_the_failures_of_a_span_are_sent_once_more(
+def test_the_failed_slots_of_a_range_are_redelivered(
     alice: ApiClient, schedule: ScheduledExecution, body: dict[str, Any], minutes: list[int]
 ) -> None:
     states = [State.FAILED, State.FAILED, State.DELIVERED, State.FAILED, State.CANCELLED, State.SKIPPED]
@@ -303,7 +303,7 @@ def test_the_failures_of_a_span_are_sent_once_more(
         (span(0, 1, dry_run="no"), "dry_run"),
     ],
 )
-def test_a_redelivery_that_is_wrong_is_refused(
+def test_an_invalid_redelivery_is_refused(
     alice: ApiClient, schedule: ScheduledExecution, body: dict[str, Any], field: str
 ) -> None:
     make_row(schedule, 0, State.FAILED)
@@ -345,7 +345,7 @@ def test_a_slot_of_another_schedule_is_not_found(
         assert alice.post(f"{path}redeliver/").status_code == 404
 
 
-def test_a_deleted_schedules_slots_are_not_found(alice: ApiClient, schedule: ScheduledExecution) -> None:
+def test_the_slots_of_a_deleted_schedule_are_not_found(alice: ApiClient, schedule: ScheduledExecution) -> None:
     delivery = make_row(schedule, 0, State.FAILED)
     alice.delete(f"/v1/platform/scheduling/{schedule.uuid}/")
 
@@ -353,7 +353,7 @@ def test_a_deleted_schedules_slots_are_not_found(alice: ApiClient, schedule: Sch
         assert alice.request(method, path, span(0, 9)).status_code == 404
 
 
-def test_a_key_and_the_scope_are_needed_and_a_token_for_what_a_user_owns(
+def test_slots_need_a_key_with_the_scope_and_a_token_if_a_user_owns_the_schedule(
     alice: ApiClient, schedule: ScheduledExecution
 ) -> None:
     ScheduledExecution.objects.filter(pk=schedule.pk).update(owner=alice.caller.user)

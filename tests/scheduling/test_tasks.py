@@ -1,4 +1,4 @@
-"""The dispatcher's tasks: a slot between two ticks is not left to the next one."""
+"""The dispatcher's tasks: a slot between two ticks does not wait for the next tick."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:9/callback"
 
 @pytest.fixture
 def hinted(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when the dispatcher is asked to look again."""
+    """Returns an event that is set when the dispatcher is told to look again."""
     event = threading.Event()
 
     def send_hint(task: Any) -> None:
@@ -54,7 +54,7 @@ def test_a_slot_between_two_ticks_has_a_hint_at_its_time(hinted: threading.Event
     ("milliseconds", "expected"),
     [(-300, None), (-100, 0), (1, 1), (700, 700), (879, 879), (880, None), (900, None), (1100, None)],
 )
-def test_only_what_comes_before_the_next_tick_is_waited_for(milliseconds: int, expected: int | None) -> None:
+def test_only_a_slot_before_the_next_tick_gets_a_hint(milliseconds: int, expected: int | None) -> None:
     now = clock.now().replace(microsecond=100_000)
     slot_at(now + timedelta(milliseconds=milliseconds))
 
@@ -64,7 +64,7 @@ def test_only_what_comes_before_the_next_tick_is_waited_for(milliseconds: int, e
     assert left == (None if expected is None else timedelta(milliseconds=expected))
 
 
-def test_what_is_paused_is_not_waited_for() -> None:
+def test_a_paused_schedule_gets_no_hint() -> None:
     now = clock.now().replace(microsecond=100_000)
     slot_at(now + timedelta(milliseconds=1), is_active=False, deactivation_reason=DeactivationReason.PAUSED)
 

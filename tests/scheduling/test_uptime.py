@@ -1,4 +1,4 @@
-"""Late or missed: what became due while dispatchers looked is late, however long it then waits."""
+"""A slot that becomes due while dispatchers are looking is late, not missed, however long it waits."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def look_every(seconds: float, time: list[datetime], *, until: datetime) -> None
 
 
 def another_process() -> None:
-    """Makes this process forget its looks, as a new process would not know them."""
+    """Makes this process forget its looks, as if it were a new process."""
     uptime._process_looks.cache_clear()
 
 
 def make_unseen(due_at: datetime, **values: Any) -> ScheduledExecution:
-    """A schedule that was due in the past and that no batch has come to, say because of a herd before it."""
+    """Makes a schedule that is past its time and not dispatched yet, for example because of a herd before it."""
     values = {"execution_frequency": 3600, "misfire_policy": "skip", **values}
     anchor_at = due_at - timedelta(seconds=values["execution_frequency"])
     return make_schedule(make_command(callback_url=URL), next_run_at=due_at, anchor_at=anchor_at, **values)
@@ -54,7 +54,7 @@ def test_in_an_overload_every_slot_fires_under_its_own_time(time: list[datetime]
 
 
 @pytest.mark.django_db
-def test_a_slot_that_was_due_before_the_server_came_up_is_missed(time: list[datetime]) -> None:
+def test_a_slot_that_was_due_before_the_server_started_is_missed(time: list[datetime]) -> None:
     look_every(1, time, until=NOON + MINUTE)
     schedule = make_unseen(NOON - 6 * SECOND)
 
@@ -64,7 +64,7 @@ def test_a_slot_that_was_due_before_the_server_came_up_is_missed(time: list[date
 
 
 @pytest.mark.django_db
-def test_a_slot_within_the_grace_of_an_outages_end_is_late_however_long_it_waits(time: list[datetime]) -> None:
+def test_a_slot_within_the_grace_before_the_end_of_an_outage_is_late(time: list[datetime]) -> None:
     look_every(1, time, until=NOON + MINUTE)
     schedule = make_unseen(NOON - 5 * SECOND)
 
@@ -90,8 +90,8 @@ def test_a_restart_is_an_outage_only_if_it_takes_longer_than_the_gap(
 
 
 @pytest.mark.django_db
-def test_no_look_for_a_while_is_an_outage_although_the_process_lives(time: list[datetime]) -> None:
-    """Without Valkey, and without anything else that makes it look, a dispatcher dispatches nothing."""
+def test_a_running_process_that_does_not_look_is_an_outage(time: list[datetime]) -> None:
+    """If Valkey is down, nothing tells a dispatcher to look, so it dispatches nothing."""
     look_every(1, time, until=NOON + MINUTE)
     time[0] += 2 * MINUTE
     schedule = make_unseen(NOON + 2 * MINUTE)
@@ -102,7 +102,7 @@ def test_no_look_for_a_while_is_an_outage_although_the_process_lives(time: list[
 
 
 @pytest.mark.django_db
-def test_looks_that_fail_while_the_database_is_away_are_no_looks(time: list[datetime]) -> None:
+def test_looks_that_fail_because_the_database_is_away_do_not_count(time: list[datetime]) -> None:
     def refuse(*_: Any) -> None:
         raise OperationalError("The database is away.")
 
@@ -159,7 +159,7 @@ def test_a_clock_that_steps_forward_is_like_an_outage(time: list[datetime]) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stranger_that_holds_the_uptimes_row_blocks_nobody_and_makes_no_outage(time: list[datetime]) -> None:
+def test_a_locked_uptime_row_blocks_nobody_and_causes_no_outage(time: list[datetime]) -> None:
     dispatch_due()
     with held_elsewhere(DispatcherUptime.objects.all()):
         look_every(1, time, until=NOON + MINUTE)
@@ -173,7 +173,7 @@ def test_a_stranger_that_holds_the_uptimes_row_blocks_nobody_and_makes_no_outage
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_first_looks_of_two_dispatchers_make_one_row() -> None:
+def test_the_first_looks_of_two_dispatchers_create_one_row() -> None:
     barrier = threading.Barrier(2)
 
     def first_look() -> None:
@@ -194,7 +194,7 @@ def test_the_first_looks_of_two_dispatchers_make_one_row() -> None:
 
 
 @pytest.mark.django_db
-def test_looks_are_noted_once_a_second(time: list[datetime]) -> None:
+def test_looks_are_noted_at_most_once_a_second(time: list[datetime]) -> None:
     noted = []
     for half_seconds in range(5):
         time[0] = NOON + half_seconds * SECOND / 2
@@ -206,7 +206,7 @@ def test_looks_are_noted_once_a_second(time: list[datetime]) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("values", [{"misfire_grace": MAX_MISFIRE_GRACE}, {"misfire_policy": "fire_all"}])
-def test_no_grace_is_a_way_around_the_limit_of_late_runs(time: list[datetime], values: dict[str, Any]) -> None:
+def test_a_long_grace_does_not_raise_the_limit_of_late_runs(time: list[datetime], values: dict[str, Any]) -> None:
     schedule = make_unseen(NOON - 600 * SECOND, execution_frequency=1, **values)
 
     dispatch_due()
@@ -216,7 +216,7 @@ def test_no_grace_is_a_way_around_the_limit_of_late_runs(time: list[datetime], v
 
 
 @pytest.mark.django_db
-def test_an_overload_fires_no_more_than_the_limit_either(time: list[datetime]) -> None:
+def test_an_overload_does_not_raise_the_limit_of_late_runs(time: list[datetime]) -> None:
     look_every(4, time, until=NOON + 10 * MINUTE)
     schedule = make_unseen(NOON + SECOND, execution_frequency=1)
 
@@ -227,7 +227,7 @@ def test_an_overload_fires_no_more_than_the_limit_either(time: list[datetime]) -
 
 
 @pytest.mark.django_db
-def test_a_last_slot_that_waited_in_an_overload_fires_after_the_end(time: list[datetime]) -> None:
+def test_the_last_slot_fires_after_ends_at_if_an_overload_delayed_it(time: list[datetime]) -> None:
     look_every(1, time, until=NOON + 3 * MINUTE)
     schedule = make_unseen(NOON + MINUTE, ends_at=NOON + MINUTE, misfire_grace=0)
 
@@ -237,7 +237,7 @@ def test_a_last_slot_that_waited_in_an_overload_fires_after_the_end(time: list[d
 
 
 @pytest.mark.django_db
-def test_a_grace_is_a_day_at_most(alice: ApiClient) -> None:
+def test_the_grace_is_at_most_a_day(alice: ApiClient) -> None:
     assert create(alice, misfire_grace=MAX_MISFIRE_GRACE).misfire_grace == MAX_MISFIRE_GRACE
 
     response = alice.post(LIST, {"name": "report", "misfire_grace": MAX_MISFIRE_GRACE + 1})

@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: the ledger against the rules."""
+"""`manage.py verify_ledger` compares the ledger with the rules of the schedules."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ URL = "http://127.0.0.1:9/callback"
 
 @pytest.fixture
 def time() -> Iterator[list[datetime]]:
-    """The clock of the server: its one element."""
+    """Replaces the server's clock by the single element of a list."""
     now = [NOON]
     with clock.replaced_by(lambda: now[0]):
         yield now
 
 
 def make_minutely(**values: Any) -> ScheduledExecution:
-    """From noon on; its first slot is at 12:01."""
+    """Makes a schedule that begins at noon. Its first slot is at 12:01."""
     return make_schedule(
         make_command(callback_url=URL),
         **{
@@ -49,14 +49,14 @@ def make_minutely(**values: Any) -> ScheduledExecution:
 
 
 def run(time: list[datetime], *minutes: float) -> None:
-    """Lets the dispatcher look at these minutes after noon."""
+    """Dispatches at these minutes after noon."""
     for minute in minutes:
         time[0] = NOON + minute * MINUTE
         dispatch.dispatch_due()
 
 
 def verify(*arguments: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The differences, without the schedule, and the totals."""
+    """Returns the differences, without the schedule, and the totals."""
     output = StringIO()
     with suppress(CommandError):
         call_command("verify_ledger", "--json", *arguments, stdout=output)
@@ -69,7 +69,7 @@ def at(minute: float) -> str:
     return (NOON + minute * MINUTE).isoformat().replace("+00:00", "Z")
 
 
-def test_a_whole_ledger_has_no_difference(time: list[datetime]) -> None:
+def test_a_complete_ledger_has_no_differences(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, *range(1, 8), 27)
     services.run_now(schedule=schedule)
@@ -78,7 +78,7 @@ def test_a_whole_ledger_has_no_difference(time: list[datetime]) -> None:
     assert verify() == ([], {"schedules": 1, "slots": 28, "differences": 0})
 
 
-def test_missing_slots_are_told_as_runs(time: list[datetime]) -> None:
+def test_consecutive_missing_slots_are_reported_as_one_difference(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, *range(1, 11))
     schedule.slots().filter(due_at__in=[NOON + minute * MINUTE for minute in (1, 4, 5, 6, 10)]).delete()
@@ -92,7 +92,7 @@ def test_missing_slots_are_told_as_runs(time: list[datetime]) -> None:
     ]
 
 
-def test_rows_that_are_no_slots_and_slots_that_are_told_twice_are_found(time: list[datetime]) -> None:
+def test_rows_without_a_slot_and_duplicate_slots_are_found(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, 1, 2, 30, 31)
     for minute, kind in ((2.5, Kind.SCHEDULED), (10, Kind.SCHEDULED), (30.5, Kind.MANUAL)):
@@ -114,7 +114,7 @@ def test_rows_that_are_no_slots_and_slots_that_are_told_twice_are_found(time: li
         ({"last_due_at": NOON + 29.5 * MINUTE}, {"difference": "unexpected", "count": 27}),
     ],
 )
-def test_a_run_of_skipped_slots_must_have_the_right_count_and_ends(
+def test_a_row_of_skipped_slots_must_have_the_right_count_and_ends(
     time: list[datetime], change: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     schedule = make_minutely()
@@ -126,7 +126,7 @@ def test_a_run_of_skipped_slots_must_have_the_right_count_and_ends(
     assert {key: differences[0][key] for key in expected} == expected
 
 
-def test_a_year_of_seconds_is_compared_by_arithmetic(time: list[datetime], settings: Any) -> None:
+def test_a_year_of_slots_every_second_is_compared_by_arithmetic(time: list[datetime], settings: Any) -> None:
     settings.LEDGER_KEEP_FINISHED = timedelta(days=1000)
     schedule = make_minutely(cron="* * * * * *", cron_seconds=True, next_run_at=NOON + MINUTE / 60)
     run(time, 365 * 24 * 60)
@@ -138,14 +138,14 @@ def test_a_year_of_seconds_is_compared_by_arithmetic(time: list[datetime], setti
     assert difference["count"] == 365 * 86400 - 1
 
 
-def test_only_the_span_that_is_asked_for_is_compared(time: list[datetime]) -> None:
+def test_only_the_given_period_is_compared(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, *range(1, 11), 30)
     schedule.slots().filter(due_at__in=[NOON + 3 * MINUTE, NOON + 7 * MINUTE]).delete()
 
     assert verify("--from", at(3.5), "--to", at(7))[0] == []
     assert len(verify("--from", at(3), "--to", at(7))[0]) == 1
-    # The run of skipped slots from 12:11 to 12:29 reaches into the span.
+    # The row of skipped slots from 12:11 to 12:29 reaches into the period.
     assert verify("--from", at(20))[0] == []
 
 
@@ -162,7 +162,7 @@ def test_one_schedule_or_one_organization_can_be_chosen(time: list[datetime]) ->
             call_command("verify_ledger", *arguments, stdout=StringIO())
 
 
-def test_a_difference_is_an_error_and_told_in_words(time: list[datetime]) -> None:
+def test_a_difference_is_described_and_makes_the_command_fail(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, 1, 2, 3)
     schedule.slots().filter(due_at__lte=NOON + 2 * MINUTE).delete()
@@ -196,14 +196,14 @@ def test_a_difference_is_an_error_and_told_in_words(time: list[datetime]) -> Non
         {"cron": "61 * * * *"},
     ],
 )
-def test_whatever_a_schedule_does_it_is_accounted_for(time: list[datetime], values: dict[str, Any]) -> None:
+def test_schedules_of_all_kinds_are_accounted_for(time: list[datetime], values: dict[str, Any]) -> None:
     make_minutely(**values)
     run(time, 1, 2, 3, 4, 9, 200, 201, 201.05)
 
     assert verify()[0] == []
 
 
-def test_pauses_changes_and_moves_are_accounted_for(time: list[datetime]) -> None:
+def test_pauses_changes_and_zone_moves_are_accounted_for(time: list[datetime]) -> None:
     user = make_user()
     schedule = make_minutely(
         cron="*/2 * * * *",
@@ -232,7 +232,7 @@ def test_pauses_changes_and_moves_are_accounted_for(time: list[datetime]) -> Non
     assert verify()[0] == []
 
 
-def test_slots_that_no_dispatcher_saw_before_a_change_or_a_deletion_are_recorded(time: list[datetime]) -> None:
+def test_slots_not_dispatched_before_a_change_or_a_deletion_are_recorded(time: list[datetime]) -> None:
     schedule = make_minutely()
     time[0] = NOON + 5 * MINUTE
 
@@ -247,7 +247,7 @@ def test_slots_that_no_dispatcher_saw_before_a_change_or_a_deletion_are_recorded
     ]
 
 
-def test_what_the_ledger_forgets_is_not_missing(time: list[datetime], settings: Any) -> None:
+def test_slots_removed_by_retention_are_not_missing(time: list[datetime], settings: Any) -> None:
     settings.LEDGER_KEEP_PER_SCHEDULE = 5
     schedule = make_minutely()
     run(time, *range(1, 21))
@@ -260,7 +260,7 @@ def test_what_the_ledger_forgets_is_not_missing(time: list[datetime], settings: 
     assert verify()[0] == []
 
 
-def test_a_rule_that_can_no_longer_be_computed_is_told(time: list[datetime]) -> None:
+def test_an_invalid_schedule_is_reported(time: list[datetime]) -> None:
     schedule = make_minutely(cron="61 * * * *")
     time[0] = NOON + 5 * MINUTE
     ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON + 4 * MINUTE)

@@ -1,4 +1,4 @@
-"""When the dispatcher wakes senders, and when a change wakes the dispatcher."""
+"""When the dispatcher wakes senders, and when a change of a schedule wakes the dispatcher."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _half_a_second_before_noon(time: list[datetime]) -> None:
 
 @pytest.fixture
 def hints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tasks that were asked for."""
+    """Returns the list of tasks that are sent."""
     hints: list[str] = []
     monkeypatch.setattr(broker, "send_hint", lambda task: hints.append(task.name))
     return hints
 
 
 @pytest.mark.parametrize("milliseconds", [-20, 300], ids=["in time", "late"])
-def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
+def test_the_tick_wakes_enough_senders_for_the_work(
     time: list[datetime], hints: list[str], monkeypatch: pytest.MonkeyPatch, milliseconds: int
 ) -> None:
     monkeypatch.setattr(dispatch, "_DELIVERIES_PER_HINT", 2)
@@ -46,7 +46,7 @@ def test_the_tick_wakes_as_many_senders_as_there_is_work_for(
     assert hints == ["deliveries.deliver_pending"] * 3
 
 
-def test_a_sender_is_woken_before_what_only_the_tick_can_write(time: list[datetime], hints: list[str]) -> None:
+def test_a_sender_is_woken_before_slots_that_only_the_tick_can_write(time: list[datetime], hints: list[str]) -> None:
     make_minutely(repeats=2)
     time[0] = NOON - timedelta(milliseconds=20)
 
@@ -55,7 +55,7 @@ def test_a_sender_is_woken_before_what_only_the_tick_can_write(time: list[dateti
     assert hints == ["deliveries.deliver_pending"]
 
 
-def test_a_tick_with_nothing_to_come_wakes_nobody(time: list[datetime], hints: list[str]) -> None:
+def test_a_tick_without_due_slots_wakes_nobody(time: list[datetime], hints: list[str]) -> None:
     make_minutely(next_run_at=NOON + MINUTE)
     time[0] = NOON - timedelta(milliseconds=20)
 
@@ -64,8 +64,8 @@ def test_a_tick_with_nothing_to_come_wakes_nobody(time: list[datetime], hints: l
     assert hints == []
 
 
-def test_a_tick_during_which_the_second_begins_looks_after_it_has_begun() -> None:
-    """By the clock of each look: before the second, before it, and after."""
+def test_a_tick_waits_until_the_second_has_begun() -> None:
+    """The clock gives three times, one for each look: before the second, before it again, and after it."""
     schedule = make_minutely(repeats=2)
     instants = iter([NOON - timedelta(milliseconds=2), NOON - timedelta(milliseconds=1)])
 
@@ -75,7 +75,7 @@ def test_a_tick_during_which_the_second_begins_looks_after_it_has_begun() -> Non
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
-def test_for_what_has_waited_longer_one_sender_is_woken(time: list[datetime], hints: list[str]) -> None:
+def test_one_sender_is_woken_for_older_deliveries(time: list[datetime], hints: list[str]) -> None:
     for _ in range(3):
         make_delivery(url=URL, now=NOON - MINUTE)
     time[0] = NOON + timedelta(milliseconds=300)
@@ -85,7 +85,7 @@ def test_for_what_has_waited_longer_one_sender_is_woken(time: list[datetime], hi
     assert hints == ["deliveries.deliver_pending"]
 
 
-def test_a_change_shortly_before_its_time_has_the_dispatcher_look_again(
+def test_a_change_shortly_before_a_slot_makes_the_dispatcher_look_again(
     hints: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
     schedule = written_ahead()

@@ -1,4 +1,4 @@
-"""Slots lie between `starts_at` and `ends_at`."""
+"""All slots of a schedule are between `starts_at` and `ends_at`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
         ({"cron": "30 * * * * *", "cron_seconds": True}, [3.5, 4.5, 5.5, 6.5]),
     ],
 )
-def test_slots_lie_in_the_window_with_both_its_ends_and_the_last_completes_it(
+def test_the_window_includes_both_its_ends_and_the_last_slot_completes_the_schedule(
     alice: ApiClient, time: list[datetime], timing: dict[str, Any], minutes: list[float]
 ) -> None:
     schedule = create(alice, starts_at=at(3), ends_at=at(7), **timing)
@@ -43,7 +43,7 @@ def test_slots_lie_in_the_window_with_both_its_ends_and_the_last_completes_it(
     ("timing", "minute"),
     [({}, 0), ({"execution_frequency": 120}, 1), ({"cron": "*/3 * * * *"}, 3)],
 )
-def test_a_window_that_has_begun_keeps_the_phase_of_its_start(
+def test_a_start_in_the_past_sets_the_phase(
     alice: ApiClient, time: list[datetime], timing: dict[str, Any], minute: int
 ) -> None:
     schedule = create(alice, starts_at=at(-7), **timing)
@@ -60,7 +60,7 @@ def test_the_end_of_the_calendar_means_for_ever(alice: ApiClient, time: list[dat
     assert (fired(schedule), schedule.is_active) == ([1, 2], True)
 
 
-def test_a_start_far_ahead_is_waited_for(alice: ApiClient, time: list[datetime]) -> None:
+def test_nothing_runs_before_a_start_in_the_far_future(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, starts_at="9999-12-31T23:59:59Z")
 
     run(time, 1)
@@ -69,7 +69,7 @@ def test_a_start_far_ahead_is_waited_for(alice: ApiClient, time: list[datetime])
     assert fired(schedule) == []
 
 
-def test_a_new_start_moves_the_phase_and_cancels_what_was_not_sent(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_new_start_moves_the_phase_and_cancels_unsent_deliveries(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60)
     run(time, 1)
 
@@ -82,7 +82,7 @@ def test_a_new_start_moves_the_phase_and_cancels_what_was_not_sent(alice: ApiCli
     assert schedule.next_run_at == NOON + 2 * MINUTE
 
 
-def test_a_new_end_keeps_the_phase_and_what_is_being_sent(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_new_end_keeps_the_phase_and_the_slots_before_it(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60)
     run(time, 1)
     time[0] = NOON + 1.5 * MINUTE
@@ -95,7 +95,7 @@ def test_a_new_end_keeps_the_phase_and_what_is_being_sent(alice: ApiClient, time
     assert schedule.deactivation_reason == DeactivationReason.COMPLETED
 
 
-def test_an_end_before_the_next_slot_is_refused_and_taken_for_one_that_is_paused(
+def test_an_end_before_the_next_slot_is_refused_unless_the_schedule_is_paused(
     alice: ApiClient, time: list[datetime]
 ) -> None:
     schedule = create(alice, execution_frequency=600)
@@ -108,7 +108,7 @@ def test_an_end_before_the_next_slot_is_refused_and_taken_for_one_that_is_paused
     assert list(refused.json()["errors"]) == list(resumed.json()["errors"]) == ["ends_at"]
 
 
-def test_a_completed_schedule_goes_on_when_its_end_is_put_off(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_completed_schedule_continues_when_its_end_is_moved_later(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, ends_at=at(1))
     run(time, 1, 5.5)
 
@@ -118,7 +118,7 @@ def test_a_completed_schedule_goes_on_when_its_end_is_put_off(alice: ApiClient, 
     assert fired(schedule) == [1, 6]
 
 
-def test_a_slot_that_is_found_after_the_end_is_not_sent(alice: ApiClient, time: list[datetime]) -> None:
+def test_a_slot_dispatched_after_the_end_is_not_sent(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, execution_frequency=60, ends_at=at(3))
 
     run(time, 10)
@@ -128,7 +128,7 @@ def test_a_slot_that_is_found_after_the_end_is_not_sent(alice: ApiClient, time: 
     assert schedule.is_active is False
 
 
-def test_a_paused_one_off_that_is_resumed_after_its_end_is_refused(alice: ApiClient, time: list[datetime]) -> None:
+def test_resuming_a_single_run_after_its_end_is_refused(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, starts_at=at(1), ends_at=at(2), is_active=False)
     time[0] = NOON + 5 * MINUTE
 
@@ -136,7 +136,7 @@ def test_a_paused_one_off_that_is_resumed_after_its_end_is_refused(alice: ApiCli
 
 
 @pytest.mark.parametrize("policy", ["fire_latest", "skip", "fire_all"])
-def test_a_paused_one_off_runs_when_it_is_resumed_whatever_the_policy(
+def test_a_paused_single_run_fires_when_it_is_resumed_whatever_the_policy(
     alice: ApiClient, time: list[datetime], policy: str
 ) -> None:
     schedule = create(alice, starts_at=at(1), is_active=False, misfire_policy=policy)

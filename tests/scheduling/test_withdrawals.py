@@ -1,4 +1,4 @@
-"""Slots that were written ahead are withdrawn when their schedule changes before their time."""
+"""A slot that was written ahead is withdrawn if its schedule changes before its time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _half_a_second_before_noon(time: list[datetime]) -> None:
     time[0] = BEFORE
 
 
-def test_a_change_before_its_time_is_in_the_callback(time: list[datetime]) -> None:
+def test_a_change_just_before_a_slot_is_in_its_callback(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
@@ -39,7 +39,7 @@ def test_a_change_before_its_time_is_in_the_callback(time: list[datetime]) -> No
     assert payloads_of(schedule) == [{"version": 2}]
 
 
-def test_a_timing_that_ends_before_a_slots_time_has_no_such_slot(time: list[datetime]) -> None:
+def test_a_new_timing_without_the_slot_withdraws_its_row(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     services.update_scheduled_execution(schedule=schedule, changes={"execution_frequency": 7})
@@ -51,7 +51,7 @@ def test_a_timing_that_ends_before_a_slots_time_has_no_such_slot(time: list[date
     assert schedule.next_run_at == NOON + timedelta(seconds=7)
 
 
-def test_what_is_paused_before_its_time_is_accounted_for_when_it_is_resumed(time: list[datetime]) -> None:
+def test_a_slot_withdrawn_by_a_pause_is_recorded_when_the_schedule_is_resumed(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     services.pause(schedule=schedule)
@@ -63,7 +63,7 @@ def test_what_is_paused_before_its_time_is_accounted_for_when_it_is_resumed(time
     assert rows_of(schedule) == [(NOON, State.SKIPPED, Reason.PAUSED)]
 
 
-def test_a_schedule_that_is_deleted_before_a_slots_time_leaves_no_row() -> None:
+def test_deleting_a_schedule_just_before_a_slot_leaves_no_row() -> None:
     schedule = written_ahead()
 
     services.delete_scheduled_execution(schedule=schedule)
@@ -71,7 +71,7 @@ def test_a_schedule_that_is_deleted_before_a_slots_time_leaves_no_row() -> None:
     assert rows_of(schedule) == []
 
 
-def test_an_extra_run_before_its_time_changes_nothing(time: list[datetime]) -> None:
+def test_a_manual_run_just_before_a_slot_changes_nothing(time: list[datetime]) -> None:
     schedule = written_ahead()
 
     services.run_now(schedule=schedule)
@@ -81,7 +81,7 @@ def test_an_extra_run_before_its_time_changes_nothing(time: list[datetime]) -> N
     assert rows_of(schedule) == [(BEFORE, State.PENDING, ""), (NOON, State.PENDING, "")]
 
 
-def test_what_a_sender_has_in_hand_is_not_withdrawn(time: list[datetime]) -> None:
+def test_a_claimed_row_is_not_withdrawn(time: list[datetime]) -> None:
     schedule = written_ahead()
     time[0] = NOON
     assert len(claim()) == 1
@@ -95,7 +95,7 @@ def test_what_a_sender_has_in_hand_is_not_withdrawn(time: list[datetime]) -> Non
     assert rows_of(schedule) == [(NOON, State.PENDING, Reason.SCHEDULE_CHANGED)]
 
 
-def test_retries_and_later_slots_of_others_are_not_withdrawn() -> None:
+def test_retries_and_slots_of_other_schedules_are_not_withdrawn() -> None:
     schedule = written_ahead()
     retried = make_delivery(
         schedule.command,
@@ -114,7 +114,7 @@ def test_retries_and_later_slots_of_others_are_not_withdrawn() -> None:
     assert rows_of(other) == [(NOON, State.PENDING, "")]
 
 
-def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
+def test_a_change_of_zone_just_before_a_slot_moves_the_slot() -> None:
     user = make_user(timezone="UTC")
     command = make_command(user.organization, callback_url=URL)
     schedule = make_minutely(
@@ -131,9 +131,9 @@ def test_somebody_who_moves_before_its_time_moves_the_slot() -> None:
     assert rows_of(schedule) == []
 
 
-def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(settings: Any) -> None:
+def test_newer_zone_rules_withdraw_a_row_that_older_ones_wrote_ahead(settings: Any) -> None:
     schedule = written_ahead(execution_frequency=0, cron="* * * * *")
-    # As older rules would have had it.
+    # The time that older rules would give.
     ScheduledExecution.objects.filter(pk=schedule.pk).update(next_run_at=NOON + timedelta(hours=1))
 
     settings.TZDATA_VERSION = "2099a"
@@ -143,7 +143,7 @@ def test_newer_zone_rules_withdraw_what_older_ones_wrote_ahead(settings: Any) ->
     assert (schedule.next_run_at, rows_of(schedule)) == (NOON, [])
 
 
-def test_newer_zone_rules_that_change_nothing_leave_it_where_it_is(settings: Any) -> None:
+def test_newer_zone_rules_that_give_the_same_slot_keep_its_row(settings: Any) -> None:
     schedule = written_ahead(execution_frequency=0, cron="* * * * *")
 
     settings.TZDATA_VERSION = "2099a"
@@ -152,7 +152,7 @@ def test_newer_zone_rules_that_change_nothing_leave_it_where_it_is(settings: Any
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
-def test_a_schedule_that_is_deactivated_before_a_slots_time_has_it_cancelled(time: list[datetime]) -> None:
+def test_deactivating_a_failing_schedule_just_before_a_slot_cancels_its_row(time: list[datetime]) -> None:
     schedule = written_ahead()
     ScheduledExecution.objects.filter(pk=schedule.pk).update(
         is_active=False, deactivation_reason=DeactivationReason.FAILING
@@ -167,7 +167,7 @@ def test_a_schedule_that_is_deactivated_before_a_slots_time_has_it_cancelled(tim
     assert rows_of(schedule) == [(NOON, State.CANCELLED, Reason.SCHEDULE_DEACTIVATED)]
 
 
-def test_after_a_clock_has_stepped_back_every_slot_is_withdrawn_and_comes_again(time: list[datetime]) -> None:
+def test_slots_written_ahead_are_withdrawn_and_fire_again_after_the_clock_steps_back(time: list[datetime]) -> None:
     schedule = make_minutely(execution_frequency=1)
     for second in range(3):
         time[0] = BEFORE + timedelta(seconds=second)
@@ -185,7 +185,7 @@ def test_after_a_clock_has_stepped_back_every_slot_is_withdrawn_and_comes_again(
 
 
 @pytest.mark.parametrize("repeats", [5, 1])
-def test_what_was_written_in_its_time_stays_when_the_clock_steps_back(time: list[datetime], repeats: int) -> None:
+def test_rows_written_at_their_time_stay_when_the_clock_steps_back(time: list[datetime], repeats: int) -> None:
     schedule = make_minutely(repeats=repeats)
     time[0] = NOON
     dispatch.dispatch_due()
@@ -200,7 +200,7 @@ def test_what_was_written_in_its_time_stays_when_the_clock_steps_back(time: list
 
 @contextmanager
 def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
-    """A thread for `work`, not started yet, with a connection of its own; over when the context is."""
+    """Yields a thread for `work`, not started yet, with its own connection. Joins it at the end of the block."""
 
     def run() -> None:
         try:
@@ -215,7 +215,7 @@ def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_waits_for_the_dispatcher_that_writes_ahead_and_withdraws_what_it_wrote() -> None:
+def test_a_change_waits_for_the_dispatcher_and_withdraws_the_row_that_it_wrote() -> None:
     schedule = make_minutely()
 
     def change() -> None:

@@ -1,4 +1,4 @@
-"""Somebody moves to another zone, and their schedules move with them."""
+"""When an organization or a user changes its time zone, its schedules follow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def next_run(schedule: ScheduledExecution) -> datetime | None:
     return schedule.next_run_at
 
 
-def test_a_user_who_moves_moves_their_schedules(alice: ApiClient) -> None:
+def test_the_schedules_of_a_user_follow_a_change_of_zone(alice: ApiClient) -> None:
     schedule = create(alice, cron="0 9 * * *", timezone_type="user_timezone")
 
     move(alice.caller.user, "America/New_York")
@@ -41,7 +41,7 @@ def test_a_user_who_moves_moves_their_schedules(alice: ApiClient) -> None:
     assert next_run(schedule) == NINE_IN_NEW_YORK
 
 
-def test_an_organization_that_moves_moves_its_schedules_and_its_users_without_a_zone(alice: ApiClient) -> None:
+def test_schedules_of_an_organization_and_its_users_without_a_zone_follow_a_change(alice: ApiClient) -> None:
     schedules = [create(alice, cron="0 9 * * *"), create(alice, cron="0 9 * * *", timezone_type="user_timezone")]
 
     move(alice.caller.organization, "America/New_York")
@@ -78,7 +78,7 @@ def test_saving_a_zone_writes_one_row_and_moves_nothing_itself(alice: ApiClient)
     assert ZoneMove.objects.get().organization == alice.caller.organization
 
 
-def test_dispatchers_are_told_of_a_move_once_it_is_committed(
+def test_dispatchers_get_a_hint_after_a_move_is_committed(
     alice: ApiClient, django_capture_on_commit_callbacks: Any
 ) -> None:
     organization = alice.caller.organization
@@ -91,7 +91,7 @@ def test_dispatchers_are_told_of_a_move_once_it_is_committed(
 
 
 @pytest.mark.parametrize("fields", [["name"], None])
-def test_a_save_that_leaves_the_zone_writes_nothing(alice: ApiClient, fields: list[str] | None) -> None:
+def test_saving_an_unchanged_zone_writes_nothing(alice: ApiClient, fields: list[str] | None) -> None:
     organization = Organization.objects.get(pk=alice.caller.organization.pk)
     organization.name = "Another name"
     organization.save(update_fields=fields)
@@ -100,7 +100,7 @@ def test_a_save_that_leaves_the_zone_writes_nothing(alice: ApiClient, fields: li
     assert not ZoneMove.objects.exists()
 
 
-def test_a_schedule_that_is_due_before_the_walk_comes_fires_once_and_goes_on_in_the_new_zone(
+def test_a_schedule_due_before_the_walk_fires_once_and_continues_in_the_new_zone(
     alice: ApiClient, time: list[datetime]
 ) -> None:
     schedule = create(alice, cron="5 12 * * *")
@@ -118,10 +118,8 @@ def test_a_schedule_that_is_due_before_the_walk_comes_fires_once_and_goes_on_in_
     assert skipped(schedule) == []
 
 
-def test_a_slot_of_the_new_zone_that_passes_before_the_walk_comes_is_not_lost(
-    alice: ApiClient, time: list[datetime]
-) -> None:
-    # In Kathmandu it is a quarter to six in the afternoon.
+def test_a_slot_of_the_new_zone_that_passes_before_the_walk_is_not_lost(alice: ApiClient, time: list[datetime]) -> None:
+    # This is 17:45 in Kathmandu.
     schedule = create(alice, cron="46 17 * * *")
     time[0] += timedelta(seconds=1)
     move(alice.caller.organization, "Asia/Kathmandu")
@@ -134,7 +132,7 @@ def test_a_slot_of_the_new_zone_that_passes_before_the_walk_comes_is_not_lost(
     assert skipped(schedule) == []
 
 
-def test_slots_that_come_before_the_walk_are_neither_doubled_nor_missed(alice: ApiClient, time: list[datetime]) -> None:
+def test_slots_before_the_walk_are_neither_duplicated_nor_missed(alice: ApiClient, time: list[datetime]) -> None:
     schedule = create(alice, cron="* * * * *", repeats=10)
     time[0] = NOON + 0.5 * MINUTE
     move(alice.caller.organization, "America/New_York")
@@ -151,7 +149,9 @@ def test_slots_that_come_before_the_walk_are_neither_doubled_nor_missed(alice: A
     assert (fired(schedule), skipped(schedule), schedule.repeats) == ([1, 2, 3], [], 7)
 
 
-def test_the_ledger_is_what_the_zones_say_before_and_after(alice: ApiClient, time: list[datetime]) -> None:
+def test_the_ledger_agrees_with_the_old_zone_before_the_move_and_with_the_new_one_after(
+    alice: ApiClient, time: list[datetime]
+) -> None:
     schedules = [create(alice, cron=f"{minute} */6 * * *") for minute in (0, 20, 40)]
     for hour in range(1, 20):
         time[0] = NOON + hour * timedelta(hours=1)
@@ -167,7 +167,7 @@ def test_the_ledger_is_what_the_zones_say_before_and_after(alice: ApiClient, tim
     assert all(schedule.slots().count() >= 3 for schedule in schedules)
 
 
-def test_a_paused_schedule_that_moves_goes_on_in_its_new_zone(alice: ApiClient) -> None:
+def test_a_paused_schedule_is_resumed_in_the_new_zone(alice: ApiClient) -> None:
     schedule = create(alice, cron="0 15 * * *", is_active=False)
 
     move(alice.caller.organization, "Asia/Kathmandu")
@@ -200,7 +200,7 @@ def test_a_schedule_without_a_slot_left_in_the_new_zone_is_completed(alice: ApiC
     assert (schedule.is_active, schedule.deactivation_reason) == (False, "completed")
 
 
-def test_a_move_of_a_schedule_that_is_computed_already_changes_nothing(alice: ApiClient, time: list[datetime]) -> None:
+def test_the_walk_does_not_change_schedules_that_are_already_right(alice: ApiClient, time: list[datetime]) -> None:
     move(alice.caller.organization, "America/New_York")
     time[0] += timedelta(seconds=1)
     create_uuid(alice, cron="0 9 * * *")

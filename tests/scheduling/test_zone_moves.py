@@ -1,4 +1,4 @@
-"""The walk over the schedules of somebody who moves: in portions, past locked rows, over crashes and further moves."""
+"""The walk after a change of zone: portions, locked rows, crashes and further changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def count_at(instant: datetime) -> int:
 
 @pytest.fixture
 def held() -> Iterator[Any]:
-    """Locks a row on another connection until the end of the test, or until the returned function is called."""
+    """Returns a function that locks a row elsewhere until the test ends, or until its own result is called."""
     holders: list[tuple[threading.Thread, threading.Event]] = []
 
     def hold(schedule: ScheduledExecution) -> Any:
@@ -111,7 +111,7 @@ def test_thousands_of_schedules_move_in_portions(berlin: Organization, django_as
 
 
 @pytest.mark.usefixtures("small_portions")
-def test_a_portion_is_one_transaction_and_the_next_one_goes_on_from_there(berlin: Organization) -> None:
+def test_a_portion_is_one_transaction_and_the_next_one_continues_from_there(berlin: Organization) -> None:
     make_dailies(berlin, 5)
     move(berlin, "America/New_York")
 
@@ -120,11 +120,13 @@ def test_a_portion_is_one_transaction_and_the_next_one_goes_on_from_there(berlin
     assert count_at(IN_NEW_YORK) == 5
 
 
-def test_a_walk_is_made_again_for_those_who_had_read_the_old_zone(berlin: Organization, time: list[datetime]) -> None:
+def test_a_second_walk_finds_next_runs_stored_by_requests_that_read_the_old_zone(
+    berlin: Organization, time: list[datetime]
+) -> None:
     make_dailies(berlin, 1)
     move(berlin, "America/New_York")
     assert zone_moves.follow() == 1
-    # As a request stores it that read the organization before it moved.
+    # A request that read the organization before the move stores this next run.
     ScheduledExecution.objects.update(next_run_at=IN_BERLIN, effective_from=NOON + timedelta(seconds=1))
 
     time[0] += timedelta(seconds=59)
@@ -137,7 +139,7 @@ def test_a_walk_is_made_again_for_those_who_had_read_the_old_zone(berlin: Organi
 
 
 @pytest.mark.usefixtures("small_portions")
-def test_another_move_in_the_middle_takes_everybody_along(berlin: Organization, time: list[datetime]) -> None:
+def test_another_move_during_the_walk_moves_every_schedule(berlin: Organization, time: list[datetime]) -> None:
     make_dailies(berlin, 5)
     move(berlin, "America/New_York")
     assert zone_moves.follow() == 2
@@ -224,7 +226,7 @@ def test_a_move_there_and_back_leaves_the_next_runs_where_they_were(berlin: Orga
     assert count_at(IN_BERLIN) == 3
 
 
-def test_the_walk_of_a_user_touches_theirs_alone(berlin: Organization) -> None:
+def test_the_walk_for_a_user_touches_only_their_schedules(berlin: Organization) -> None:
     user, other = make_user(berlin), make_user(berlin)
     (own,) = make_dailies(berlin, 1, owner=user, timezone_type="user_timezone")
     make_dailies(berlin, 2, owner=other, timezone_type="user_timezone")
@@ -239,7 +241,7 @@ def test_the_walk_of_a_user_touches_theirs_alone(berlin: Organization) -> None:
     assert count_at(IN_BERLIN) == 3
 
 
-def test_a_zone_that_is_gone_stops_nobody(berlin: Organization, time: list[datetime]) -> None:
+def test_an_invalid_schedule_does_not_stop_the_walk(berlin: Organization, time: list[datetime]) -> None:
     user = make_user(berlin)
     make_dailies(berlin, 1, cron="nonsense")
     make_dailies(berlin, 2)
@@ -254,9 +256,7 @@ def test_a_zone_that_is_gone_stops_nobody(berlin: Organization, time: list[datet
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_somebody_holds_is_left_and_found_again(
-    berlin: Organization, time: list[datetime], held: Any
-) -> None:
+def test_a_locked_row_is_left_and_found_again(berlin: Organization, time: list[datetime], held: Any) -> None:
     schedules = make_dailies(berlin, 3)
     let_go = held(schedules[1])
     move(berlin, "America/New_York")
@@ -272,7 +272,7 @@ def test_a_row_that_somebody_holds_is_left_and_found_again(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("small_portions")
-def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(berlin: Organization) -> None:
+def test_the_walk_continues_where_it_was_after_a_crash(berlin: Organization) -> None:
     schedules = make_dailies(berlin, 7)
     move(berlin, "America/New_York")
     with connection.cursor() as cursor:
@@ -298,7 +298,7 @@ def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(berlin: Organ
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_a_portion_is_being_moved_the_dispatcher_goes_on_and_nobody_waits(
+def test_the_dispatcher_continues_while_a_portion_is_being_moved(
     berlin: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_dailies(berlin, 2)

@@ -1,4 +1,4 @@
-"""Next runs follow the rules of time zones, when a dispatcher comes with newer ones."""
+"""When a dispatcher has newer rules of time zones, next runs follow them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.scheduling.schedules import NOON, URL
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rules_2026f")]
 
 
-def test_newer_rules_move_what_older_ones_gave(caplog: pytest.LogCaptureFixture) -> None:
+def test_newer_rules_move_next_runs_computed_from_older_ones(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     moved, right = make_daily(), make_daily(next_run_at=NINE)
 
@@ -45,7 +45,9 @@ def test_newer_rules_move_what_older_ones_gave(caplog: pytest.LogCaptureFixture)
         ("custom_timezone", datetime(2026, 2, 26, tzinfo=UTC)),
     ],
 )
-def test_the_zone_is_that_of_the_organization_the_user_or_the_schedule(timezone_type: str, expected: datetime) -> None:
+def test_the_walk_uses_the_zone_of_the_organization_the_user_or_the_schedule(
+    timezone_type: str, expected: datetime
+) -> None:
     organization = make_organization(timezone="Europe/Berlin")
     schedule = make_daily(
         command=make_command(organization, callback_url=URL),
@@ -69,7 +71,7 @@ def test_the_zone_is_that_of_the_organization_the_user_or_the_schedule(timezone_
         pytest.param({"next_run_at": NOON - HOUR / 2}, id="late"),
     ],
 )
-def test_others_stay_as_they_are(values: dict[str, Any]) -> None:
+def test_other_schedules_stay_unchanged(values: dict[str, Any]) -> None:
     schedule = make_daily(**values)
     before = ScheduledExecution.objects.filter(pk=schedule.pk).values().get()
 
@@ -78,7 +80,7 @@ def test_others_stay_as_they_are(values: dict[str, Any]) -> None:
     assert ScheduledExecution.objects.filter(pk=schedule.pk).values().get() == before
 
 
-def test_what_is_due_is_dispatched_and_goes_on_by_the_new_rules() -> None:
+def test_a_due_schedule_is_dispatched_and_continues_by_the_new_rules() -> None:
     schedule = make_daily(next_run_at=NOON - HOUR)
 
     follow()
@@ -88,7 +90,7 @@ def test_what_is_due_is_dispatched_and_goes_on_by_the_new_rules() -> None:
     assert next_run_of(schedule) == NINE
 
 
-def test_where_there_are_no_schedules_the_walk_is_over_at_once_and_later_looks_cost_little(
+def test_without_schedules_the_walk_ends_at_once_and_later_looks_cost_little(
     time: list[datetime], django_assert_num_queries: Any
 ) -> None:
     assert follow() == 0
@@ -97,12 +99,12 @@ def test_where_there_are_no_schedules_the_walk_is_over_at_once_and_later_looks_c
     assert ZoneRules.objects.get().began_at == time[0]
     time[0] += 2 * OVERLAP
 
-    # Two for what is known, one for the lock, and the savepoint that a transaction is inside a test.
+    # Two read what is known, and one takes the lock. Inside a test, the transaction adds a savepoint.
     with django_assert_num_queries(5):
         assert follow() == 0
 
 
-def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_walk_takes_portions_in_the_order_of_next_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 4)
     monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     schedules = [make_daily(next_run_at=NINE + number * HOUR) for number in range(10, 0, -1)]
@@ -113,7 +115,7 @@ def test_it_goes_in_portions_soonest_first(monkeypatch: pytest.MonkeyPatch) -> N
     assert next_run_of(schedules[-1]) == NINE
 
 
-def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_portion_is_the_schedules_that_are_due_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 1)
     monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     late, soon = make_daily(next_run_at=NINE + 2 * HOUR), make_daily(next_run_at=NINE - HOUR)
@@ -123,7 +125,7 @@ def test_the_first_portion_is_what_is_due_first(monkeypatch: pytest.MonkeyPatch)
     assert (next_run_of(soon), next_run_of(late)) == (NINE, NINE + 2 * HOUR)
 
 
-def test_a_herd_at_one_instant_is_taken_in_portions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_herd_is_walked_in_portions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 3)
     monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 60.0)
     command = make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
@@ -138,12 +140,12 @@ def test_a_portion_costs_the_same_statements_for_one_and_for_many(django_assert_
     for _ in range(50):
         make_daily(command=command)
 
-    # With the first look, and the last one, which finds nothing left.
+    # This includes the first look, and the last one, which finds nothing.
     with django_assert_max_num_queries(17):
         assert follow() == 50
 
 
-def test_a_zone_that_is_gone_stops_nothing_and_its_schedule_ends_when_it_is_due(
+def test_a_schedule_whose_zone_no_longer_exists_is_skipped_and_ends_when_it_is_due(
     time: list[datetime], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -176,7 +178,7 @@ def test_a_schedule_that_ends_before_its_next_run_by_the_new_rules_is_completed(
     assert Delivery.objects.filter(destination=hook.destination).count() == 1
 
 
-def test_a_schedule_that_was_paused_since_it_was_looked_at_is_left_alone() -> None:
+def test_a_schedule_paused_after_it_was_read_is_left_alone() -> None:
     schedule = make_daily(is_active=False, deactivation_reason=DeactivationReason.PAUSED)
 
     assert recompute._move([schedule.pk], ZoneRules(version="2026f"), None) == 0
@@ -184,8 +186,8 @@ def test_a_schedule_that_was_paused_since_it_was_looked_at_is_left_alone() -> No
     assert next_run_of(schedule) == NINE + HOUR
 
 
-def test_the_ledger_is_what_the_rules_say_before_and_after(time: list[datetime]) -> None:
-    """Older rules fired an hour late; what they did is not held against the new ones."""
+def test_the_ledger_agrees_with_the_older_rules_before_the_walk_and_the_newer_ones_after(time: list[datetime]) -> None:
+    """The older rules fired an hour late. The ledger must not be compared with the new rules for that time."""
     schedule = make_daily(effective_from=NOON - HOUR, next_run_at=NOON - HOUR / 2)
     dispatch.dispatch_due()
     ScheduledExecution.objects.update(next_run_at=NINE + HOUR)
@@ -200,7 +202,7 @@ def test_the_ledger_is_what_the_rules_say_before_and_after(time: list[datetime])
     assert [row.due_at for row in schedule.slots()][-1] == NINE
 
 
-def test_a_schedule_that_is_resumed_goes_on_by_the_rules_of_that_moment() -> None:
+def test_a_resumed_schedule_follows_the_current_rules() -> None:
     schedule = make_daily(is_active=False, deactivation_reason=DeactivationReason.PAUSED)
     follow()
 

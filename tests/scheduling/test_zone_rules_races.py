@@ -1,4 +1,4 @@
-"""Walks by newer zone rules meet crashes, other dispatchers and locked rows."""
+"""Walks after new zone rules meet crashes, other dispatchers and locked rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rules_2026f")]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_walk_continues_where_it_was_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 2)
     schedules = [make_daily(next_run_at=NINE + number * HOUR) for number in range(1, 8)]
     with connection.cursor() as cursor:
@@ -46,7 +46,7 @@ def test_after_a_crash_in_the_middle_the_walk_goes_on_where_it_was(monkeypatch: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_dispatchers_that_notice_at_once_share_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dispatchers_that_notice_new_rules_at_once_share_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 5)
     command = make_command(make_organization(timezone="Europe/Berlin"), callback_url=URL)
     for _ in range(60):
@@ -74,7 +74,7 @@ def test_dispatchers_that_notice_at_once_share_one_walk(monkeypatch: pytest.Monk
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_one_walks_others_wait_for_nothing_and_dispatch_goes_on(time: list[datetime]) -> None:
+def test_other_dispatchers_do_not_wait_during_a_walk(time: list[datetime]) -> None:
     make_daily()
     due = make_daily(next_run_at=NOON)
     ZoneRules.objects.create(version="2026f", first_used_at=NOON)
@@ -104,7 +104,7 @@ def test_while_one_walks_others_wait_for_nothing_and_dispatch_goes_on(time: list
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_schedule_that_somebody_holds_is_not_waited_for_and_found_by_the_next_walk(time: list[datetime]) -> None:
+def test_the_walk_skips_a_locked_schedule_and_the_next_walk_finds_it(time: list[datetime]) -> None:
     schedule, other = make_daily(), make_daily()
     follow()
     time[0] += 2 * OVERLAP

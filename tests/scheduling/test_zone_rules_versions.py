@@ -1,4 +1,4 @@
-"""Several versions of the rules of time zones are in use at once."""
+"""Dispatchers may use several versions of the time zone rules at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.scheduling.schedules import NOON
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rules_2026f")]
 
 
-def test_a_walk_is_made_twice_since_others_may_have_used_older_rules_during_the_first(time: list[datetime]) -> None:
+def test_there_is_a_second_walk_because_older_rules_may_be_used_during_the_first(time: list[datetime]) -> None:
     schedule = make_daily()
     follow()
     ScheduledExecution.objects.update(next_run_at=NINE + HOUR)
@@ -29,14 +29,14 @@ def test_a_walk_is_made_twice_since_others_may_have_used_older_rules_during_the_
     assert follow() == 1
     assert next_run_of(schedule) == NINE
 
-    # That was all: what is stored is not looked at again.
+    # The walk is over, so stored next runs are not looked at again.
     ScheduledExecution.objects.update(next_run_at=NINE + HOUR)
     for _ in range(5):
         time[0] += OVERLAP
         assert follow() == 0
 
 
-def test_older_rules_change_nothing_that_newer_ones_gave(settings: Any, time: list[datetime]) -> None:
+def test_older_rules_never_change_next_runs_computed_from_newer_ones(settings: Any, time: list[datetime]) -> None:
     schedule = make_daily()
     follow()
     settings.TZDATA_VERSION = "2026a"
@@ -50,7 +50,7 @@ def test_older_rules_change_nothing_that_newer_ones_gave(settings: Any, time: li
     assert [rules.version for rules in ZoneRules.objects.all()] == ["2026f"]
 
 
-def test_a_walk_by_rules_that_are_not_the_newest_any_more_stops(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_stops_when_newer_rules_appear(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_rules, "PORTION_SIZE", 1)
     monkeypatch.setattr(zone_rules, "MAX_SECONDS_AT_ONCE", 0.0)
     for _ in range(3):
@@ -66,10 +66,10 @@ def test_a_walk_by_rules_that_are_not_the_newest_any_more_stops(settings: Any, m
     assert [follow() for _ in range(3)] == [1, 1, 0]
 
 
-def test_as_long_as_older_rules_are_used_too_there_is_a_walk_a_minute_and_one_after_the_last_use(
+def test_a_walk_follows_each_minute_while_older_rules_are_used_and_once_after_that(
     settings: Any, time: list[datetime]
 ) -> None:
-    """A rolling upgrade: two dispatchers with their rules, one after the other."""
+    """In a rolling upgrade, two dispatchers get new rules one after the other."""
     schedule = make_daily()
     settings.TZDATA_VERSION = "2026g"
     follow()
@@ -88,10 +88,10 @@ def test_as_long_as_older_rules_are_used_too_there_is_a_walk_a_minute_and_one_af
     assert ZoneRules.objects.get(version="2026g").began_at < NOON + 13 * OVERLAP  # type: ignore[operator]
 
 
-def test_newer_rules_that_come_back_after_older_ones_were_used_again_are_followed_again(
+def test_newer_rules_that_return_after_older_ones_were_used_again_start_a_new_walk(
     settings: Any, time: list[datetime]
 ) -> None:
-    """An upgrade that is taken back for a day."""
+    """An upgrade is taken back for a day."""
     schedule = make_daily(next_run_at=NOON - HOUR)
     settings.TZDATA_VERSION = "2026g"
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_newer_rules_that_come_back_after_older_ones_were_used_again_are_followe
 
 
 @pytest.mark.parametrize("version", ["2026f", "2026g", "2027a"])
-def test_a_use_is_told_by_older_rules_alone(settings: Any, version: str) -> None:
+def test_only_processes_with_older_rules_note_their_use(settings: Any, version: str) -> None:
     settings.TZDATA_VERSION = "2026g"
     follow()
     settings.TZDATA_VERSION = version
@@ -120,7 +120,7 @@ def test_a_use_is_told_by_older_rules_alone(settings: Any, version: str) -> None
     assert ZoneRules.objects.count() == (2 if version == "2026f" else 1)
 
 
-def test_a_dispatcher_that_writes_and_a_web_that_saves_tell_of_older_rules(
+def test_dispatching_and_saving_note_the_use_of_older_rules(
     settings: Any, time: list[datetime], alice: ApiClient, django_capture_on_commit_callbacks: Any
 ) -> None:
     settings.TZDATA_VERSION = "2026g"
@@ -137,7 +137,7 @@ def test_a_dispatcher_that_writes_and_a_web_that_saves_tell_of_older_rules(
     assert ZoneRules.objects.get(version="2026f").last_used_at == NOON + HOUR
 
 
-def test_a_process_looks_for_other_versions_every_few_seconds_at_most(
+def test_a_process_looks_for_other_versions_at_most_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(zone_rules, "_SECONDS_BETWEEN_LOOKS", 10.0)
