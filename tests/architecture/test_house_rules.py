@@ -25,6 +25,8 @@ ODD_PROSE = {
     "whoever": re.compile(r"\bwhoever\b", re.IGNORECASE),
     "a result as a tail": re.compile(r"; (how many|whether|how long)(?=[. ]|$)"),
 }
+# Names of tests that begin with a clause or a fronted object.
+ODD_TEST_NAME = re.compile(r"^ *(?:async )?def (test_(?:what|whoever|where|who|of|for)_\w*)", re.MULTILINE)
 UNKNOWN_DOCUMENT = re.compile(r"(?i:contract)|EXTENSIONS")
 
 
@@ -99,6 +101,12 @@ def test_prose_is_plain_english(kind: str) -> None:
     ]
 
     assert odd == []
+
+
+def test_names_of_tests_are_plain_english() -> None:
+    tests = [path for path in own_files() if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
+
+    assert [name for path in tests for name in ODD_TEST_NAME.findall(path.read_text())] == []
 
 
 def test_no_text_refers_to_a_document_outside_the_repository() -> None:

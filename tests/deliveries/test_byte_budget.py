@@ -102,7 +102,7 @@ def test_the_oldest_body_is_claimed_first_even_if_it_exceeds_the_budget_alone(of
 
 
 @pytest.mark.django_db
-def test_no_large_body_passes_a_larger_one_that_waits_for_its_place() -> None:
+def test_no_large_body_overtakes_a_larger_one_that_waits() -> None:
     make_due(1, size=LARGE, origin="http://largest.example:80")
     make_due(3, size=LARGE // 4, origin="http://large.example:80")
     make_due(1, size=200, origin="http://small.example:80")
@@ -115,7 +115,7 @@ def test_no_large_body_passes_a_larger_one_that_waits_for_its_place() -> None:
 
 
 @pytest.mark.django_db
-def test_a_body_larger_than_all_that_may_be_in_flight_goes_alone() -> None:
+def test_a_body_larger_than_the_limit_in_flight_is_sent_alone() -> None:
     make_due(1, size=MAX_BYTES_IN_FLIGHT + LARGE)
     intake = make_intake()
     intake.take(queue.claim(limit=1, lease=MINUTE))

@@ -1,4 +1,4 @@
-"""When a sender stops, a request that may have reached its receiver counts as an attempt. Any other one does not."""
+"""When a sender stops, a request counts as an attempt only if it may have reached its receiver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _a_stop_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stop_during(sender: Sender, wait: Callable[[], object]) -> None:
-    """Lets the sender run until `wait` returns, and stops it."""
+    """Runs the sender until `wait` returns, then stops it."""
     stop = threading.Event()
     runner = threading.Thread(target=run_until, args=(sender, stop))
     runner.start()
@@ -36,7 +36,9 @@ def stop_during(sender: Sender, wait: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("max_attempts", [8, 1])
-def test_a_request_that_was_sent_is_an_attempt_and_is_made_again_at_once(receiver: Receiver, max_attempts: int) -> None:
+def test_an_interrupted_request_counts_as_an_attempt_and_is_retried_at_once(
+    receiver: Receiver, max_attempts: int
+) -> None:
     receiver.answer_with(Answer(delay=10))
     delivery = make_delivery(url=receiver.url, max_attempts=max_attempts)
 
@@ -53,7 +55,7 @@ def test_a_request_that_was_sent_is_an_attempt_and_is_made_again_at_once(receive
     assert [request.json["scheduled_execution"]["attempt"] for request in receiver.requests] == [1, 2]
 
 
-def test_a_request_without_a_connection_is_no_attempt() -> None:
+def test_a_request_without_a_connection_does_not_count_as_an_attempt() -> None:
     """The receiver's kernel accepts the connection, but nothing answers the TLS handshake."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -1,4 +1,4 @@
-"""A command that loses a scope in an organization stops at once, and goes on when it has the scope again."""
+"""A command that loses a scope in an organization stops there at once, and continues when the scope is given back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that a stranger has locked, however many they are, do not hide the free ones after them."""
+"""Locked rows, however many there are, do not hide the free rows after them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_gone_hook() -> Hook:
     return hook
 
 
-def test_notes_of_locked_schedules_do_not_hide_the_other_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_of_locked_schedules_do_not_hide_other_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduling.repeats._NOTES_AT_ONCE", 2)
     command = make_command(callback_url=URL)
     held, (free,) = [make_schedule(command, repeats=3) for _ in range(3)], [make_schedule(command, repeats=3)]
@@ -101,7 +101,7 @@ def test_a_locked_note_of_a_deleted_schedule_blocks_nobody() -> None:
 @pytest.mark.usefixtures("small_portions")
 @pytest.mark.parametrize("seconds", [0.2, 0.0], ids=["in one look", "in several looks"])
 @pytest.mark.parametrize("what", [ScheduledExecution, Delivery])
-def test_locked_schedules_that_are_gone_do_not_hide_the_others(
+def test_locked_schedules_of_gone_receivers_do_not_hide_others(
     what: type[ScheduledExecution | Delivery], seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deliveries.gone._MAX_SECONDS_AT_ONCE", seconds)
@@ -122,7 +122,7 @@ def test_locked_schedules_that_are_gone_do_not_hide_the_others(
 
 
 @pytest.mark.usefixtures("small_portions")
-def test_locked_hooks_that_are_gone_do_not_hide_the_others() -> None:
+def test_locked_hooks_of_gone_receivers_do_not_hide_others() -> None:
     since = clock.now() - MINUTE
     hooks = [make_gone_hook() for _ in range(5)]
 
@@ -131,7 +131,7 @@ def test_locked_hooks_that_are_gone_do_not_hide_the_others() -> None:
     assert remove_gone_hooks(since=since) == 4
 
 
-def test_locked_schedules_at_both_ends_of_a_herd_do_not_hide_the_others(
+def test_locked_schedules_at_both_ends_of_a_herd_do_not_hide_others(
     time: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The dispatcher lists the oldest and the newest due schedules, to take their receivers in turn."""

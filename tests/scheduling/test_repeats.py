@@ -200,7 +200,7 @@ def test_a_change_by_the_owner_in_the_meantime_is_kept(
 @pytest.mark.parametrize(
     ("before", "after"), [(3, 5), (3, 2), (3, 3), (1, 0), (-1, 5)], ids=lambda repeats: f"{repeats} repeats"
 )
-def test_repeats_that_were_set_meanwhile_gain_none_of_an_earlier_run(
+def test_an_earlier_run_gives_nothing_back_to_repeats_that_were_set_since(
     alice: ApiClient, time: list[datetime], sender: Sender, *, before: int, after: int, is_set_first: bool
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=before)

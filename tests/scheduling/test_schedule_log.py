@@ -58,7 +58,7 @@ def test_each_step_in_the_life_of_a_schedule_is_logged_with_its_name(alice: ApiC
         assert secret not in str(logged)
 
 
-def test_resuming_and_changing_a_schedule_are_told_apart(alice: ApiClient, lines: Any) -> None:
+def test_the_log_distinguishes_resuming_from_changing_a_schedule(alice: ApiClient, lines: Any) -> None:
     uuid = alice.post(SCHEDULES, {"name": "greeting", "execution_frequency": 3600, "is_active": False}).json()["uuid"]
     alice.put(f"{SCHEDULES}{uuid}/", {"is_active": True})
     alice.put(f"{SCHEDULES}{uuid}/", {"repeats": 7})
