@@ -42,7 +42,7 @@ def next_run_of(schedule: ScheduledExecution) -> datetime | None:
     return schedule.next_run_at
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """Returns the events that the walk logged, without the keys that every line has."""
     lines: list[Any] = [record.msg for record in caplog.records if record.name == zone_rules.__name__]
     return [

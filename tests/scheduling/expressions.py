@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 class Field:
     text: str
     plain: str
-    """The same in the spelling that every cron reads alike: stars with steps, and lists of numbers."""
+    """The same field in forms that every cron reads alike: stars with steps, and lists of numbers."""
     values: frozenset[int]
 
     @property

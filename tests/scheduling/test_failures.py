@@ -258,8 +258,8 @@ def test_a_locked_schedule_holds_up_neither_a_deliverer_nor_the_walk() -> None:
         send_and_fail()
         assert deactivate_failing() == 0
         assert holder.is_alive()
-        told = [orjson.loads(row.body)["event"] for row in Delivery.objects.filter(destination=hook.destination)]
-        assert told == ["platform.delivery.failed"]
+        events = [orjson.loads(row.body)["event"] for row in Delivery.objects.filter(destination=hook.destination)]
+        assert events == ["platform.delivery.failed"]
 
     assert deactivate_failing() == 1
     schedule.refresh_from_db()

@@ -112,6 +112,6 @@ def test_the_schedules_of_a_frozen_dispatcher_become_free_and_it_recovers(
     tasks.dispatch_due.apply_async()
     wait_until(lambda: another.slots().exists())
     assert schedule.slots().count() == another.slots().count() == 1
-    told = log.read_text()
-    assert told.count("database_was_unavailable") == 1
-    assert "Traceback" not in told
+    logged = log.read_text()
+    assert logged.count("database_was_unavailable") == 1
+    assert "Traceback" not in logged

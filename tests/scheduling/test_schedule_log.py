@@ -63,8 +63,8 @@ def test_the_log_distinguishes_resuming_from_changing_a_schedule(alice: ApiClien
     alice.put(f"{SCHEDULES}{uuid}/", {"is_active": True})
     alice.put(f"{SCHEDULES}{uuid}/", {"repeats": 7})
 
-    told = [(line["event"], line.get("fields"), bool(line.get("next_run_at"))) for line in lines()]
-    assert told == [
+    logged = [(line["event"], line.get("fields"), bool(line.get("next_run_at"))) for line in lines()]
+    assert logged == [
         ("schedule_created", None, False),
         ("schedule_resumed", None, True),
         ("schedule_changed", "repeats", True),

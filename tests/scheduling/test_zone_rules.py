@@ -16,7 +16,7 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.walks import ZoneRules
 from scheduling.zone_rules import follow
 from tests.factories import make_command, make_organization, make_user
-from tests.scheduling.daily import HOUR, NINE, OVERLAP, make_daily, next_run_of, told
+from tests.scheduling.daily import HOUR, NINE, OVERLAP, logged, make_daily, next_run_of
 from tests.scheduling.schedules import NOON, URL
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rules_2026f")]
@@ -31,7 +31,7 @@ def test_newer_rules_move_next_runs_computed_from_older_ones(caplog: pytest.LogC
     assert next_run_of(moved) == next_run_of(right) == NINE
     assert moved.effective_from == moved.updated_at == NOON
     assert right.effective_from == NOON - timedelta(days=9)
-    assert told(caplog) == [
+    assert logged(caplog) == [
         {"event": "next_runs_recompute_began", "zone_rules": "2026f"},
         {"event": "next_runs_recomputed", "zone_rules": "2026f", "seen": 2, "changed": 1, "held": 0, "invalid": 0},
     ]
@@ -155,7 +155,7 @@ def test_a_schedule_whose_zone_no_longer_exists_is_skipped_and_ends_when_it_is_d
     assert follow() == 1
     assert next_run_of(other) == NINE
     assert (next_run_of(gone), gone.is_active) == (NINE - HOUR, True)
-    assert told(caplog)[-1]["invalid"] == 1
+    assert logged(caplog)[-1]["invalid"] == 1
 
     time[0] = NINE
     dispatch.dispatch_due()
