@@ -15,9 +15,11 @@ from celery.signals import setup_logging, worker_ready, worker_shutdown
 from django.conf import settings
 from django.db import Error
 
-from commands_platform.beat import WholeSeconds
 from commands_platform.lib.database.availability import is_away, log_away
 from commands_platform.lib.logs import logging_config
+from commands_platform.lib.metronome import Rhythm
+from commands_platform.pacemaker import turns
+from commands_platform.ticks import WholeSeconds
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commands_platform.settings")
 
@@ -28,8 +30,11 @@ class HintTask(Task[..., Any]):
     """A task that a later tick sends again. If the database is unavailable, it logs one line and ends."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.name in _REGULAR_HINTS:
+            turns.note_hint()
         try:
-            return super().__call__(*args, **kwargs)
+            with turns.take():
+                return super().__call__(*args, **kwargs)
         except Error as error:
             if not is_away(error):
                 raise
@@ -41,54 +46,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     # A little before the second begins, so that the dispatcher and the senders are awake when it does.
-    "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(offset=-0.02), "options": {"expires": 10}},
-    "dispatch-ahead": {
-        "task": "scheduling.dispatch_ahead",
-        "schedule": WholeSeconds(offset=-0.75),
-        "options": {"expires": 0.5},
-    },
-    # Housekeeping runs in small portions between the ticks, so that a tick finds its worker free.
-    "expired-items": {
-        "task": "storage.remove_expired",
-        "schedule": WholeSeconds(every=10, offset=0.12),
-        "options": {"expires": 5},
-    },
-    "expired-sessions": {
-        "task": "commands_platform.remove_expired_sessions",
-        "schedule": WholeSeconds(every=60, offset=3.13),
-        "options": {"expires": 30},
-    },
-    "retention": {
-        "task": "scheduling.remove_finished",
-        "schedule": WholeSeconds(every=5, offset=0.16),
-        "options": {"expires": 3},
-    },
-    "failing": {
-        "task": "scheduling.deactivate_failing",
-        "schedule": WholeSeconds(every=10, offset=7.18),
-        "options": {"expires": 5},
-    },
-    "repeats": {
-        "task": "scheduling.give_back_repeats",
-        "schedule": WholeSeconds(every=2, offset=1.14),
-        "options": {"expires": 1},
-    },
-    "removed-installations": {
-        "task": "installations.end_removed",
-        "schedule": WholeSeconds(every=10, offset=5.17),
-        "options": {"expires": 5},
-    },
-    "gone": {
-        "task": "scheduling.follow_gone",
-        "schedule": WholeSeconds(every=2, offset=1.14),
-        "options": {"expires": 1},
-    },
-    "zones": {
-        "task": "scheduling.follow_zones",
-        "schedule": WholeSeconds(every=2, offset=0.14),
-        "options": {"expires": 1},
-    },
+    "tick": {"task": "scheduling.tick", "schedule": WholeSeconds(Rhythm(offset=-0.02))},
+    "dispatch-ahead": {"task": "scheduling.dispatch_ahead", "schedule": WholeSeconds(Rhythm(offset=-0.75))},
 }
+app.steps["worker"].add("commands_platform.worker:Threads")
+# If these stop, the pacemaker begins. Saving a schedule sends other hints, which say nothing about beat.
+_REGULAR_HINTS = {"deliveries.deliver_pending", *(each["task"] for each in app.conf.beat_schedule.values())}
 
 
 @setup_logging.connect

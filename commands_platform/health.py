@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from django.db import Error, connection
-from django.http import HttpRequest, JsonResponse
-from redis import RedisError
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
 
-from commands_platform.lib import broker
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+from commands_platform.lib import broker, clock
+from deliveries.models import Delivery
 from organizations.services import secrets_are_readable
+from processes.heartbeats import RoleHealth, health_by_role
+from processes.models import Role
+from scheduling.models import ScheduledExecution
+
+# Ticks come every second, whether beat sends them or not.
+_MAX_WORK_AGE = timedelta(seconds=5)
+_MAX_OVERDUE = timedelta(seconds=10)
+
+
+class Status(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    """It works, but later or less well than it should."""
+    DOWN = "down"
+
+
+class Check(NamedTuple):
+    """The result of one check. The age is the time since the last good sign, or how long the oldest work is overdue."""
+
+    status: Status
+    age: timedelta | None = None
+    note: str = ""
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
@@ -16,22 +46,86 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 
 
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """Returns 200 if PostgreSQL and the broker answer, beat ticks, and secrets can be decrypted. Otherwise 503."""
-    checks = {"database": _database_answers(), "secrets": _secrets_are_readable(), "broker": False, "beat": False}
-    try:
-        checks["beat"] = broker.beat_lives()
-        checks["broker"] = True
-    except (RedisError, OSError):
-        pass
-    ready = all(checks.values())
-    return JsonResponse({"status": "ready" if ready else "not ready", **checks}, status=200 if ready else 503)
+    """Returns the result of every check. The status is 503 if one of them is down, and otherwise 200."""
+    checks = run_checks()
+    statuses = {check.status for check in checks.values()}
+    overall = "not ready" if Status.DOWN in statuses else "degraded" if Status.DEGRADED in statuses else "ready"
+    return JsonResponse(
+        {"status": overall, "checks": {name: _shown(check) for name, check in checks.items()}},
+        status=503 if Status.DOWN in statuses else 200,
+    )
 
 
-def _secrets_are_readable() -> bool:
-    try:
-        return secrets_are_readable()
-    except Error:
-        return False
+def run_checks() -> dict[str, Check]:
+    """Runs every check. Without the database there is only one more that means anything."""
+    checks = {"database": _since_last_success("database", _database_answers, otherwise=Status.DOWN)}
+    broker_check = _since_last_success("broker", broker.answers, otherwise=Status.DEGRADED)
+    if checks["database"].status == Status.OK:
+        try:
+            checks |= _checks_of_the_database(is_broker_here=broker_check.status == Status.OK)
+        except Error:
+            checks["database"] = Check(Status.DOWN, note="It stopped answering during the checks.")
+    return checks | {"broker": broker_check}
+
+
+def _checks_of_the_database(*, is_broker_here: bool) -> dict[str, Check]:
+    if not _migrations_are_applied():
+        return {"migrations": Check(Status.DOWN, note="Run manage.py migrate.")}
+    health = health_by_role()
+    return {
+        "migrations": Check(Status.OK),
+        "secrets": Check(Status.OK) if secrets_are_readable() else Check(Status.DOWN, note="A key is missing."),
+        "dispatcher": _worker(health.get(Role.DISPATCHER)),
+        "deliverer": _worker(health.get(Role.DELIVERER)),
+        "beat": _beat(health.get(Role.BEAT), is_broker_here=is_broker_here),
+        "overdue": _overdue(),
+    }
+
+
+def _worker(role: RoleHealth | None) -> Check:
+    if role is None:
+        return Check(Status.DOWN, note="None has been seen.")
+    if not role.alive:
+        return Check(Status.DOWN, role.seen_ago, "None has reported lately.")
+    return Check(Status.OK, role.seen_ago, f"{role.alive} running")
+
+
+def _beat(role: RoleHealth | None, *, is_broker_here: bool) -> Check:
+    """Workers tick without beat, a little less punctually. While the broker is away, beat can send nothing."""
+    if role is None or not role.alive:
+        return Check(Status.DEGRADED, role and role.seen_ago, "None has reported lately.")
+    if is_broker_here and (role.worked_ago is None or role.worked_ago > _MAX_WORK_AGE):
+        return Check(Status.DEGRADED, role.worked_ago, "It sends no ticks.")
+    return Check(Status.OK, role.seen_ago, f"{role.alive} running")
+
+
+def _overdue() -> Check:
+    """Finds the schedule or the delivery that has been due for longest, by one probe of an index each."""
+    now = clock.now()
+    schedules = ScheduledExecution.objects.active().filter(next_run_at__lte=now).order_by("next_run_at")
+    deliveries = Delivery.objects.due(now).order_by("next_attempt_at")
+    oldest = (
+        schedules.values_list("next_run_at", flat=True).first(),
+        deliveries.values_list("next_attempt_at", flat=True).first(),
+    )
+    age = max((now - due_at for due_at in oldest if due_at), default=timedelta())
+    if age > _MAX_OVERDUE:
+        return Check(Status.DEGRADED, age, "Work has been due for this long.")
+    return Check(Status.OK, age)
+
+
+@cache
+def _last_successes() -> dict[str, float]:
+    return {}
+
+
+def _since_last_success(name: str, check: Callable[[], bool], *, otherwise: Status) -> Check:
+    if check():
+        _last_successes()[name] = time.monotonic()
+        return Check(Status.OK, timedelta())
+    last = _last_successes().get(name)
+    age = None if last is None else timedelta(seconds=time.monotonic() - last)
+    return Check(otherwise, age, "It does not answer.")
 
 
 def _database_answers() -> bool:
@@ -41,3 +135,27 @@ def _database_answers() -> bool:
     except Error:
         return False
     return True
+
+
+@cache
+def _applied() -> list[bool]:
+    return []
+
+
+def _migrations_are_applied() -> bool:
+    """Looks only until they are: an applied migration stays applied."""
+    if not _applied():
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return False
+        _applied().append(True)
+    return True
+
+
+def _shown(check: Check) -> dict[str, object]:
+    shown: dict[str, object] = {"status": check.status}
+    if check.age is not None:
+        shown["age_seconds"] = round(check.age.total_seconds(), 1)
+    if check.note:
+        shown["note"] = check.note
+    return shown

@@ -120,6 +120,7 @@ _PAGES = [
 ]
 _PLATFORM = [
     "commands_platform",
+    "processes",
     "organizations",
     "auth_tokens",
     "deliveries",
@@ -130,7 +131,7 @@ _PLATFORM = [
     "installations",
 ]
 _APPS_OF_PROCESS = {
-    "beat": ["commands_platform"],
+    "beat": ["commands_platform", "processes"],
     "dispatcher": _PLATFORM,
     "deliverer": _PLATFORM,
 }
@@ -287,7 +288,7 @@ CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": REDIS_KEY_PREFIX,
     "socket_connect_timeout": 2,
-    "socket_timeout": 10,
+    "socket_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 15,
     # A hint that a dead worker held need not be sent again, because the next tick replaces it.
@@ -305,13 +306,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_CONSUMER = "commands_platform.worker:PromptConsumer"
 CELERY_ENABLE_UTC = True
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "scheduling.*": {"queue": "dispatch"},
-    "storage.*": {"queue": "dispatch"},
-    "installations.*": {"queue": "dispatch"},
-    "commands_platform.*": {"queue": "dispatch"},
     "deliveries.*": {"queue": "deliver"},
 }
 CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"

@@ -6,15 +6,20 @@ from __future__ import annotations
 from commands_platform.wsgi import application as django
 
 # isort: split
+import atexit
+
 from django.conf import settings
 from django.db import Error, close_old_connections
 
 from auth_tokens import callers
 from auth_tokens.errors import InvalidApiKeyError
 from auth_tokens.keys import has_key_shape
+from commands_platform import __version__
 from commands_platform.lib.http.client_address import client_address
 from commands_platform.lib.http.gateway.application import Callers, Gateway, GatewayLimits
 from commands_platform.lib.http.gateway.bodies import BodyLimits
+from processes.heartbeats import Heartbeat
+from processes.models import Role
 
 
 def _is_key(key: str) -> bool:
@@ -41,3 +46,7 @@ application = Gateway(
     # A check whether this process is alive must not queue behind other requests.
     urgent_paths=["/healthz"],
 )
+
+_heartbeat = Heartbeat(Role.WEB, version=__version__)
+_heartbeat.start()
+atexit.register(_heartbeat.stop)

@@ -92,15 +92,16 @@ class Sender:
         self._busy: set[Transfer] = set()
         self._performed_at = self._next_look_at = 0.0
 
-    def drain(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
+    def drain(self, *, should_stop: Callable[[], bool] = lambda: False, stays_in_rush: bool = True) -> int:
         """Sends until nothing is due and nothing is in flight. Returns the number of deliveries recorded.
 
-        When `should_stop` turns true, it claims no more, waits a few seconds for requests in flight, and ends the rest.
+        If it was woken around a whole second and `stays_in_rush`, it also waits for more deliveries of that second.
+        When `should_stop` turns true, it claims no more, waits a few seconds for requests in flight, and releases the
+        rest.
         """
         run = self._begin_run()
         stop_at: float | None = None
-        # If it was woken around a whole second, more deliveries of that second may still come.
-        stay_until = time.monotonic() + rush_left()
+        stay_until = time.monotonic() + (rush_left() if stays_in_rush else 0.0)
         try:
             while True:
                 stays = time.monotonic() < stay_until

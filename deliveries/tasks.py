@@ -11,4 +11,13 @@ from deliveries.sender import process_sender
 @shared_task(name="deliveries.deliver_pending")
 def deliver_pending() -> None:
     """Sends due deliveries. It is a hint without arguments; a superfluous one finds nothing to do."""
-    process_sender().drain(should_stop=lambda: state.should_stop not in (None, False))
+    process_sender().drain(should_stop=_is_stopping)
+
+
+def deliver_without_hint() -> None:
+    """Sends due deliveries. It does not wait for more, because nothing says that more will come."""
+    process_sender().drain(should_stop=_is_stopping, stays_in_rush=False)
+
+
+def _is_stopping() -> bool:
+    return state.should_stop not in (None, False)

@@ -9,11 +9,10 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from auth_tokens.scopes import INSTALLABLE_SCOPES
-from commands_platform.lib import broker, clock
+from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from events.matching import is_pattern
 from installations.errors import AlreadyInstalledError
-from installations.tasks import end_removed
 from organizations.models import Command, Installation, Organization
 
 logger = structlog.get_logger(__name__)
@@ -66,10 +65,8 @@ def remove_installation(*, installation: Installation) -> None:
 
     Raises NotFoundError if it is already removed.
     """
-    with transaction.atomic():
-        if not Installation.objects.current().filter(pk=installation.pk).update(removed_at=clock.now()):
-            raise NotFoundError
-        broker.send_hint_on_commit(end_removed)
+    if not Installation.objects.current().filter(pk=installation.pk).update(removed_at=clock.now()):
+        raise NotFoundError
     logger.info("command_removed", installation=str(installation.uuid))
 
 

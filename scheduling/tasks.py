@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from celery import shared_task
 
 from commands_platform.lib.alarm import Alarm
 from commands_platform.lib.broker import send_hint
-from scheduling import dispatch, failures, gone, repeats, retention, zone_moves, zone_rules
+from scheduling import dispatch
 
 
 def _await_next_slot() -> None:
@@ -36,35 +38,4 @@ def dispatch_ahead() -> None:
     dispatch.dispatch_ahead()
 
 
-@shared_task(name="scheduling.remove_finished")
-def remove_finished() -> None:
-    """Removes some ledger rows that need not be kept. A hint: the next task removes more."""
-    retention.remove_finished()
-
-
-@shared_task(name="scheduling.deactivate_failing")
-def deactivate_failing() -> None:
-    """Deactivates some of the schedules that have failed for too long. A hint, as above."""
-    failures.deactivate_failing()
-
-
-@shared_task(name="scheduling.follow_gone")
-def follow_gone() -> None:
-    """Deactivates schedules and removes hooks whose receiver has answered 410. A hint, as above."""
-    gone.follow_gone()
-
-
-@shared_task(name="scheduling.give_back_repeats")
-def give_back_repeats() -> None:
-    """Gives back repeats that were counted for runs that could not be sent. A hint, as above."""
-    repeats.give_back_repeats()
-
-
-@shared_task(name="scheduling.follow_zones")
-def follow_zones() -> None:
-    """Recomputes some next runs after somebody's zone or the rules of time zones have changed. A hint, as above."""
-    zone_moves.follow()
-    zone_rules.follow()
-
-
-_alarm = Alarm(lambda: send_hint(dispatch_due))
+_alarm = Alarm(partial(send_hint, dispatch_due))

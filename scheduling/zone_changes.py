@@ -7,9 +7,7 @@ from typing import Any
 
 from django.db.models.signals import post_init, post_save, pre_save
 
-from commands_platform.lib import broker
 from organizations.models import Organization, User
-from scheduling.tasks import follow_zones
 from scheduling.zone_moves import note_move
 
 _LOADED = "_zone_as_loaded"
@@ -20,7 +18,7 @@ def connect() -> None:
     for model in (Organization, User):
         post_init.connect(_remember, sender=model, dispatch_uid=f"scheduling.zone.remember.{model.__name__}")
         pre_save.connect(_note, sender=model, dispatch_uid=f"scheduling.zone.note.{model.__name__}")
-        post_save.connect(_hint, sender=model, dispatch_uid=f"scheduling.zone.hint.{model.__name__}")
+        post_save.connect(_remember_saved, sender=model, dispatch_uid=f"scheduling.zone.hint.{model.__name__}")
 
 
 def _remember(instance: Organization | User, **_: Any) -> None:
@@ -34,9 +32,7 @@ def _note(instance: Organization | User, update_fields: Collection[str] | None, 
         note_move(instance)
 
 
-def _hint(instance: Organization | User, created: bool, update_fields: Collection[str] | None, **_: Any) -> None:
-    if not created and _is_moving(instance, update_fields):
-        broker.send_hint_on_commit(follow_zones)
+def _remember_saved(instance: Organization | User, update_fields: Collection[str] | None, **_: Any) -> None:
     if update_fields is None or "timezone" in update_fields:
         setattr(instance, _LOADED, instance.timezone)
 

@@ -17,6 +17,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import encrypted_json
 from deliveries.models import Delivery, Kind, State
 from organizations.models import Command, Installation, Organization, User
+from processes.models import Process, Role
 from scheduling.models import ScheduledExecution
 
 _numbers = count(1)
@@ -125,4 +126,17 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
             "body": '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}',
             **values,
         }
+    )
+
+
+def make_process(role: Role, *, seen_ago: timedelta = timedelta(), worked_ago: timedelta | None = None) -> Process:
+    now = clock.now()
+    return Process.objects.create(
+        role=role,
+        host="a",
+        pid=1,
+        version="1",
+        started_at=now - timedelta(hours=1),
+        seen_at=now - seen_ago,
+        worked_at=None if worked_ago is None else now - worked_ago,
     )

@@ -16,7 +16,7 @@ class Alarm:
     It is lost if its process ends. Two calls are at least 20 ms apart.
     """
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, ring: Callable[[], object]) -> None:
         self._ring = ring
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None

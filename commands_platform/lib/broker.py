@@ -1,21 +1,24 @@
-"""Sends hints through the broker, and keeps beat's heartbeat in it."""
+"""Sends hints through the broker. Nothing waits for it, and nothing is lost if it is away."""
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import cache
 from typing import Any, Protocol
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
-from redis import Redis
+from redis import Redis, RedisError
 
 logger = structlog.get_logger(__name__)
 
-_PAUSE_AFTER_FAILURE = 1.0
-_silent_until = 0.0
+_PROBE_EVERY_SECONDS = 0.5
+# Hints of one queue that may wait. If that many wait, another one would say nothing new.
+_MAX_WAITING = 100
 
 
 class Hint(Protocol):
@@ -23,7 +26,39 @@ class Hint(Protocol):
 
     name: str
 
-    def apply_async(self, *, expires: float, retry: bool) -> Any: ...
+    def apply_async(self, *, retry: bool) -> Any: ...
+
+
+class _Outage:
+    """Remembers that the broker is away. A thread asks it until it answers, so that no hint has to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_away = False
+
+    def lasts(self) -> bool:
+        return self._is_away
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._is_away:
+                return
+            self._is_away = True
+        threading.Thread(target=self._await_end, name="broker-probe", daemon=True).start()
+
+    def _await_end(self) -> None:
+        while True:
+            time.sleep(_PROBE_EVERY_SECONDS)
+            try:
+                client().ping()
+            except (RedisError, OSError):
+                continue
+            self._is_away = False
+            logger.info("hints_are_sent_again")
+            return
+
+
+_outage = _Outage()
 
 
 @cache
@@ -32,33 +67,38 @@ def client() -> Redis:
     return Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=2)
 
 
-def note_beat() -> None:
-    """Notes that beat is alive, for the next five seconds. May raise RedisError."""
-    client().set(beat_key(), int(time.time()), ex=5)
-
-
-def beat_lives() -> bool:
-    """Returns whether beat has ticked in the last five seconds. May raise RedisError."""
-    return client().get(beat_key()) is not None
-
-
-def beat_key() -> str:
-    return f"{settings.REDIS_KEY_PREFIX}beat"
-
-
-def send_hint(task: Hint) -> None:
-    """Tells a worker to look now. A hint that cannot be sent is dropped, because the next tick has the same effect."""
-    global _silent_until  # noqa: PLW0603
-    if time.monotonic() < _silent_until:
-        return
+def answers() -> bool:
+    """Returns whether the broker can be reached now."""
     try:
-        task.apply_async(expires=5, retry=False)
-    except (OperationalError, OSError) as error:
-        # While the broker is unavailable, each try takes a connection timeout. Not every caller should wait for it.
-        _silent_until = time.monotonic() + _PAUSE_AFTER_FAILURE
+        return bool(client().ping())
+    except (RedisError, OSError):
+        return False
+
+
+def send_hint(task: Hint) -> bool:
+    """Tells a worker to look now. Returns whether enough hints are waiting for it.
+
+    A hint that cannot be sent is dropped, because workers also look without hints.
+    """
+    if _outage.lasts():
+        return False
+    try:
+        if client().llen(_queue_key(task.name)) < _MAX_WAITING:
+            task.apply_async(retry=False)
+    except (OperationalError, RedisError, OSError) as error:
         logger.warning("hint_not_sent", task=task.name, error=type(error).__name__)
+        _outage.begin()
+        return False
+    return True
 
 
 def send_hint_on_commit(task: Hint) -> None:
     """Sends a hint after the surrounding transaction is committed. A worker would find nothing before."""
     transaction.on_commit(lambda: send_hint(task))
+
+
+@cache
+def _queue_key(task_name: str) -> str:
+    """Returns the key of the list that kombu keeps a queue of tasks in."""
+    queue = current_app.amqp.router.route({}, task_name)["queue"]
+    return f"{settings.REDIS_KEY_PREFIX}{getattr(queue, 'name', queue)}"

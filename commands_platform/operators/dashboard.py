@@ -5,7 +5,6 @@ The page needs only a few queries, however large the ledger is.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,15 +14,15 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from redis import RedisError
 from unfold.dataclasses import SearchResult
 
-from commands_platform.lib import broker
 from commands_platform.lib.database.identifiers import first_ledger_id_at
 from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.operators import html
 from commands_platform.operators.permissions import may_view, url_if_allowed
 from deliveries.models import Delivery, DeliveryQuerySet, State
+from processes.heartbeats import health_by_role
+from processes.models import Role
 from scheduling.models import ScheduledExecution
 
 # Above this number of rows the dashboard shows "10,000+".
@@ -32,8 +31,6 @@ _MAX_FAILURES_SHOWN = 8
 FAILED_QUERY = "?state__exact=failed&period=day"
 # If the oldest overdue delivery has waited longer than this, the dashboard marks the delay as bad.
 _MAX_DELAY = timedelta(seconds=10)
-# In seconds. Beat ticks every second.
-_MAX_BEAT_AGE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "figures": [
             *(_waiting(), _overdue(), *_outcomes(recent)),
             *([_next_run()] if may_view("scheduling_scheduledexecution", request) else []),
-            _beat(),
+            _processes(),
         ],
         "failures": _failure_rows(recent),
         "failures_url": _deliveries_url(FAILED_QUERY),
@@ -136,15 +133,14 @@ def _next_run() -> Figure:
     return Figure("Next run", html.distance(upcoming), f"{upcoming:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _beat() -> Figure:
-    try:
-        ticked: Any = broker.client().get(broker.beat_key())
-    except (RedisError, OSError):
-        return Figure("Beat", "unknown", "Valkey does not answer", is_bad=True)
-    if ticked is None:
-        return Figure("Beat", "stopped", "no tick in the last five seconds", is_bad=True)
-    age = max(0, int(time.time()) - int(ticked))
-    return Figure("Beat", "ticking", f"the last tick was {age} s ago", is_bad=age > _MAX_BEAT_AGE)
+def _processes() -> Figure:
+    health = health_by_role()
+    counts = {role: health[role].alive if role in health else 0 for role in Role}
+    note = " · ".join(f"{role} {count}" for role, count in counts.items())
+    missing = [role for role, count in counts.items() if not count]
+    if missing:
+        return Figure("Processes", f"no {' and no '.join(missing)}", note, is_bad=True)
+    return Figure("Processes", "all running", note)
 
 
 def _failure_rows(recent: DeliveryQuerySet) -> list[dict[str, SafeString | str]]:

@@ -10,7 +10,6 @@ from django.test import Client
 
 from commands_platform.lib import clock
 from commands_platform.operators.expired_sessions import remove_expired_sessions
-from commands_platform.tasks import remove_expired_sessions as task
 from tests.admin import make_operator
 from tests.locks import held_elsewhere
 
@@ -24,7 +23,7 @@ def test_expired_sessions_are_removed_and_others_stay() -> None:
     _make_session("expired", expired_for=timedelta(seconds=1))
     _make_session("current", expired_for=timedelta(hours=-8))
 
-    task()
+    remove_expired_sessions()
 
     assert Session.objects.get().session_key == "current"
 

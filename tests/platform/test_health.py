@@ -1,27 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import Client
 
-from commands_platform.lib import broker
+from commands_platform.lib import broker, clock
 from commands_platform.local.ports import free_port
+from processes.models import Process, Role
 from tests.api import ApiResponse
+from tests.factories import make_delivery, make_process
 
-READY = {"status": "ready", "database": True, "secrets": True, "broker": True, "beat": True}
 SECRET = "hunter2-of-the-test"
 
 
 @pytest.fixture
-def beat() -> Iterator[None]:
-    """Notes that beat has just ticked."""
-    broker.note_beat()
-    yield
-    broker.client().delete(broker.beat_key())
+def processes(db: None) -> None:
+    """One process of each role has reported just now, and has begun some work."""
+    for role in Role:
+        make_process(role, worked_ago=timedelta())
 
 
 @pytest.fixture
@@ -68,43 +70,82 @@ def test_healthz_needs_neither_database_nor_broker() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-@pytest.mark.usefixtures("db", "beat")
-def test_readyz_is_ready_with_database_broker_and_beat() -> None:
+def statuses(response: ApiResponse) -> dict[str, str]:
+    return {name: check["status"] for name, check in response.json()["checks"].items()}
+
+
+@pytest.mark.usefixtures("processes")
+def test_readyz_is_ready_if_every_check_is_ok() -> None:
     response = get("/readyz")
 
-    assert (response.status_code, response.json()) == (200, READY)
+    assert (response.status_code, response.json()["status"]) == (200, "ready")
+    assert set(statuses(response)) == {
+        *("database", "migrations", "secrets", "broker", "dispatcher", "deliverer", "beat", "overdue"),
+    }
+    assert set(statuses(response).values()) == {"ok"}
+    assert response.json()["checks"]["dispatcher"] == {"status": "ok", "age_seconds": ANY, "note": "1 running"}
     assert_contains_no_secret(response)
 
 
-@pytest.mark.usefixtures("db")
-def test_readyz_is_not_ready_without_beat() -> None:
-    broker.client().delete(broker.beat_key())
-
+@pytest.mark.usefixtures("processes", "broker_is_away")
+def test_readyz_is_degraded_without_the_broker() -> None:
     response = get("/readyz")
 
-    assert (response.status_code, response.json()) == (503, {**READY, "status": "not ready", "beat": False})
-
-
-@pytest.mark.usefixtures("beat")
-def test_a_beat_counts_for_five_seconds() -> None:
-    assert 4000 < broker.client().pttl(broker.beat_key()) <= 5000
-
-
-@pytest.mark.usefixtures("db", "broker_is_away")
-def test_readyz_is_not_ready_without_the_broker() -> None:
-    response = get("/readyz")
-
-    assert response.status_code == 503
-    assert response.json() == {**READY, "status": "not ready", "broker": False, "beat": False}
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert {name for name, status in statuses(response).items() if status != "ok"} == {"broker"}
     assert_contains_no_secret(response)
 
 
-@pytest.mark.usefixtures("beat", "database_is_away")
+@pytest.mark.parametrize(
+    ("seen_ago", "worked_ago", "note"),
+    [(15, 15, "None has reported lately."), (0, 15, "It sends no ticks."), (0, None, "It sends no ticks.")],
+)
+@pytest.mark.usefixtures("processes")
+def test_readyz_is_degraded_without_ticks_of_beat(seen_ago: int, worked_ago: int | None, note: str) -> None:
+    Process.objects.filter(role=Role.BEAT).delete()
+    worked = None if worked_ago is None else timedelta(seconds=worked_ago)
+    make_process(Role.BEAT, seen_ago=timedelta(seconds=seen_ago), worked_ago=worked)
+
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["checks"]["beat"]["status"] == "degraded"
+    assert response.json()["checks"]["beat"]["note"] == note
+
+
+@pytest.mark.parametrize("role", [Role.DISPATCHER, Role.DELIVERER])
+@pytest.mark.usefixtures("processes")
+def test_readyz_is_not_ready_without_a_worker(role: Role) -> None:
+    Process.objects.filter(role=role).update(seen_at=clock.now() - timedelta(minutes=3))
+
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (503, "not ready")
+    check = response.json()["checks"][role]
+    assert check["status"] == "down"
+    assert 180 <= check["age_seconds"] < 240
+
+    Process.objects.filter(role=role).delete()
+    assert get("/readyz").json()["checks"][role] == {"status": "down", "note": "None has been seen."}
+
+
+@pytest.mark.usefixtures("processes")
+def test_readyz_reports_work_that_is_overdue() -> None:
+    make_delivery(next_attempt_at=clock.now() - timedelta(minutes=1))
+
+    response = get("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["checks"]["overdue"]["status"] == "degraded"
+    assert 60 <= response.json()["checks"]["overdue"]["age_seconds"] < 120
+
+
+@pytest.mark.usefixtures("database_is_away")
 def test_readyz_is_not_ready_without_the_database() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503
-    assert response.json() == {**READY, "status": "not ready", "database": False, "secrets": False}
+    assert statuses(response) == {"database": "down", "broker": "ok"}
     assert_contains_no_secret(response)
 
 
@@ -113,4 +154,4 @@ def test_readyz_names_everything_that_is_missing() -> None:
     response = get("/readyz")
 
     assert response.status_code == 503
-    assert response.json() == {key: "not ready" if key == "status" else False for key in READY}
+    assert statuses(response) == {"database": "down", "broker": "degraded"}

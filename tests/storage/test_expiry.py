@@ -11,7 +11,6 @@ from django.utils import timezone
 from commands_platform.lib import clock
 from storage import expiry
 from storage.models import Item
-from storage.tasks import remove_expired
 from tests.api import ApiClient
 from tests.storage.calls import call, expire, put, read
 
@@ -137,7 +136,7 @@ def test_the_sweep_removes_only_expired_items(alice: ApiClient) -> None:
     put(alice, "eternal", 4)
     expire("old", "older")
 
-    remove_expired()
+    expiry.remove_expired()
 
     assert set(Item.objects.values_list("key", flat=True)) == {"young", "eternal"}
 

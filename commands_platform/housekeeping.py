@@ -1,0 +1,35 @@
+"""The housekeeping of the platform: the chores that dispatchers do beside dispatching."""
+
+from __future__ import annotations
+
+from commands_platform.lib.metronome import Metronome, Rhythm
+from commands_platform.operators import expired_sessions
+from installations import ending
+from processes import heartbeats
+from processes.chores import Chore
+from scheduling import failures, gone, repeats, retention, zone_moves, zone_rules
+from storage import expiry
+
+
+def _follow_zones() -> None:
+    zone_moves.follow()
+    zone_rules.follow()
+
+
+# Their offsets lie between the ticks, which begin just before each whole second.
+CHORES = (
+    Chore("follow-zones", Rhythm(every=2, offset=0.14), _follow_zones),
+    Chore("give-back-repeats", Rhythm(every=2, offset=1.14), repeats.give_back_repeats),
+    Chore("follow-gone", Rhythm(every=2, offset=1.15), gone.follow_gone),
+    Chore("remove-finished", Rhythm(every=5, offset=0.16), retention.remove_finished),
+    Chore("remove-expired-items", Rhythm(every=10, offset=0.12), lambda: expiry.remove_expired(limit=2_000)),
+    Chore("end-removed-installations", Rhythm(every=2, offset=0.17), ending.end_removed),
+    Chore("deactivate-failing", Rhythm(every=10, offset=7.18), failures.deactivate_failing),
+    Chore("remove-expired-sessions", Rhythm(every=60, offset=3.13), expired_sessions.remove_expired_sessions),
+    Chore("remove-dead-processes", Rhythm(every=60, offset=33.13), heartbeats.remove_dead),
+)
+
+
+def housekeeping() -> Metronome:
+    """Returns the thread that does all chores."""
+    return Metronome("housekeeping", [chore.as_timed_work() for chore in CHORES])

@@ -1,0 +1,86 @@
+"""Does work at certain times of the wall clock, in a thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+from django.db import Error, close_old_connections, connection
+
+from commands_platform.lib.database.availability import is_away, log_away
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """The times `offset` seconds after each multiple of `every` seconds of the wall clock."""
+
+    every: float = 1
+    offset: float = 0.0
+
+    def turn(self, instant: float) -> int:
+        """Returns the number of the latest of these times, for an instant in seconds since 1970."""
+        return math.floor((instant - self.offset) / self.every)
+
+    def seconds_to_next(self, now: float) -> float:
+        return (self.turn(now) + 1) * self.every + self.offset - now
+
+
+class TimedWork(NamedTuple):
+    """Some work with its rhythm."""
+
+    name: str
+    rhythm: Rhythm
+    work: Callable[[], object]
+
+
+class Metronome(threading.Thread):
+    """Does each work in its rhythm, one after the other. A turn that has passed meanwhile is left out.
+
+    An error ends a turn, not the thread. If the clock steps back, the next turns come as usual.
+    """
+
+    def __init__(self, name: str, works: Sequence[TimedWork]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._works = works
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        now = time.time()
+        turns = [each.rhythm.turn(now) for each in self._works]
+        while not self._stopped.wait(self._seconds_to_next()):
+            for index, each in enumerate(self._works):
+                turn = each.rhythm.turn(time.time())
+                if turn != turns[index] and not self._stopped.is_set():
+                    turns[index] = turn
+                    self._do(each)
+        connection.close()
+
+    def stop(self, *, patience: float) -> None:
+        """Ends after the work in hand. Waits for that up to `patience` seconds."""
+        self._stopped.set()
+        self.join(patience)
+
+    def _seconds_to_next(self) -> float:
+        now = time.time()
+        return max(0.0, min(each.rhythm.seconds_to_next(now) for each in self._works))
+
+    def _do(self, each: TimedWork) -> None:
+        try:
+            each.work()
+        except Error as error:
+            if is_away(error):
+                log_away(error, work=each.name)
+            else:
+                logger.exception("work_failed", work=each.name)
+        except Exception:
+            # One failing work must not stop the others.
+            logger.exception("work_failed", work=each.name)
+        finally:
+            close_old_connections()

@@ -1,0 +1,88 @@
+"""Adapts Celery's worker: it reconnects promptly, and has threads that work without the broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from celery.worker import consumer, state
+
+from commands_platform import __version__, housekeeping
+from commands_platform.lib.metronome import Metronome, Rhythm
+from commands_platform.pacemaker import pacemaker, turns
+from deliveries.tasks import deliver_without_hint
+from processes.heartbeats import Heartbeat
+from processes.models import Role
+
+logger = structlog.get_logger(__name__)
+
+# A deliverer without hints looks this often. Slots are due on whole seconds, so it looks just after each.
+_DELIVERERS_RHYTHM = Rhythm(every=0.25, offset=0.005)
+# A sender that stops ends its requests within three seconds.
+_STOP_PATIENCE_SECONDS = 6.0
+
+
+class PromptConsumer(consumer.Consumer):
+    """Reconnects to the broker within a second of its return. Kombu's own pauses grow to 30 seconds."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        is_lost = False
+
+        def note_loss(error: Exception, _pause: float) -> None:
+            nonlocal is_lost
+            if not is_lost:
+                logger.warning("broker_is_away", error=type(error).__name__)
+            is_lost = True
+
+        conn = conn.ensure_connection(
+            note_loss, None, interval_start=0.2, interval_step=0.2, interval_max=1, callback=state.maybe_shutdown
+        )
+        self.first_connection_attempt = False
+        if is_lost:
+            logger.info("broker_is_back")
+        return conn
+
+
+class Threads(bootsteps.StartStopStep):
+    """The threads of a worker beside its main one: heartbeat, pacemaker, and a dispatcher's housekeeping.
+
+    They start before the worker connects to the broker, which may be away.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        self._heartbeat: Heartbeat | None = None
+        self._metronomes: list[Metronome] = []
+
+    def start(self, worker: Any) -> None:
+        queues = worker.app.amqp.queues.consume_from
+        dispatches = "dispatch" in queues
+        works = _dispatchers_works(worker.app) if dispatches else {}
+        if "deliver" in queues:
+            works["deliveries.deliver_pending"] = (_DELIVERERS_RHYTHM, deliver_without_hint)
+        self._metronomes = [pacemaker(works)]
+        if dispatches:
+            self._metronomes.append(housekeeping.housekeeping())
+        self._heartbeat = Heartbeat(Role.DISPATCHER if dispatches else Role.DELIVERER, version=__version__)
+        turns.on_work = self._heartbeat.note_work
+        for thread in (self._heartbeat, *self._metronomes):
+            thread.start()
+
+    def stop(self, worker: Any) -> None:
+        for metronome in self._metronomes:
+            metronome.stop(patience=_STOP_PATIENCE_SECONDS)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    def terminate(self, worker: Any) -> None:
+        """Ends the threads after a second signal, too, before the process ends."""
+        self.stop(worker)
+
+
+def _dispatchers_works(app: Any) -> dict[str, Any]:
+    """Returns the tasks that beat sends to dispatchers, with their rhythms."""
+    entries = app.conf.beat_schedule.values()
+    return {entry["task"]: (entry["schedule"].rhythm, app.tasks[entry["task"]].run) for entry in entries}
