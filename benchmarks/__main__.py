@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.support.platform import BenchmarkError
 
-NAMES = ("burst", "steady", "statements", "api", "memory", "fairness", "hostile", "ledger_size", "chaos")
+NAMES = ("burst", "steady", "alone", "statements", "api", "memory", "fairness", "hostile", "ledger_size", "chaos")
 
 _USAGE = f"""usage: python -m benchmarks {{{",".join(NAMES)},all}} [options]
 

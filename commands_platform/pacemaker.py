@@ -30,13 +30,15 @@ class Turns:
         self._hinted_at = time.monotonic()
         self._are_missing = False
         self.on_work: Callable[[], None] = lambda: None
+        # A deliverer that has nothing to do gets no hints.
+        self.expects_hints = False
 
     def note_hint(self) -> None:
         """Notes that a hint has come in time, so the pacemaker is not needed."""
         self._hinted_at = time.monotonic()
         if self._are_missing:
             self._are_missing = False
-            logger.info("hints_are_back")
+            logger.info("ticks_are_back")
 
     @contextmanager
     def take(self) -> Iterator[None]:
@@ -50,9 +52,9 @@ class Turns:
         if time.monotonic() - self._hinted_at < MAX_SECONDS_WITHOUT_HINT or not self._lock.acquire(blocking=False):
             return
         try:
-            if not self._are_missing:
+            if self.expects_hints and not self._are_missing:
                 self._are_missing = True
-                logger.warning("hints_are_missing")
+                logger.warning("ticks_are_missing")
             self.on_work()
             work()
         finally:

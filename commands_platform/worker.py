@@ -67,7 +67,7 @@ class Threads(bootsteps.StartStopStep):
         if dispatches:
             self._metronomes.append(housekeeping.housekeeping())
         self._heartbeat = Heartbeat(Role.DISPATCHER if dispatches else Role.DELIVERER, version=__version__)
-        turns.on_work = self._heartbeat.note_work
+        turns.on_work, turns.expects_hints = self._heartbeat.note_work, dispatches
         for thread in (self._heartbeat, *self._metronomes):
             thread.start()
 

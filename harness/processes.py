@@ -54,6 +54,10 @@ class PlatformProcesses:
                 stderr=log,
             )
 
+    def add_process(self, name: str, command: str) -> None:
+        """Makes a process that is not in the Procfile known to `start`."""
+        self._commands[name] = command
+
     def kill(self, name: str) -> None:
         """Ends the process at once, as a crash would."""
         process = self._processes.pop(name)

@@ -24,7 +24,8 @@ WITH turn AS (
     WHERE name = %(name)s AND (started_at <= statement_timestamp() - %(every)s OR started_at > statement_timestamp())
     FOR UPDATE SKIP LOCKED
 ), started AS (
-    UPDATE processes_chorerun c SET started_at = statement_timestamp() FROM turn WHERE c.name = turn.name RETURNING c.name
+    UPDATE processes_chorerun c SET started_at = statement_timestamp() FROM turn WHERE c.name = turn.name
+    RETURNING c.name
 )
 SELECT name FROM started
 """

@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 
 
 def wait_for_waiters(count: int = 1) -> None:
-    """Returns once that many connections to this database wait for a lock. Raises AssertionError after 10 s."""
-    deadline = time.monotonic() + 10
+    """Returns once that many connections to this database wait for a lock. Raises AssertionError after 30 s."""
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
             # Within a transaction PostgreSQL keeps showing the connections as they were at the first look.

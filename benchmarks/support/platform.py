@@ -100,10 +100,6 @@ class MeasuredPlatform(RunningPlatform):
         with self.connect() as connection:
             return connection.execute(statement, parameters).rowcount
 
-    def add_process(self, name: str, command: str) -> None:
-        """Adds a process that is not in the Procfile, so that `start` can start it."""
-        self._commands[name] = command
-
     @property
     def web_command(self) -> str:
         """The Procfile's command for the web."""

@@ -130,6 +130,8 @@ class Run:
                 self._group.say(report)
             if readiness.became_ready():
                 self._group.show(first_steps.banner())
+                if lacks := readiness.lacks():
+                    self._group.say(f"It works, but callbacks may be up to a second late. Missing: {', '.join(lacks)}")
             dead = self._servers.find_dead()
             return f"{dead.name} has ended, see {dead.log}" if dead else None
 

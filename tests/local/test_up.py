@@ -88,11 +88,20 @@ def run_up() -> Iterator[Callable[[int], Run]]:
 
 
 def remaining_processes(local: Path) -> list[psutil.Process]:
-    return [
+    found = [
         *leftovers.children_of_up(local),
         *leftovers.servers_in(local / "postgres" / "data", "postgres"),
         *leftovers.servers_in(local / "valkey", "valkey-server"),
     ]
+    # A process that has ended may not have been reaped yet.
+    return [process for process in found if is_alive(process)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def schedule_three_callbacks(run: Run) -> None:

@@ -191,6 +191,29 @@ def test_without_beat_callbacks_come_within_two_seconds(
     assert max(lags(receiver)) < 2
 
 
+@pytest.mark.parametrize(
+    ("offset", "step"), [(0, -30), (-11, 0), (11, 0)], ids=["steps back by 30 s", "is 11 s behind", "is 11 s ahead"]
+)
+def test_the_clock_of_beat_delays_nothing(
+    platform: RunningPlatform, team: Team, receiver: Receiver, offset: int, step: int
+) -> None:
+    platform.stop("beat")
+    platform.add_process(
+        "skewed", f"COMMANDS_PROCESS_NAME=beat exec python -m tests.stories.skewed_beat {offset} {step} 3"
+    )
+    platform.start("skewed")
+    try:
+        uuid = team.schedule(execution_frequency=1)
+        receiver.wait_for(6, timeout=20)
+        assert "skewed" not in platform.ended()
+    finally:
+        platform.stop("skewed")
+        platform.start("beat")
+    team.put(f"/v1/platform/scheduling/{uuid}/", {"is_active": False})
+
+    assert max(lags(receiver)) < 2
+
+
 def test_every_process_reconnects_to_a_restarted_database(
     platform: RunningPlatform, team: Team, receiver: Receiver
 ) -> None:
