@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from celery import shared_task
 
 from commands_platform.lib.alarm import Alarm
@@ -38,4 +36,4 @@ def dispatch_ahead() -> None:
     dispatch.dispatch_ahead()
 
 
-_alarm = Alarm(partial(send_hint, dispatch_due))
+_alarm = Alarm(lambda: send_hint(dispatch_due))
