@@ -38,8 +38,8 @@ def test_an_organization_is_deactivated_and_activated_again(operator: Client) ->
     assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == ["Deactivated.", "Activated."]
 
 
-def test_an_action_that_is_opened_in_a_tab_of_its_own_leads_to_the_objects_page(operator: Client) -> None:
-    """The dialog is only a part of a page."""
+def test_an_action_opened_in_its_own_tab_leads_to_the_page_of_the_object(operator: Client) -> None:
+    """The dialog of an action is only a part of a page, so it cannot be shown in a tab."""
     schedule = make_schedule()
 
     in_a_tab = operator.get(page_of(schedule, "pause"))
@@ -50,7 +50,7 @@ def test_an_action_that_is_opened_in_a_tab_of_its_own_leads_to_the_objects_page(
     assert ScheduledExecution.objects.active().exists()
 
 
-def test_an_objects_name_keeps_its_spelling_in_the_title(operator: Client) -> None:
+def test_the_title_shows_the_name_of_an_object_unchanged(operator: Client) -> None:
     assert "Scheduled executions" in html_of(operator, page_of(make_schedule(name="nightly")))
     assert "Nightly" not in html_of(operator, page_of(make_schedule(name="nightly")))
 
@@ -62,7 +62,7 @@ def test_an_empty_list_says_whether_a_search_made_it_empty(operator: Client) -> 
     assert "No scheduled execution matches the search and the filters." in html_of(operator, f"{path}?q=nonsense")
 
 
-def test_one_attempt_is_told_in_the_singular(operator: Client) -> None:
+def test_one_attempt_is_shown_in_the_singular(operator: Client) -> None:
     page_of_one = html_of(operator, page_of(make_schedule(max_attempts=1)))
 
     assert "at most 1 attempt<" in page_of_one

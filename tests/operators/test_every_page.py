@@ -72,7 +72,7 @@ def test_every_page_opens(samples: Samples, model: type[Model], login: str) -> N
     client = _client(login)
 
     for path in _paths(samples, model):
-        # The header is htmx's: it asks for the dialog of an action.
+        # htmx sends this header when it asks for the dialog of an action.
         _assert_is_a_page(client.get(path, headers={"HX-Request": "true"}), path)
 
 

@@ -155,7 +155,7 @@ def test_another_move_during_the_walk_moves_every_schedule(berlin: Organization,
 
 @pytest.mark.usefixtures("small_portions")
 @pytest.mark.parametrize("reached", [0, 1], ids=["before the walk", "in the middle of the walk"])
-def test_a_slot_of_a_zone_that_is_left_before_the_walk_is_not_lost(
+def test_no_slot_is_lost_in_a_zone_that_was_left_before_its_walk(
     berlin: Organization, time: list[datetime], reached: int
 ) -> None:
     """Nine o'clock in New York comes between the two moves."""
@@ -178,7 +178,7 @@ def test_a_slot_of_a_zone_that_is_left_before_the_walk_is_not_lost(
     assert ZoneMove.objects.count() == 1
 
 
-def test_a_user_without_a_zone_has_moved_to_that_of_the_organization(
+def test_no_slot_is_lost_while_a_user_has_the_zone_of_the_organization(
     berlin: Organization, time: list[datetime]
 ) -> None:
     user = make_user(berlin, timezone="America/New_York")
@@ -200,10 +200,10 @@ def test_a_user_without_a_zone_has_moved_to_that_of_the_organization(
 @pytest.mark.parametrize(
     "values", [{"is_active": False, "deactivation_reason": "paused"}, {"effective_from": IN_NEW_YORK}, {"cron": "bad"}]
 )
-def test_other_schedules_have_no_slot_in_a_zone_that_was_left(
+def test_other_schedules_get_no_slot_in_a_zone_that_was_left(
     berlin: Organization, time: list[datetime], values: dict[str, Any]
 ) -> None:
-    """One is paused, one has begun a new timing since, and one cannot be computed."""
+    """A schedule is paused, has a new timing since then, or is invalid."""
     make_dailies(berlin, 1, **values)
     time[0] = IN_NEW_YORK - timedelta(seconds=5)
     move(berlin, "America/New_York")
