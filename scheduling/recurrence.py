@@ -123,7 +123,7 @@ def missed(recurrence: Recurrence, *, first: datetime, now: datetime) -> Missed:
         raise ValueError("The first missed slot is not due yet.")
     first = first.astimezone(UTC)
     if recurrence.cron:
-        return _missed_cron(recurrence, first, now)
+        return _missed_cron(_rule_of(recurrence), first, seconds_of(now) + 1)
     if recurrence.period is None:
         return Missed(first, 0, None)
     anchor, period = recurrence.anchor.astimezone(UTC), recurrence.period
@@ -141,10 +141,11 @@ def _periodic_slot(anchor: datetime, period: timedelta, number: int) -> datetime
         return None
 
 
-def _missed_cron(recurrence: Recurrence, first: datetime, now: datetime) -> Missed:
-    rule = _rule_of(recurrence)
-    after_first, after_now = seconds_of(first) + 1, seconds_of(now) + 1
-    latest = last_before(rule, after_now, after_first)
+# After an outage, the schedules of a herd ask for the same rule and span, one after the other.
+@lru_cache(maxsize=256)
+def _missed_cron(rule: CronRule, first: datetime, end: int) -> Missed:
+    after_first = seconds_of(first) + 1
+    latest = last_before(rule, end, after_first)
     if latest is None:
         return Missed(first, 0, None)
     earlier = last_before(rule, latest, after_first)
