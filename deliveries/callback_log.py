@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import structlog
-from django.conf import settings
 
 from deliveries.models import State
 from deliveries.queue import Claim
@@ -20,17 +19,17 @@ from deliveries.verdict import Verdict
 logger = structlog.get_logger(__name__)
 
 
-def log_callback(claim: Claim, verdict: Verdict, result: Result | None) -> None:
+def log_callback(claim: Claim, verdict: Verdict, result: Result | None, *, logs_all: bool) -> None:
     """Logs the outcome of an attempt.
 
-    Without LOG_CALLBACKS it logs only the first and the last failure of a delivery. At thousands of callbacks a second,
+    Without `logs_all` it logs only the first and the last failure of a delivery. At thousands of callbacks a second,
     a line for each would cost more than sending it.
     """
     is_delivered = verdict.state == State.DELIVERED
-    if not settings.LOG_CALLBACKS and (is_delivered or (verdict.state == State.PENDING and claim.attempt > 1)):
+    if not logs_all and (is_delivered or (verdict.state == State.PENDING and claim.attempt > 1)):
         return
     facts: dict[str, Any] = {
-        **(_subject(claim.body) if settings.LOG_CALLBACKS else {}),
+        **(_subject(claim.body) if logs_all else {}),
         "origin": claim.origin,
         "status": result.status if result else None,
         "error": str(result.error) if result and result.error else None,

@@ -61,6 +61,7 @@ class SenderSettings:
     guard: AddressGuard
     proxy: ForwardProxy | None = None
     origins: OriginSettings = field(default_factory=OriginSettings)
+    logs_callbacks: bool = False
 
 
 @dataclass(slots=True)
@@ -275,7 +276,7 @@ class Sender:
         *,
         record: dict[str, object] | None = None,
     ) -> None:
-        log_callback(claim, verdict, result)
+        log_callback(claim, verdict, result, logs_all=self._config.logs_callbacks)
         outcome = Outcome(
             id=claim.id,
             lease=claim.lease,
@@ -372,6 +373,7 @@ def process_sender() -> Sender:
             retry_delays=settings.DELIVERY_RETRY_DELAYS,
             guard=address_guard(),
             proxy=settings.CALLBACK_PROXY,
+            logs_callbacks=settings.LOG_CALLBACKS,
             origins=OriginSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

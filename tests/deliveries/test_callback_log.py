@@ -8,7 +8,7 @@ import pytest
 
 from deliveries import callback_log
 from deliveries.sender import Sender
-from tests.deliveries.senders import due_again
+from tests.deliveries.senders import due_again, make_sender
 from tests.factories import make_delivery
 from tests.receiver import Answer, Receiver
 
@@ -18,6 +18,12 @@ BODY = (
     '{"intent":"hello","payload":{"secret":"hush-hush"},"scheduled_execution":'
     '{"uuid":"1","name":"greeting","due_at":"2026-02-25T12:00:00Z","attempt":1}}'
 )
+
+
+@pytest.fixture
+def outspoken() -> Sender:
+    """Returns a sender that logs every callback."""
+    return make_sender(logs_callbacks=True)
 
 
 @pytest.fixture
@@ -33,13 +39,12 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
 
 
 def test_a_delivered_callback_is_logged_with_its_schedule_and_origin(
-    sender: Sender, receiver: Receiver, settings: Any, lines: Any
+    outspoken: Sender, receiver: Receiver, lines: Any
 ) -> None:
-    settings.LOG_CALLBACKS = True
     origin = f"http://127.0.0.1:{receiver.port}"
     delivery = make_delivery(url=f"{origin}/secret-path?token=hush-hush", origin=origin, body=BODY)
 
-    sender.drain()
+    outspoken.drain()
 
     (line,) = lines()
     assert line["event"] == "callback_delivered"
@@ -52,16 +57,15 @@ def test_a_delivered_callback_is_logged_with_its_schedule_and_origin(
 
 
 def test_every_failed_attempt_is_logged_with_the_wait_before_the_next_one(
-    sender: Sender, receiver: Receiver, settings: Any, lines: Any
+    outspoken: Sender, receiver: Receiver, lines: Any
 ) -> None:
-    settings.LOG_CALLBACKS = True
     receiver.answer_with(Answer(503), Answer(503), Answer(404))
     delivery = make_delivery(url=receiver.url, body=BODY)
 
     for _ in range(2):
-        sender.drain()
+        outspoken.drain()
         due_again(delivery)
-    sender.drain()
+    outspoken.drain()
 
     logged = lines()
     assert [(line["event"], line["status"], line["attempt"]) for line in logged] == [
@@ -73,11 +77,10 @@ def test_every_failed_attempt_is_logged_with_the_wait_before_the_next_one(
     assert logged[2]["reason"] == "rejected"
 
 
-def test_an_event_is_logged_by_its_name(sender: Sender, receiver: Receiver, settings: Any, lines: Any) -> None:
-    settings.LOG_CALLBACKS = True
+def test_an_event_is_logged_by_its_name(outspoken: Sender, receiver: Receiver, lines: Any) -> None:
     make_delivery(url=receiver.url, body='{"event":"kudos.posted","hook":{"id":"1"},"body":{}}')
 
-    sender.drain()
+    outspoken.drain()
 
     assert [line["event_name"] for line in lines()] == ["kudos.posted"]
 
