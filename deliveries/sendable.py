@@ -1,6 +1,6 @@
 """Decides in SQL whether a callback may be sent now, and the reason if not.
 
-The dispatcher, the sender's claim, an extra run and the matching of hooks all use it, so they always agree. A statement
+The dispatcher, the sender's claim, a manual run and the matching of hooks all use it, so they always agree. A statement
 joins the parties of a row by `joins_sql`, and selects the reason by `reason_sql`.
 """
 

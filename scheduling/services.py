@@ -258,7 +258,7 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
 def _free_instant(schedule: ScheduledExecution, instant: datetime) -> datetime:
     """Returns the first instant from this one on that no row of the schedule has, and no slot that is already due.
 
-    The ledger has one row for each instant, so an extra run and a slot of the same instant would become one run. The
+    The ledger has one row for each instant, so a manual run and a slot of the same instant would become one run. The
     caller holds the schedule's lock.
     """
     while timing.is_slot_to_come(schedule, instant) or schedule.slots().filter(due_at=instant).exists():

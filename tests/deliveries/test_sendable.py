@@ -1,4 +1,4 @@
-"""The dispatcher, the sender, an extra run and the hooks give the same reason for the same parties."""
+"""The dispatcher, the sender, a manual run and the hooks give the same reason for the same parties."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_sender_gives_the_common_reason(every_combination: list[Parties]) ->
     assert {claim.id: claim.skip for claim in claims} == expected
 
 
-def test_an_extra_run_is_refused_for_the_common_reason(every_combination: list[Parties]) -> None:
+def test_a_manual_run_is_refused_for_the_common_reason(every_combination: list[Parties]) -> None:
     for each in every_combination:
         schedule = make_schedule(each.command, organization=each.organization, owner=each.user)
         message = ""

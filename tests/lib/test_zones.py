@@ -89,7 +89,7 @@ def test_every_zone_of_the_package_but_factory_is_accepted() -> None:
         assert load_zone(name).key == name
 
 
-def test_the_packaged_zones_win_over_those_of_the_operating_system(tmp_path: Path) -> None:
+def test_the_packaged_zones_take_precedence_over_those_of_the_operating_system(tmp_path: Path) -> None:
     """Uses a fake system copy in which Vancouver is at UTC."""
     system = tmp_path / "zoneinfo"
     (system / "America").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A worker goes on without hints, and one of its threads works at a time."""
+"""A worker continues without hints, and only one of its threads works at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from commands_platform.ticks import WholeSeconds
 
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
-    """Hints count as missing as soon as none has come."""
+    """Makes hints count as missing at once."""
     monkeypatch.setattr(pacemaker, "MAX_SECONDS_WITHOUT_HINT", 0.0)
     return Turns()
 
@@ -30,7 +30,7 @@ def test_work_is_done_without_hints(turns: Turns) -> None:
     assert done == ["noted", "worked"]
 
 
-def test_no_work_is_done_beside_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_work_is_done_while_hints_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacemaker, "MAX_SECONDS_WITHOUT_HINT", 60.0)
     turns, done = Turns(), []
     turns.note_hint()
@@ -96,7 +96,7 @@ def test_only_regular_hints_hold_the_pacemaker_back(name: str, counts: bool, mon
 
 
 @pytest.mark.parametrize("step", [-30, 30], ids=["back", "forward"])
-def test_beat_goes_on_at_once_after_its_clock_has_stepped(step: int) -> None:
+def test_beat_continues_at_once_after_its_clock_has_stepped(step: int) -> None:
     schedule = WholeSeconds(Rhythm(offset=-0.02))
     with time_machine.travel("2026-03-01T12:00:00Z", tick=False) as clock:
         last_run_at = app.now()

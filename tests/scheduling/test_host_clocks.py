@@ -1,4 +1,4 @@
-"""The database's clock decides what is due. Hosts whose own clocks are wrong agree with each other."""
+"""The database's clock decides what is due, so hosts with wrong clocks agree with each other."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ APART = [30 * SECOND, -30 * SECOND]
 
 @contextmanager
 def host_clock(apart: timedelta) -> Iterator[None]:
-    """Lets this process be one of a host whose clock is wrong by that much, and which has just started."""
+    """Makes this process behave as if it had just started on a host whose clock is wrong by that much."""
     uptime._process_looks.cache_clear()
     with time_machine.travel(datetime.now(UTC) + apart):
         yield
 
 
-def test_two_dispatchers_count_the_repeats_of_a_slot_once_and_plan_none_too_early() -> None:
+def test_two_dispatchers_take_one_repeat_for_a_slot_and_plan_no_slot_too_early() -> None:
     now, command = clock.now(), make_command(callback_url=URL)
     due = make_schedule(command, repeats=3, anchor_at=now - SECOND - HOUR, next_run_at=now - SECOND)
     coming = make_schedule(command, repeats=3, anchor_at=now + 20 * SECOND - HOUR, next_run_at=now + 20 * SECOND)
@@ -50,7 +50,7 @@ def test_two_dispatchers_count_the_repeats_of_a_slot_once_and_plan_none_too_earl
 
 
 def test_a_dispatcher_on_a_host_ahead_of_the_others_sees_no_outage() -> None:
-    """It starts beside another one, whose host is half a minute behind."""
+    """It starts while another dispatcher runs on a host that is half a minute behind."""
     with host_clock(APART[1]):
         dispatch.dispatch_due()
     now = clock.now()
@@ -63,7 +63,7 @@ def test_a_dispatcher_on_a_host_ahead_of_the_others_sees_no_outage() -> None:
 
 
 @pytest.mark.parametrize("apart", APART, ids=["ahead", "behind"])
-def test_a_deliverer_claims_what_is_due_and_nothing_else(apart: timedelta) -> None:
+def test_a_deliverer_claims_only_due_deliveries(apart: timedelta) -> None:
     now = clock.now()
     due, _ = make_delivery(now=now), make_delivery(now=now, due_at=now, next_attempt_at=now + 20 * SECOND)
 
@@ -80,7 +80,7 @@ def test_a_deliverer_claims_what_is_due_and_nothing_else(apart: timedelta) -> No
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("apart", APART, ids=["ahead", "behind"])
-def test_a_deliverer_sends_and_retries_by_the_database(apart: timedelta, receiver: Receiver) -> None:
+def test_a_deliverer_sends_and_retries_by_the_clock_of_the_database(apart: timedelta, receiver: Receiver) -> None:
     receiver.answer_with(Answer(503))
     delivery = make_delivery(url=receiver.url)
 

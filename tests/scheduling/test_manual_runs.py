@@ -1,4 +1,4 @@
-"""An extra run never takes the place of a slot, nor of another extra run."""
+"""A manual run replaces neither a slot nor another manual run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("time")]
 MICROSECOND = timedelta(microseconds=1)
 
 
-def test_an_extra_run_at_the_instant_of_a_planned_slot_is_sent_too() -> None:
+def test_a_manual_run_at_the_instant_of_a_planned_slot_is_sent_too() -> None:
     schedule = make_due()
     dispatch.dispatch_due()
 
@@ -28,7 +28,7 @@ def test_an_extra_run_at_the_instant_of_a_planned_slot_is_sent_too() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"cron": "* * * * *"}, {"execution_frequency": 0, "anchor_at": NOON}])
-def test_an_extra_run_at_the_instant_of_a_slot_that_is_not_planned_yet_leaves_it_its_place(
+def test_a_manual_run_at_the_instant_of_an_unplanned_slot_does_not_replace_it(
     values: dict[str, object],
 ) -> None:
     schedule = make_due(repeats=2, **values)
@@ -43,7 +43,7 @@ def test_an_extra_run_at_the_instant_of_a_slot_that_is_not_planned_yet_leaves_it
     assert schedule.repeats == 1
 
 
-def test_an_extra_run_leaves_the_place_of_a_late_slot_that_is_not_the_next_one(time: list[datetime]) -> None:
+def test_a_manual_run_does_not_replace_a_late_slot_that_is_not_the_next_one(time: list[datetime]) -> None:
     schedule = make_due()
     time[0] = NOON + 2 * MINUTE
 
@@ -53,7 +53,7 @@ def test_an_extra_run_leaves_the_place_of_a_late_slot_that_is_not_the_next_one(t
     assert [row.due_at for row in rows_of(schedule) if row.kind == Kind.SCHEDULED][-1] == NOON + 2 * MINUTE
 
 
-def test_two_extra_runs_of_one_instant_are_both_sent() -> None:
+def test_two_manual_runs_of_one_instant_are_both_sent() -> None:
     schedule = make_due(next_run_at=NOON + MINUTE)
 
     services.run_now(schedule=schedule)
@@ -62,7 +62,7 @@ def test_two_extra_runs_of_one_instant_are_both_sent() -> None:
     assert [row.due_at for row in rows_of(schedule)] == [NOON, NOON + MICROSECOND]
 
 
-def test_a_schedule_whose_slots_cannot_be_computed_has_extra_runs() -> None:
+def test_an_invalid_schedule_can_have_manual_runs() -> None:
     schedule = make_due(cron="nonsense")
 
     services.run_now(schedule=schedule)
