@@ -10,6 +10,8 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from commands_platform.lib.text import refusal_of
+
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
 else:
@@ -26,6 +28,13 @@ class AllConstraintsForm(_ModelForm):
 
     def _get_validation_exclusions(self) -> set[str]:
         return set(super()._get_validation_exclusions()) - self.shown_fields  # type: ignore[misc]
+
+
+def refuse_misleading_characters(text: str) -> None:
+    """Refuses the characters that the API refuses in names. Raises Django's ValidationError."""
+    refusal = refusal_of(text)
+    if refusal is not None:
+        raise ValidationError(refusal)
 
 
 class PlatformAutocompleteSelect(AutocompleteSelect):

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
@@ -21,7 +22,7 @@ from unfold.views import ChangeList as UnfoldChangeList
 from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.operators import html, shown_once
 from commands_platform.operators.actions import operator_action
-from commands_platform.operators.forms import PlatformAutocompleteSelect, is_key_of
+from commands_platform.operators.forms import PlatformAutocompleteSelect, is_key_of, refuse_misleading_characters
 from commands_platform.operators.permissions import may_view
 from commands_platform.operators.shown_once import ShownOnce
 
@@ -58,6 +59,8 @@ class PlatformAdmin(_ModelAdmin):
         if db_field.name in self.labels:
             kwargs.setdefault("label", self.labels[db_field.name])
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, models.CharField) and isinstance(field, forms.CharField):
+            field.validators.append(refuse_misleading_characters)
         if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
             # Hide the links to pop-ups that add, change or view the related object.
             field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False

@@ -9,9 +9,11 @@ from django.urls import reverse
 
 from auth_tokens.models import ApiKey
 from deliveries.models import Delivery
-from organizations.models import Command
+from organizations.models import Command, Organization
+from organizations.models import User as PlatformUser
 from scheduling.models import ScheduledExecution
-from tests.admin import PAGES, Samples, make_operator, make_samples, page
+from tests.admin import PAGES, Samples, make_operator, make_samples, page, page_of
+from tests.operators.forms import form_of, present_data
 
 HOSTILE_TEXTS = [
     "'; DROP TABLE deliveries_delivery; --",
@@ -101,3 +103,19 @@ def test_an_action_on_impossible_keys_does_nothing(
 @pytest.mark.parametrize("query", ["s=a&page=abc", "s=a&page=99", "s=a&page=-1", f"s=a&page={'9' * 5000}"])
 def test_an_impossible_page_of_the_search_is_not_found(operator: Client, query: str) -> None:
     assert operator.get(f"{reverse('admin:search')}?{query}").status_code == 404
+
+
+@pytest.mark.parametrize("text", ["ab\u202ec", "ab\u2028c", "ab\x1bc"])
+@pytest.mark.parametrize(("model", "field"), [(Command, "name"), (Organization, "name"), (PlatformUser, "full_name")])
+def test_a_name_with_misleading_characters_is_refused(
+    operator: Client, samples: Samples, model: type[Model], field: str, text: str
+) -> None:
+    """Callbacks carry these names, and logs and pages show them."""
+    row = next(row for row in samples.rows if type(row) is model)
+    data = present_data(form_of(operator, page_of(row))) | {field: text}
+
+    response = operator.post(page_of(row), data)
+
+    assert response.context["adminform"].form.errors[field][0].startswith("Character 3 is U+")
+    row.refresh_from_db()
+    assert getattr(row, field) != text

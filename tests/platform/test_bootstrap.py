@@ -221,6 +221,8 @@ def test_names_are_looked_up_only_in_the_organization() -> None:
         (["--organization", ""], "organization name: This field cannot be blank."),
         (["--command", ""], "command name: This field cannot be blank."),
         (["--user", ""], "user full_name: This field cannot be blank."),
+        (["--command", "ab\u202ec"], "--command: Character 3 is U+202E RIGHT-TO-LEFT OVERRIDE"),
+        (["--user", "a\nb"], "--user: Character 2 is U+000A LINE FEED"),
         *(
             ([option, f"http://127.0.0.1/{character}"], f"{option} must be UTF-8 text without NUL.")
             for option in ("--organization", "--timezone", "--command", "--callback-url", "--user", "--email")

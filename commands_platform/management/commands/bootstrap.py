@@ -15,6 +15,7 @@ from auth_tokens.services import create_api_key
 from commands_platform.lib import clock
 from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.instants import format_instant
+from commands_platform.lib.text import refusal_of
 from commands_platform.lib.zones import check_zone
 from organizations.models import Command as PlatformCommand
 from organizations.models import Organization, User
@@ -62,9 +63,13 @@ class Command(BaseCommand):
 def _check_text(options: dict[str, Any]) -> None:
     for option in ("organization", "timezone", "command_name", "callback_url", "user_name", "email", "scopes"):
         text = options[option]
+        shown = f"--{option.removesuffix('_name').replace('_', '-')}"
         # Bytes that are not UTF-8 arrive as lone surrogates. PostgreSQL accepts neither these nor NUL.
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise CommandError(f"--{option.removesuffix('_name').replace('_', '-')} must be UTF-8 text without NUL.")
+            raise CommandError(f"{shown} must be UTF-8 text without NUL.")
+        refusal = refusal_of(text)
+        if refusal is not None:
+            raise CommandError(f"{shown}: {refusal}")
 
 
 @transaction.atomic
