@@ -23,7 +23,7 @@ from commands_platform.lib.http.gateway.bodies import (
     read_body,
 )
 from commands_platform.lib.http.gateway.bridge import Bridge, environ_of
-from commands_platform.lib.http.gateway.refusals import OVERLOADED, REFUSAL, TOO_MANY, TOO_SLOW, Refusal
+from commands_platform.lib.http.gateway.refusals import CUT_SHORT, OVERLOADED, REFUSAL, TOO_MANY, TOO_SLOW, Refusal
 from commands_platform.lib.http.gateway.sending import ResponseSender
 from commands_platform.lib.http.handlers import is_api_path
 
@@ -87,9 +87,6 @@ class Gateway:
         self._in_progress[address] += 1
         try:
             await self._answer(environ, receive, send, address)
-        except BodyCutShortError:
-            # The client is gone, so there is nobody to answer.
-            pass
         except TimeoutError:
             logger.warning("response_was_not_read", address=address)
         finally:
@@ -122,10 +119,7 @@ class Gateway:
     async def _body_of(
         self, environ: WSGIEnvironment, receive: ASGIReceiveCallable, loop: asyncio.AbstractEventLoop
     ) -> bytes | None:
-        """Returns the body and sets its length in `environ`. Returns None if Django can refuse the request without it.
-
-        Raises BodyCutShortError.
-        """
+        """Returns the body and sets its length in `environ`, or returns None if Django needs no body to refuse."""
         announced = _announced_length(environ)
         try:
             if await self._is_wanted(environ, announced, loop):
@@ -136,6 +130,9 @@ class Gateway:
             announced = self._limits.body.max_bytes + 1
         except BodyTooSlowError:
             environ[REFUSAL] = TOO_SLOW
+        except BodyCutShortError:
+            # Usually the client is gone. A client whose chunks are malformed is still there.
+            environ[REFUSAL] = CUT_SHORT
         environ["CONTENT_LENGTH"] = str(announced or 1)
         return None
 

@@ -19,7 +19,7 @@ class BodyTooSlowError(Exception):
 
 
 class BodyCutShortError(Exception):
-    """The client went away before the body was complete."""
+    """The client went away before the body was complete, or its chunks cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
