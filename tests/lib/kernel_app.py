@@ -13,6 +13,7 @@ settings.configure(
     USE_I18N=False,
     MAX_BODY_BYTES=1024 * 1024,
     MAX_JSON_DEPTH=64,
+    TRUSTED_PROXIES=(),
     INSTALLED_APPS=["rest_framework"],
     MIDDLEWARE=[
         "commands_platform.lib.http.middleware.RequestHygieneMiddleware",

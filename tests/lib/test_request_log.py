@@ -68,3 +68,11 @@ def test_a_request_for_another_host_is_one_line_without_a_traceback(caplog: pyte
     (record,) = caplog.records
     assert "elsewhere.example" in record.getMessage()
     assert record.exc_info is None
+
+
+def test_a_request_that_is_refused_before_any_view_is_logged() -> None:
+    with structlog.testing.capture_logs() as log:
+        assert Client().get("/v1/me/?a=%00").status_code == 400
+
+    (entry,) = log
+    assert (entry["event"], entry["code"], entry["ip"]) == ("request_refused", 400, "127.0.0.1")

@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from commands_platform.lib.http.exception_handler import error_body
 from commands_platform.lib.http.gateway.refusals import REFUSAL, Refusal
 from commands_platform.lib.http.handlers import INVALID_REQUEST, internal_error, is_api_path, json_error
+from commands_platform.lib.http.request_log import log_refused
 from commands_platform.lib.json import strict_json
 from commands_platform.lib.json.strict_json import PayloadTooLargeError
 
@@ -48,6 +49,8 @@ class RequestHygieneMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         refusal = _refused_text(request) or _refused_body(request)
         if refusal is not None:
+            # The request log comes after this middleware, so it does not see the request.
+            log_refused(request, refusal.status_code)
             return refusal
         _forget_misleading_headers(request)
         response = self.get_response(request)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
+logger = structlog.get_logger(__name__)
+
 # UUIDs and instants are shorter than this. Keys, tokens and signatures are longer.
 MAX_SHOWN_LENGTH = 40
 MASK = "…"
@@ -49,6 +51,12 @@ class RequestLogMiddleware(RequestMiddleware):
     def process_got_request_exception(self, sender: type[Any], request: HttpRequest, **kwargs: Any) -> None:
         self.bind_ip(request)
         super().process_got_request_exception(sender, request, **kwargs)
+
+
+def log_refused(request: HttpRequest, status: int) -> None:
+    """Logs a request that was refused before the middleware above could see it."""
+    shown = RequestLogMiddleware.format_request(request)
+    logger.warning("request_refused", code=status, request=shown, ip=client_address(request.META))
 
 
 def shown_path(path: str, query: str) -> str:
