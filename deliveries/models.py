@@ -130,9 +130,7 @@ class Delivery(models.Model):
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
     url = models.TextField(blank=True, default="")
-    origin = models.TextField(
-        blank=True, default="", help_text="Scheme, host and port of the URL. Limits apply to each origin."
-    )
+    origin = models.TextField(blank=True, default="", help_text="Scheme, host and port of the URL.")
     headers = CopiedValuesField(
         blank=True, default="", help_text="Extra headers as a JSON object with encrypted values, or empty."
     )
@@ -193,9 +191,11 @@ class Delivery(models.Model):
         indexes = [
             # For the senders' claim. Finished rows leave it, so it is no larger than the queue.
             models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
-            # For the claim of each origin, however large the backlog of another origin is.
+            # For the claims of each lane, however large the backlog of another lane is.
             models.Index(
-                fields=["origin", "next_attempt_at"], name="deliveries_delivery_by_origin", condition=Q(state="pending")
+                fields=["organization", "origin", "next_attempt_at"],
+                name="deliveries_delivery_lane",
+                condition=Q(state="pending"),
             ),
             # For runs that wait for the run before them. They are few, and looked for whenever outcomes are recorded.
             models.Index(

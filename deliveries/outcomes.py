@@ -17,6 +17,7 @@ from psycopg.errors import LockNotAvailable
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
+from deliveries.lanes import Lane
 from deliveries.models import Kind, State
 from deliveries.queue import Claim
 from deliveries.signals import deliveries_failed, runs_started, runs_unsent
@@ -114,7 +115,8 @@ SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = 
     leased_until = NULL
 FROM (
     SELECT id FROM deliveries_delivery
-    WHERE state = 'pending' AND origin = %(origin)s AND next_attempt_at <= %(now)s AND expires_at < %(now)s
+    WHERE state = 'pending' AND organization_id = %(organization)s AND origin = %(origin)s
+      AND next_attempt_at <= %(now)s AND expires_at < %(now)s
       AND reason = '' AND (lease IS NULL OR leased_until <= %(now)s)
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -188,10 +190,11 @@ def _start_waiting_runs(rows: Sequence[_Written]) -> None:
         runs_started.send(sender=None)
 
 
-def expire(*, origin: str, limit: int) -> int:
-    """Fails up to `limit` deliveries that have waited too long for a silent origin. Returns the number of them."""
+def expire(*, lane: Lane, limit: int) -> int:
+    """Fails up to `limit` deliveries of a lane that have waited too long. Returns the number of them."""
+    parameters = {"now": clock.now(), "organization": lane.organization_id, "origin": lane.origin, "limit": limit}
     with transaction.atomic():
-        rows = rows_as(_Written, _EXPIRE, {"now": clock.now(), "origin": origin, "limit": limit})
+        rows = rows_as(_Written, _EXPIRE, parameters)
         _announce(rows)
     _start_waiting_runs(rows)
     return len(rows)

@@ -18,6 +18,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
+from deliveries.lanes import Lane
 from deliveries.models import MAX_SMALLINT
 
 
@@ -54,6 +55,7 @@ class Claim(NamedTuple):
     max_attempts: int
     attempts_before: int
     lost: int
+    organization_id: int
     user_id: int | None
     user_token_generation: int
     lateness: timedelta
@@ -62,6 +64,10 @@ class Claim(NamedTuple):
     command: CommandFacts
     lease: UUID
     held_since: float
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.organization_id, self.origin)
 
     @property
     def is_large(self) -> bool:
@@ -85,6 +91,7 @@ class _Row(NamedTuple):
     max_attempts: int
     attempts_before: int
     lost: int
+    organization_id: int
     user_id: int | None
     user_token_generation: int
     lateness: timedelta
@@ -115,13 +122,16 @@ ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
-# Reads each origin by itself, along the index by origin, so a backlog for one does not slow down the others.
+# Reads each lane by itself, along the index of lanes, so a backlog of one does not slow down the others.
 _OLDEST_OF_EACH = """
 SELECT oldest.*, wanted.place
-FROM unnest(%(origins)b::text[], %(limits)b::int[]) WITH ORDINALITY AS wanted(origin, most, place), LATERAL (
+FROM unnest(%(organizations)b::bigint[], %(origins)b::text[], %(limits)b::int[])
+    WITH ORDINALITY AS wanted(organization_id, origin, most, place),
+LATERAL (
     SELECT id, next_attempt_at, octet_length(body) AS size FROM deliveries_delivery
-    WHERE state = 'pending' AND origin = wanted.origin AND next_attempt_at <= {now}
-      AND next_attempt_at > {now} - %(no_later_than)s AND (lease IS NULL OR leased_until <= {now})
+    WHERE state = 'pending' AND organization_id = wanted.organization_id AND origin = wanted.origin
+      AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
+      AND (lease IS NULL OR leased_until <= {now})
     ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
 ) oldest
@@ -147,7 +157,7 @@ WITH due AS ({due}), sized AS (
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
        claimed.body, claimed.size, claimed.attempt, claimed.max_attempts, claimed.attempts_before, claimed.lost,
-       claimed.user_id, COALESCE(u.token_generation, 0) AS user_token_generation,
+       claimed.organization_id, claimed.user_id, COALESCE(u.token_generation, 0) AS user_token_generation,
        {now} - claimed.next_attempt_at AS lateness, {reason} AS skip,
        claimed.command_id, COALESCE(c.token_generation, 0) AS command_token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END AS previous_signing_secret,
@@ -169,18 +179,37 @@ _CLAIM_OLDEST, _CLAIM_OF_EACH = (
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
 
-# Takes one probe of the index for each origin, however much is due for it.
-_ORIGINS = """
+# Takes one probe of the index for each organization, however much is due for it.
+_ORGANIZATIONS = """
 WITH RECURSIVE found AS (
-    SELECT %(after)s::text AS origin, 0 AS number
+    SELECT %(after)s::bigint AS id, 0 AS number
     UNION ALL
     SELECT (
-        SELECT d.origin FROM deliveries_delivery d WHERE d.state = 'pending' AND d.origin > found.origin
-        ORDER BY d.origin LIMIT 1
+        SELECT d.organization_id FROM deliveries_delivery d WHERE d.state = 'pending' AND d.organization_id > found.id
+        ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
     ), number + 1
-    FROM found WHERE origin IS NOT NULL AND number < %(limit)s
+    FROM found WHERE id IS NOT NULL AND number < %(limit)s
 )
-SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
+SELECT id FROM found WHERE id IS NOT NULL AND number > 0
+"""
+
+# The same for the origins of each organization.
+_LANES = """
+SELECT wanted.organization_id, lane.origin
+FROM unnest(%(organizations)b::bigint[], %(after)b::text[]) AS wanted(organization_id, after),
+LATERAL (
+    WITH RECURSIVE found AS (
+        SELECT wanted.after AS origin, 0 AS number
+        UNION ALL
+        SELECT (
+            SELECT d.origin FROM deliveries_delivery d
+            WHERE d.state = 'pending' AND d.organization_id = wanted.organization_id AND d.origin > found.origin
+            ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
+        ), number + 1
+        FROM found WHERE origin IS NOT NULL AND number < %(most)s
+    )
+    SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
+) lane
 """
 
 # The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
@@ -202,19 +231,19 @@ def claim(
     *,
     limit: int,
     lease: timedelta,
-    of: Mapping[str, int] | None = None,
+    of: Mapping[Lane, int] | None = None,
     no_later_than: timedelta | None = None,
     max_bytes: int = _NO_LIMIT,
 ) -> list[Claim]:
     """Claims up to `limit` of the oldest due deliveries. They belong to this caller alone until the lease ends.
 
-    `of` restricts the claim to these origins, with a maximum for each. Limits then apply in the order of the origins.
+    `of` restricts the claim to these lanes, with a maximum for each. Limits then apply in the order of the lanes.
     `no_later_than` restricts it to deliveries that have been due for less than that time. The claim ends with the
     delivery whose body makes the total exceed `max_bytes`.
     """
     # Read before the rows are locked, so that for this process the lease ends no later than for the database.
     held_since, token = time.monotonic(), uuid4()
-    parameters = {
+    parameters: dict[str, object] = {
         "now": clock.replaced(),
         "limit": limit,
         "lease_for": lease,
@@ -225,7 +254,10 @@ def claim(
     if of is None:
         rows = rows_as(_Row, _CLAIM_OLDEST, parameters)
     else:
-        rows = rows_as(_Row, _CLAIM_OF_EACH, parameters | {"origins": list(of), "limits": list(of.values())})
+        parameters["organizations"] = [lane.organization_id for lane in of]
+        parameters["origins"] = [lane.origin for lane in of]
+        parameters["limits"] = list(of.values())
+        rows = rows_as(_Row, _CLAIM_OF_EACH, parameters)
     return [Claim._make((*row[:_OWN_COLUMNS], _command(*row[_OWN_COLUMNS:]), token, held_since)) for row in rows]
 
 
@@ -250,6 +282,15 @@ def count_due(*, most: int, until: datetime | None = None) -> int:
     return int(rows_of(_COUNT_FREE, parameters)[0][0])
 
 
-def waiting_origins(*, after: str = "", limit: int) -> list[str]:
-    """Returns up to `limit` origins after `after`, in order, that have pending deliveries, due or not."""
-    return [origin for (origin,) in rows_of(_ORIGINS, {"after": after, "limit": limit})]
+def waiting_organizations(*, after: int = 0, limit: int) -> list[int]:
+    """Returns up to `limit` organizations after `after`, in order, that have pending deliveries, due or not."""
+    return [id_ for (id_,) in rows_of(_ORGANIZATIONS, {"after": after, "limit": limit})]
+
+
+def waiting_lanes(*, after: Mapping[int, str], most: int) -> list[Lane]:
+    """Returns lanes that have pending deliveries, due or not, in order: up to `most` of each organization.
+
+    `after` names the organizations, each with the origin after which to begin.
+    """
+    parameters = {"organizations": list(after), "after": list(after.values()), "most": most}
+    return [Lane(organization_id, origin) for organization_id, origin in rows_of(_LANES, parameters)]

@@ -23,8 +23,8 @@ from deliveries import outcomes
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
 from deliveries.intake import MIN_LOST_OF_A_SUSPECT, Intake, release
+from deliveries.lanes import Lanes, LaneSettings
 from deliveries.models import AttemptError, Reason, State
-from deliveries.origins import Origins, OriginSettings
 from deliveries.outcomes import Outcome
 from deliveries.pacing import POLL_SECONDS, poll_seconds, rush_left, until_next_look
 from deliveries.queue import Claim
@@ -60,7 +60,7 @@ class SenderSettings:
     retry_delays: Sequence[timedelta]
     guard: AddressGuard
     proxy: ForwardProxy | None = None
-    origins: OriginSettings = field(default_factory=OriginSettings)
+    lanes: LaneSettings = field(default_factory=LaneSettings)
     logs_callbacks: bool = False
 
 
@@ -86,7 +86,7 @@ class Sender:
         self._config = config
         self._timeout_seconds = config.timeout.total_seconds()
         self._lease_seconds = config.lease.total_seconds()
-        self._origins = Origins(config.origins)
+        self._lanes = Lanes(config.lanes, window=config.window)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
         self._idle = [Transfer(config.guard, config.proxy) for _ in range(config.window)]
@@ -135,7 +135,7 @@ class Sender:
         return run.finished
 
     def _begin_run(self) -> _Run:
-        return _Run(Intake(self._origins, window=self._config.window, lease=self._config.lease))
+        return _Run(Intake(self._lanes, window=self._config.window, lease=self._config.lease))
 
     def _start(self, run: _Run) -> None:
         """Begins as many requests as there is room for."""
@@ -187,7 +187,7 @@ class Sender:
             self._finish(run, claim, unsendable, record=_unsendable(claim, started_at, error))
             return
         self._busy.add(transfer)
-        self._origins.begin(claim.origin)
+        self._lanes.begin(claim.lane)
         run.in_flight += 1
         run.large_bytes_in_flight += claim.size if claim.is_large else 0
 
@@ -230,7 +230,7 @@ class Sender:
         """Ends the transfer without an outcome, because it says nothing about the receiver."""
         self._free(run, transfer)
         if transfer.claim is not None:
-            self._origins.abandon(transfer.claim.origin)
+            self._lanes.abandon(transfer.claim.lane)
 
     def _free(self, run: _Run, transfer: Transfer) -> None:
         """Takes the transfer out of flight, so that it can be used again."""
@@ -249,12 +249,12 @@ class Sender:
         # A refused address says nothing about the receiver, so it does not count as a failure.
         is_answered = result.status is not None or result.error == AttemptError.BLOCKED_ADDRESS
         if result.is_proxys_fault:
-            self._origins.abandon(claim.origin)
-        elif self._origins.end(claim.origin, is_answered=is_answered):
+            self._lanes.abandon(claim.lane)
+        elif self._lanes.end(claim.lane, is_answered=is_answered):
             logger.warning("breaker_opened", origin=claim.origin, error=str(result.error), delivery=str(claim.id))
         if result.status == TOO_MANY_REQUESTS:
             hold = hold_of(timedelta(seconds=result.retry_after))
-            self._origins.slow_down(claim.origin, hold=hold.total_seconds())
+            self._lanes.slow_down(claim.lane, hold=hold.total_seconds())
         verdict = judge(
             status=result.status,
             error=result.error,
@@ -374,6 +374,6 @@ def process_sender() -> Sender:
             guard=address_guard(),
             proxy=settings.CALLBACK_PROXY,
             logs_callbacks=settings.LOG_CALLBACKS,
-            origins=OriginSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
+            lanes=LaneSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

@@ -9,8 +9,8 @@ import pytest
 from commands_platform.lib import clock
 from deliveries import queue
 from deliveries.intake import MAX_BYTES_IN_FLIGHT, MAX_BYTES_WAITING, Intake
+from deliveries.lanes import Lane, Lanes, LaneSettings
 from deliveries.models import Delivery, State
-from deliveries.origins import Origins, OriginSettings
 from deliveries.queue import Claim
 from tests.deliveries.senders import make_sender
 from tests.factories import make_command, make_delivery
@@ -29,7 +29,7 @@ def make_due(count: int, *, size: int, origin: str = "http://receiver.example:80
 
 
 def make_intake() -> Intake:
-    return Intake(Origins(OriginSettings(most=50, first=50)), window=100, lease=MINUTE)
+    return Intake(Lanes(LaneSettings(most=50, first=50)), window=100, lease=MINUTE)
 
 
 @pytest.mark.django_db
@@ -50,13 +50,13 @@ def test_a_claim_takes_at_least_one_body_however_large() -> None:
 
 
 @pytest.mark.django_db
-def test_the_byte_budget_of_a_claim_is_used_in_the_order_of_its_origins() -> None:
+def test_the_byte_budget_of_a_claim_is_used_in_the_order_of_its_lanes() -> None:
     for origin in ("http://a:80", "http://b:80", "http://c:80"):
         make_due(2, size=1000, origin=origin)
+    organizations = dict(Delivery.objects.values_list("origin", "organization_id"))
+    of = {Lane(organizations[origin], origin): 5 for origin in ("http://b:80", "http://a:80", "http://c:80")}
 
-    claims = queue.claim(
-        limit=10, lease=MINUTE, max_bytes=2500, of={"http://b:80": 5, "http://a:80": 5, "http://c:80": 5}
-    )
+    claims = queue.claim(limit=10, lease=MINUTE, max_bytes=2500, of=of)
 
     assert sorted(claim.origin for claim in claims) == ["http://a:80", "http://b:80", "http://b:80"]
 
@@ -91,10 +91,12 @@ def test_small_bodies_do_not_wait_for_large_ones() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("of", [None, {"http://largest.example:80": 5, "http://large.example:80": 5}])
-def test_the_oldest_body_is_claimed_first_even_if_it_exceeds_the_budget_alone(of: dict[str, int] | None) -> None:
+@pytest.mark.parametrize("is_by_lane", [False, True])
+def test_the_oldest_body_is_claimed_first_even_if_it_exceeds_the_budget_alone(is_by_lane: bool) -> None:
     make_due(1, size=MAX_BYTES_WAITING + LARGE, origin="http://largest.example:80")
     make_due(3, size=LARGE, origin="http://large.example:80")
+    lanes = [Lane(*each) for each in Delivery.objects.order_by("id").values_list("organization_id", "origin")]
+    of = dict.fromkeys(lanes, 5) if is_by_lane else None
 
     claims = queue.claim(limit=10, lease=MINUTE, max_bytes=MAX_BYTES_WAITING, of=of)
 

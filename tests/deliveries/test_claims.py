@@ -1,4 +1,4 @@
-"""Claims for many origins: the index finds each of them, and none is forgotten."""
+"""Claims for many lanes: the index finds each of them, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from commands_platform.lib import clock
 from deliveries import intake, queue
+from deliveries.lanes import Lane, Lanes, LaneSettings
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
-from deliveries.origins import Origins, OriginSettings
 from deliveries.sender import Sender, SenderSettings
+from organizations.models import Command
 from outbound.address_guard import AddressGuard
 from outbound.addresses import parse_networks
 from tests.factories import make_command, make_delivery
@@ -24,60 +25,75 @@ LEASE = timedelta(seconds=60)
 CLAIM_DUE = queue.claim
 
 
-def make_due(origin: str, count: int = 1, **values: object) -> list[Delivery]:
-    command = make_command()
+def make_due(origin: str, count: int = 1, *, command: Command | None = None, **values: object) -> list[Delivery]:
+    command = command or make_command()
     return [make_delivery(command, origin=origin, **values) for _ in range(count)]
 
 
-def test_every_origin_with_pending_deliveries_is_found_once() -> None:
-    make_due(BUSY, 5)
-    make_due(QUIET, 2)
-    make_due(OTHER, next_attempt_at=clock.now() + timedelta(hours=1))
+def lane_of(delivery: Delivery) -> Lane:
+    return Lane(delivery.organization_id, delivery.origin)
+
+
+def test_every_lane_with_pending_deliveries_is_found_once() -> None:
+    command, other = make_command(), make_command()
+    make_due(BUSY, 5, command=command)
+    make_due(QUIET, 2, command=command)
+    make_due(QUIET, 2, command=other)
+    make_due(OTHER, command=command, next_attempt_at=clock.now() + timedelta(hours=1))
     make_due(
         "http://finished:80", state=State.FAILED, reason=Reason.REJECTED, next_attempt_at=None, finished_at=clock.now()
     )
+    first, second = command.organization_id, other.organization_id
 
-    assert queue.waiting_origins(limit=10) == [BUSY, OTHER, QUIET]
+    assert queue.waiting_organizations(limit=10) == [first, second]
+    assert queue.waiting_lanes(after={first: "", second: ""}, most=10) == [
+        *(Lane(first, origin) for origin in (BUSY, OTHER, QUIET)),
+        Lane(second, QUIET),
+    ]
 
 
-def test_origins_are_read_in_portions() -> None:
+def test_lanes_are_read_in_portions() -> None:
+    command = make_command()
     for origin in (BUSY, QUIET, OTHER):
-        make_due(origin)
+        make_due(origin, command=command)
+    make_due(QUIET)
+    organization = command.organization_id
 
-    first = queue.waiting_origins(limit=2)
-    rest = queue.waiting_origins(after=first[-1], limit=2)
+    first = queue.waiting_lanes(after={organization: ""}, most=2)
+    rest = queue.waiting_lanes(after={organization: first[-1].origin}, most=2)
 
-    assert (first, rest) == ([BUSY, OTHER], [QUIET])
-    assert queue.waiting_origins(after=rest[-1], limit=2) == []
+    assert (first, rest) == ([Lane(organization, BUSY), Lane(organization, OTHER)], [Lane(organization, QUIET)])
+    assert queue.waiting_organizations(limit=1) == [organization]
+    assert len(queue.waiting_organizations(after=organization, limit=5)) == 1
 
 
-def test_a_claim_for_some_origins_takes_no_more_of_each_than_it_asks_for() -> None:
-    make_due(BUSY, 5)
-    quiet = make_due(QUIET, 2)
+def test_a_claim_for_some_lanes_takes_no_more_of_each_than_it_asks_for() -> None:
+    busy, quiet = make_due(BUSY, 5), make_due(QUIET, 2)
     make_due(OTHER)
 
-    claims = queue.claim(limit=10, lease=LEASE, of={BUSY: 2, QUIET: 3})
+    claims = queue.claim(limit=10, lease=LEASE, of={lane_of(busy[0]): 2, lane_of(quiet[0]): 3})
 
     assert sorted(claim.origin for claim in claims) == [BUSY, BUSY, QUIET, QUIET]
     assert {claim.id for claim in claims if claim.origin == QUIET} == {row.pk for row in quiet}
     assert Delivery.objects.due(clock.now()).count() == 4
 
 
-def test_a_claim_for_some_origins_has_an_overall_limit() -> None:
-    make_due(BUSY, 5)
-    make_due(QUIET, 5)
+def test_a_claim_for_some_lanes_has_an_overall_limit() -> None:
+    lanes = [lane_of(make_due(origin, 5)[0]) for origin in (BUSY, QUIET)]
 
-    assert len(queue.claim(limit=3, lease=LEASE, of={BUSY: 5, QUIET: 5})) == 3
+    assert len(queue.claim(limit=3, lease=LEASE, of=dict.fromkeys(lanes, 5))) == 3
     assert Delivery.objects.exclude(lease=None).count() == 3
 
 
-def test_a_claim_for_some_origins_takes_their_oldest_due_deliveries() -> None:
+def test_a_claim_for_some_lanes_takes_their_oldest_due_deliveries() -> None:
     now = clock.now()
+    command = make_command()
     oldest, middle, _newest, later = (
-        make_delivery(origin=QUIET, next_attempt_at=now + timedelta(seconds=seconds)) for seconds in (-30, -20, -10, 60)
+        make_delivery(command, origin=QUIET, next_attempt_at=now + timedelta(seconds=seconds))
+        for seconds in (-30, -20, -10, 60)
     )
 
-    claims = queue.claim(limit=10, lease=LEASE, of={QUIET: 2})
+    claims = queue.claim(limit=10, lease=LEASE, of={lane_of(oldest): 2})
 
     assert [claim.id for claim in claims] == [oldest.pk, middle.pk]
     later.refresh_from_db()
@@ -86,10 +102,11 @@ def test_a_claim_for_some_origins_takes_their_oldest_due_deliveries() -> None:
 
 def test_a_claim_can_be_limited_to_deliveries_that_just_became_due() -> None:
     now = clock.now()
-    make_delivery(origin=QUIET, next_attempt_at=now - timedelta(seconds=30))
-    fresh = make_delivery(origin=QUIET, next_attempt_at=now)
+    command = make_command()
+    make_delivery(command, origin=QUIET, next_attempt_at=now - timedelta(seconds=30))
+    fresh = make_delivery(command, origin=QUIET, next_attempt_at=now)
 
-    claims = queue.claim(limit=10, lease=LEASE, of={QUIET: 10}, no_later_than=timedelta(seconds=5))
+    claims = queue.claim(limit=10, lease=LEASE, of={lane_of(fresh): 10}, no_later_than=timedelta(seconds=5))
 
     assert [claim.id for claim in claims] == [fresh.pk]
 
@@ -111,9 +128,9 @@ def test_a_state_is_a_literal_in_a_statement(rows: DeliveryQuerySet, state: str)
     assert state not in parameters
 
 
-def test_claims_beyond_the_share_of_an_origin_leave_no_trace() -> None:
-    """The surplus is released. When the origin has room again, there may be nothing left to begin."""
-    settings = OriginSettings(most=5, first=5, failures=10)
+def test_claims_beyond_the_share_of_a_lane_leave_no_trace() -> None:
+    """The surplus is released. When the lane has room again, there may be nothing left to begin."""
+    settings = LaneSettings(most=5, first=5, failures=10)
     sender = Sender(
         SenderSettings(
             window=10,
@@ -121,18 +138,18 @@ def test_claims_beyond_the_share_of_an_origin_leave_no_trace() -> None:
             lease=LEASE,
             retry_delays=(timedelta(seconds=5),),
             guard=AddressGuard(),
-            origins=settings,
+            lanes=settings,
         )
     )
     run = sender._begin_run()
+    lane = lane_of(make_due(BUSY)[0])
     for _ in range(5):
-        sender._origins.begin(BUSY)
-    sender._origins.end(BUSY, is_answered=False)
-    make_due(BUSY)
+        sender._lanes.begin(lane)
+    sender._lanes.end(lane, is_answered=False)
 
     run.intake.take(queue.claim(limit=5, lease=LEASE))
     for _ in range(4):
-        sender._origins.end(BUSY, is_answered=True)
+        sender._lanes.end(lane, is_answered=True)
     sender._start(run)
 
     assert (run.in_flight, run.intake.waiting_count) == (0, 0)
@@ -181,21 +198,33 @@ def test_a_run_begins_with_a_small_claim(receiver: Receiver, monkeypatch: pytest
     assert limits[0] < limits[1]
 
 
-def test_a_walk_past_many_origins_continues_where_the_backlog_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A delivery that is due now for a later origin is claimed too. It must not hide the origins in between."""
-    monkeypatch.setattr(intake, "_FIRST_CLAIM", 8)
+def test_a_walk_past_many_lanes_continues_where_it_ended() -> None:
+    command = make_command()
     for number in range(20):
-        make_due(f"http://late-{number:02}:80", now=clock.now() - timedelta(minutes=1))
-    make_due("http://now:80")
-    origins = Origins(OriginSettings())
-    origins.mark_busy(BUSY)
-    claimed = intake.Intake(origins, window=8, lease=LEASE)
-    claimed._behind.add(None)
+        make_due(f"http://late-{number:02}:80", command=command)
+    lanes = Lanes(LaneSettings(first=1), window=8)
+    lanes.mark_busy(Lane(command.organization_id, BUSY))
+    claimed = intake.Intake(lanes, window=8, lease=LEASE)
+    seen = []
+
+    for _ in range(30):
+        claimed.claim(idle=8, in_flight=1)
+        seen += [claim.origin for claim in claimed.give_up()]
+        claimed.look_at_once()
+
+    assert sorted(seen) == [f"http://late-{number:02}:80" for number in range(20)]
+
+
+def test_organizations_take_turns_on_a_walk() -> None:
+    """The organization with many receivers comes first, and its backlog is older."""
+    many, one = make_command(), make_command()
+    for number in range(50):
+        make_due(f"http://many-{number:02}:80", command=many, now=clock.now() - timedelta(minutes=1))
+    make_due(QUIET, command=one)
+    lanes = Lanes(LaneSettings(first=1), window=8)
+    claimed = intake.Intake(lanes, window=8, lease=LEASE)
+    claimed._was_full = True
 
     claimed.claim(idle=8, in_flight=1)
-    assert sorted(claimed._waiting)[-2:] == ["http://late-06:80", "http://now:80"]
-    claimed.give_up()
-    origins.mark_busy(BUSY)
-    claimed.claim(idle=8, in_flight=1)
 
-    assert min(claimed._waiting) == "http://late-07:80"
+    assert Lane(one.organization_id, QUIET) in claimed._waiting

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from commands_platform.lib import clock
+from deliveries.lanes import LaneSettings
 from deliveries.models import Delivery, State
-from deliveries.origins import OriginSettings
 from outbound.address_guard import origin_of
 from tests.deliveries.forward_proxies import (
     FORBIDDEN,
@@ -123,8 +123,8 @@ def test_only_failures_of_the_receiver_count_against_it(
     """Here two failures open a receiver's breaker. Its due deliveries then wait without being tried."""
     proxy.names["receiver.test"] = receiver.port
     proxy.answer_with(*[answer] * tried_at_first)
-    origins = OriginSettings(most=2, first=2, failures=2, first_pause=30)
-    sender = sender_through(proxy.url, origins=origins)
+    origins = LaneSettings(most=2, first=2, failures=2, first_pause=30)
+    sender = sender_through(proxy.url, lanes=origins)
     command = make_command()
     for _ in range(6):
         make_delivery(command, url="http://receiver.test/", origin=origin_of("http://receiver.test/"))

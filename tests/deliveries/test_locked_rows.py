@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from deliveries import outcomes, queue
+from deliveries.lanes import Lane
 from deliveries.models import Delivery, Reason, State
 from deliveries.retention import Sweep, remove_surplus
 from deliveries.services import cancel_pending
@@ -181,7 +182,7 @@ def test_housekeeping_skips_locked_rows() -> None:
         sweep = Sweep(keep_finished=timedelta(days=1), keep_failed=timedelta(days=1))
         assert sweep.remove_aged(limit=10) == 2
     with locked_elsewhere(waiting[0]):
-        assert outcomes.expire(origin=origin, limit=10) == 1
+        assert outcomes.expire(lane=Lane(command.organization_id, origin), limit=10) == 1
         outcomes.release(queue.claim(limit=10, lease=MINUTE))
 
 

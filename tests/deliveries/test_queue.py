@@ -11,6 +11,7 @@ from django.db import connection
 
 from commands_platform.lib import clock
 from deliveries import ledger, outcomes, queue
+from deliveries.lanes import Lane
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.sender import Sender
 from outbound.address_guard import origin_of
@@ -84,10 +85,11 @@ def test_the_ledger_has_one_row_for_a_slot() -> None:
 
 
 def test_a_delivery_fails_after_waiting_too_long_for_an_origin_that_does_not_answer(receiver: Receiver) -> None:
-    old = make_delivery(url=receiver.url, origin=origin_of(receiver.url), now=clock.now() - timedelta(hours=25))
-    new = make_delivery(url=receiver.url, origin=origin_of(receiver.url))
+    command, origin = make_command(), origin_of(receiver.url)
+    old = make_delivery(command, url=receiver.url, origin=origin, now=clock.now() - timedelta(hours=25))
+    new = make_delivery(command, url=receiver.url, origin=origin)
 
-    expired = outcomes.expire(origin=origin_of(receiver.url), limit=10)
+    expired = outcomes.expire(lane=Lane(command.organization_id, origin), limit=10)
 
     assert expired == 1
     for row in (old, new):

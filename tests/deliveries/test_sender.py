@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 
 from commands_platform.lib import clock
-from deliveries import intake, ledger
+from deliveries import ledger, walk
+from deliveries.lanes import LaneSettings
 from deliveries.models import Delivery, Kind, State
-from deliveries.origins import OriginSettings
 from deliveries.sender import Sender
 from outbound.address_guard import origin_of
 from tests.deliveries.senders import make_sender, run_and_close, run_until
@@ -111,7 +111,7 @@ def test_a_request_begins_only_if_it_will_end_before_its_lease(receiver: Receive
 
 def test_a_hanging_receiver_with_a_long_queue_does_not_delay_the_others(receiver: Receiver) -> None:
     """Thousands of its callbacks were due first. Those of other receivers arrive as if it did not exist."""
-    sender = make_sender(window=40, timeout=timedelta(seconds=2), origins=OriginSettings(most=20, first=10))
+    sender = make_sender(window=40, timeout=timedelta(seconds=2), lanes=LaneSettings(most=20, first=10))
     with Receiver() as hanging:
         hanging.always_answer(lambda _: Answer(delay=3, hang_up=True))
         earlier = clock.now() - timedelta(seconds=5)
@@ -146,8 +146,8 @@ def test_a_hanging_receiver_with_a_long_queue_does_not_delay_the_others(receiver
 
 
 def test_while_the_breaker_is_open_deliveries_wait_without_losing_attempts(receiver: Receiver) -> None:
-    settings = OriginSettings(most=4, first=4, failures=4, first_pause=30)
-    sender = make_sender(window=10, timeout=timedelta(seconds=1), origins=settings)
+    settings = LaneSettings(most=4, first=4, failures=4, first_pause=30)
+    sender = make_sender(window=10, timeout=timedelta(seconds=1), lanes=settings)
     receiver.always_answer(lambda _: Answer(delay=2, hang_up=True))
     command = make_command()
     for _ in range(30):
@@ -164,7 +164,7 @@ def test_while_the_breaker_is_open_deliveries_wait_without_losing_attempts(recei
 
 def test_every_other_origin_is_found_beside_a_busy_one(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are more origins than one look can see, and the backlog is older than all their deliveries."""
-    monkeypatch.setattr(intake, "_ORIGINS_AT_ONCE", 2)
+    monkeypatch.setattr(walk, "_LANES_AT_ONCE", 2)
     command = make_command()
     with Receiver() as slow:
         slow.always_answer(lambda _: Answer(delay=0.2))
@@ -174,7 +174,7 @@ def test_every_other_origin_is_found_beside_a_busy_one(receiver: Receiver, monke
         for number in range(7):
             make_delivery(command, url=receiver.url, origin=f"http://other-{number}:80")
 
-        make_sender(window=10, origins=OriginSettings(most=3, first=3)).drain()
+        make_sender(window=10, lanes=LaneSettings(most=3, first=3)).drain()
 
         assert len(slow.requests) == 60
         assert max(request.at for request in receiver.requests) < slow.requests[30].at

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from commands_platform.lib import clock
+from deliveries.lanes import LaneSettings
 from deliveries.models import Delivery, State
-from deliveries.origins import OriginSettings
 from deliveries.retry_policy import DEFAULT_RETRY_AFTER_CAP, hold_of
 from outbound.address_guard import origin_of
 from tests.deliveries.senders import make_sender
@@ -17,7 +17,7 @@ from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ONE_AT_A_TIME = OriginSettings(most=1, first=1)
+ONE_AT_A_TIME = LaneSettings(most=1, first=1)
 
 
 def test_retry_after_of_a_429_applies_to_the_whole_origin(receiver: Receiver) -> None:
@@ -25,7 +25,7 @@ def test_retry_after_of_a_429_applies_to_the_whole_origin(receiver: Receiver) ->
     command = make_command()
     for _ in range(20):
         make_delivery(command, url=receiver.url, origin=origin_of(receiver.url))
-    sender = make_sender(origins=ONE_AT_A_TIME)
+    sender = make_sender(lanes=ONE_AT_A_TIME)
     with Receiver() as other:
         for _ in range(20):
             make_delivery(command, url=other.url, origin=origin_of(other.url))
@@ -50,7 +50,7 @@ def test_a_429_without_retry_after_slows_its_origin_down_but_does_not_stop_it(re
     for _ in range(5):
         make_delivery(url=receiver.url, origin=origin_of(receiver.url))
 
-    make_sender(origins=ONE_AT_A_TIME).drain()
+    make_sender(lanes=ONE_AT_A_TIME).drain()
 
     assert len(receiver.requests) == 5
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 4

@@ -1,0 +1,183 @@
+"""The share of a lane in the sender, and its breaker, on a clock that the tests control."""
+
+from __future__ import annotations
+
+import pytest
+
+from deliveries.lanes import Lane, Lanes, LaneSettings
+
+SETTINGS = LaneSettings(most=20, first=8, failures=3, first_pause=5, longest_pause=12)
+HANGING, HEALTHY = Lane(1, "http://hanging:80"), Lane(1, "http://healthy:80")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lanes(clock: Clock) -> Lanes:
+    return Lanes(SETTINGS, clock=clock)
+
+
+def send(lanes: Lanes, lane: Lane, *answers: bool) -> list[bool]:
+    opened = []
+    for is_answered in answers:
+        lanes.begin(lane)
+        opened.append(lanes.end(lane, is_answered=is_answered))
+    return opened
+
+
+def test_a_new_lane_begins_with_a_small_share(lanes: Lanes) -> None:
+    assert lanes.room(HEALTHY) == 8
+
+
+def test_requests_in_flight_take_room(lanes: Lanes) -> None:
+    for _ in range(8):
+        lanes.begin(HEALTHY)
+
+    assert lanes.room(HEALTHY) == 0
+    lanes.abandon(HEALTHY)
+    assert lanes.room(HEALTHY) == 1
+
+
+def test_answers_make_the_share_grow_up_to_its_limit(lanes: Lanes) -> None:
+    send(lanes, HEALTHY, *[True] * 50)
+
+    assert lanes.room(HEALTHY) == 20
+
+
+def test_a_missing_answer_halves_the_share(lanes: Lanes) -> None:
+    send(lanes, HANGING, False)
+
+    assert lanes.room(HANGING) == 4
+
+
+def test_only_failures_in_a_row_open_the_breaker(lanes: Lanes) -> None:
+    assert send(lanes, HANGING, False, False, True, False, False) == [False] * 5
+    assert lanes.room(HANGING) > 0
+    assert send(lanes, HANGING, False) == [True]
+    assert lanes.room(HANGING) == 0
+
+
+def test_an_open_breaker_affects_only_its_lane(lanes: Lanes) -> None:
+    send(lanes, HANGING, False, False, False)
+
+    assert lanes.room(HEALTHY) == 8
+    assert lanes.busy() == [HANGING]
+    assert lanes.paused() == {HANGING: 5.0}
+
+
+def test_after_the_pause_one_request_at_a_time_may_begin(lanes: Lanes, clock: Clock) -> None:
+    send(lanes, HANGING, False, False, False)
+
+    clock.now += 5
+    assert lanes.room(HANGING) == 1
+    assert not lanes.paused()
+    lanes.begin(HANGING)
+    assert lanes.room(HANGING) == 0
+
+
+def test_a_probe_without_an_answer_makes_the_pause_longer_up_to_a_limit(lanes: Lanes, clock: Clock) -> None:
+    send(lanes, HANGING, False, False, False)
+    pauses = []
+
+    for _ in range(3):
+        clock.now += lanes.paused()[HANGING]
+        assert send(lanes, HANGING, False) == [False]
+        pauses.append(lanes.paused()[HANGING])
+
+    assert pauses == [10, 12, 12]
+
+
+def test_an_answer_closes_the_breaker(lanes: Lanes, clock: Clock) -> None:
+    send(lanes, HANGING, False, False, False)
+    clock.now += 5
+
+    send(lanes, HANGING, True)
+
+    assert lanes.room(HANGING) >= 1
+    assert not lanes.paused()
+    send(lanes, HANGING, False, False)
+    assert not lanes.paused()
+
+
+def test_an_lane_is_forgotten_some_time_after_its_last_use(lanes: Lanes, clock: Clock) -> None:
+    send(lanes, HANGING, False)
+
+    clock.now += SETTINGS.remembered - 1
+    lanes.mark_busy(HANGING)
+    assert lanes.room(HANGING) == 4
+
+    clock.now += 2
+    lanes.mark_busy(HANGING)
+    assert lanes.room(HANGING) == 8
+
+
+def test_a_request_in_flight_when_the_breaker_opened_is_not_a_probe(lanes: Lanes) -> None:
+    for _ in range(5):
+        lanes.begin(HANGING)
+
+    opened = [lanes.end(HANGING, is_answered=False) for _ in range(5)]
+
+    assert opened == [False, False, True, False, False]
+    assert lanes.paused() == {HANGING: 5.0}
+
+
+def test_a_429_halves_the_share(lanes: Lanes) -> None:
+    lanes.slow_down(HEALTHY, hold=0)
+
+    assert lanes.room(HEALTHY) == 4
+    assert lanes.paused() == {}
+
+
+def test_no_request_begins_while_an_lane_asks_us_to_wait(lanes: Lanes, clock: Clock) -> None:
+    lanes.begin(HEALTHY)
+    lanes.slow_down(HEALTHY, hold=30)
+    lanes.slow_down(HEALTHY, hold=10)
+
+    assert lanes.room(HEALTHY) == 0
+    assert not lanes.is_proven(HEALTHY)
+    assert lanes.paused() == {HEALTHY: 30}
+    lanes.end(HEALTHY, is_answered=True)
+    assert lanes.room(HEALTHY) == 0
+    clock.now += 30
+    assert lanes.room(HEALTHY) == 3
+    assert lanes.is_proven(HEALTHY)
+    assert lanes.paused() == {}
+
+
+def test_the_number_of_remembered_lanes_is_limited(clock: Clock) -> None:
+    lanes = Lanes(LaneSettings(first=8, max_remembered=100), clock=clock)
+    lanes.begin(Lane(1, "http://in-flight:80"))
+
+    for number in range(1000):
+        lane = Lane(1, f"http://{number}:80")
+        send(lanes, lane, False)
+        lanes.mark_busy(lane)
+        lanes.room(Lane(1, f"http://only-asked-about-{number}:80"))
+
+    assert len(lanes) == 100
+    assert len(lanes.busy()) < 100
+    assert (lanes.room(Lane(1, "http://in-flight:80")), lanes.room(Lane(1, "http://999:80"))) == (7, 4)
+    assert lanes.room(Lane(1, "http://0:80")) == 8
+
+
+def test_an_lane_with_requests_in_flight_is_never_forgotten(clock: Clock) -> None:
+    lanes = Lanes(LaneSettings(max_remembered=3), clock=clock)
+    for number in range(10):
+        lanes.begin(Lane(1, f"http://{number}:80"))
+
+    for number in range(10):
+        lanes.end(Lane(1, f"http://{number}:80"), is_answered=True)
+    lanes.begin(HEALTHY)
+
+    assert lanes.room(Lane(1, "http://5:80")) > 0
