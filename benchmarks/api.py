@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         environment["WEB_THREADS"] = str(options.threads)
     with Receiver(keep="none") as receiver, platform(("web", "beat"), environment=environment) as running:
         owner = running.make_owner(receiver.url)
-        running.wait_until_ready()
+        running.wait_until_alive()
         bare_port = _start_bare(running)
         loads: dict[str, LoadResult] = {}
         cpu: dict[str, dict[str, float]] = {}

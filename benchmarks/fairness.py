@@ -1,63 +1,157 @@
-"""Fairness: measures how much later a healthy receiver gets callbacks while another one never answers its requests."""
+"""Fairness: how much later an organization gets its callbacks because of what another organization does.
+
+Each scenario measures the same steady load twice: alone, and beside the other organization. The p99 of the second may
+be at most twice that of the first, and no delivery of the steady load may stay behind.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from benchmarks.burst import warm_up
 from benchmarks.steady import lag_of_steady_load
-from benchmarks.support.platform import platform
+from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
-from benchmarks.support.schedules import insert_schedules
+from benchmarks.support.schedules import insert_schedules, settle
+
+_BEGINS_IN = 5
+# The other organization's work is due this long before the steady load begins.
+_HEAD_START = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """The receiver of the steady load, and those of the other organization."""
+
+    steady: Receiver
+    others: Receiver
+
+
+_Cause = Callable[[MeasuredPlatform, Owner, Receivers, datetime], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The other organization's work, and how many ports of each kind its receivers have."""
+
+    about: str
+    cause: _Cause
+    hanging: int = 0
+    trickling: int = 0
 
 
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.quick:
-        options.hanging, options.seconds = min(options.hanging, 200), min(options.seconds, 3)
-    with Receiver(hanging=1) as receiver, platform(deliverers=options.deliverers) as running:
-        owner = running.make_owner(receiver.url)
-        warm_up(running, owner, receiver)
-        progress("the healthy receiver alone")
-        alone = lag_of_steady_load(running, owner, receiver, rate=options.rate, seconds=options.seconds)
-        progress(f"with {options.hanging:,} due for one that hangs")
-        begins_in = 5
-        due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in)
-        insert_schedules(running, owner, count=options.hanging, due=due, urls=receiver.hanging_urls)
-        beside = lag_of_steady_load(
-            running, owner, receiver, rate=options.rate, seconds=options.seconds, begins_in=begins_in - 1
+        options.seconds = min(options.seconds, 4)
+    rows = []
+    for name in options.scenarios or SCENARIOS:
+        progress(f"{name}: {SCENARIOS[name].about}")
+        result = _measure(SCENARIOS[name], rate=options.rate, seconds=options.seconds, deliverers=options.deliverers)
+        emit("fairness", scenario=name, rate=options.rate, seconds=options.seconds, **result)
+        alone, beside = result["alone"], result["beside"]
+        rows.append(
+            (
+                name,
+                alone["p50_ms"],
+                alone["p99_ms"],
+                beside["p50_ms"],
+                beside["p99_ms"],
+                result["ratio_of_p99"],
+                result["behind"],
+            )
         )
-        hung = receiver.counts().hanging_count
-        states = running.query(
-            "SELECT state, count(*) FROM deliveries_delivery WHERE url = %s GROUP BY 1", receiver.hanging_urls[:1]
-        )
-    lags = [milliseconds([arrival.lag for arrival in arrivals]) for arrivals in (alone, beside)]
-    emit(
-        "fairness",
-        hanging=options.hanging,
-        rate=options.rate,
-        seconds=options.seconds,
-        deliverers=options.deliverers,
-        alone=lags[0],
-        beside_hanging=lags[1],
-        ratio_of_p99=round(lags[1]["p99_ms"] / lags[0]["p99_ms"], 2),
-        requests_that_hung=hung,
-        states_of_hanging=dict(states),
-    )
     table(
-        f"Lag of {options.rate} a second to a healthy receiver, ms",
-        [("", *lags[0]), ("alone", *lags[0].values()), ("beside one that hangs", *lags[1].values())],
+        f"Lag in ms of {options.rate} callbacks a second, alone and beside another organization",
+        [("", "p50 alone", "p99 alone", "p50 beside", "p99 beside", "ratio of p99", "stayed behind"), *rows],
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks fairness", description=__doc__)
-    parser.add_argument("--hanging", type=int, default=5000, help="Callbacks due at once for the receiver that hangs.")
-    parser.add_argument("--rate", type=int, default=50, help="Callbacks due in each second for the healthy receiver.")
-    parser.add_argument("--seconds", type=int, default=40)
+    parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"{', '.join(SCENARIOS)}; all by default.")
+    parser.add_argument("--rate", type=int, default=50, help="Callbacks due in each second of the steady load.")
+    parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--deliverers", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="Do a small run, to check that it works.")
+    parser.add_argument("--quick", action="store_true", help="A small one, to see that it runs.")
     return parser
+
+
+def _measure(scenario: Scenario, *, rate: int, seconds: int, deliverers: int) -> dict[str, Any]:
+    with (
+        Receiver() as receiver,
+        Receiver(keep="none", hanging=scenario.hanging, trickling=scenario.trickling) as others,
+        platform(deliverers=deliverers) as running,
+    ):
+        owner = running.make_owner(receiver.url, name="Steady")
+        other = running.make_owner(receiver.url, name="Other")
+        warm_up(running, owner, receiver)
+        alone = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=seconds)
+        due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=_BEGINS_IN)
+        scenario.cause(running, other, Receivers(receiver, others), due)
+        begins_in = (due + _HEAD_START - datetime.now(UTC)).total_seconds()
+        beside = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=seconds, begins_in=round(begins_in))
+        [(behind,)] = running.query(
+            "SELECT count(*) FROM deliveries_delivery WHERE organization_id = %s AND state <> 'delivered'",
+            [owner.organization_id],
+        )
+        states = dict(
+            running.query(
+                "SELECT state, count(*) FROM deliveries_delivery WHERE organization_id = %s GROUP BY 1",
+                [other.organization_id],
+            )
+        )
+    lags = [milliseconds([arrival.lag for arrival in arrivals]) for arrivals in (alone, beside)]
+    return {
+        "alone": lags[0],
+        "beside": lags[1],
+        "ratio_of_p99": round(lags[1]["p99_ms"] / lags[0]["p99_ms"], 2),
+        "behind": behind,
+        "states_of_other": states,
+    }
+
+
+def _schedules(count: int, urls: Callable[[Receivers], Sequence[str]], **values: Any) -> _Cause:
+    def cause(running: MeasuredPlatform, other: Owner, receivers: Receivers, due: datetime) -> None:
+        insert_schedules(running, other, count=count, due=due, urls=urls(receivers), **values)
+        if count > 50_000:
+            settle(running)
+
+    return cause
+
+
+SCENARIOS = {
+    "one": Scenario(
+        "5,000 callbacks for one receiver that hangs",
+        _schedules(5_000, lambda receivers: receivers.others.hanging_urls),
+        hanging=1,
+    ),
+    "path": Scenario(
+        "2,000 callbacks for a path that hangs, at the origin of the steady load",
+        _schedules(2_000, lambda receivers: [receivers.steady.url.replace("/callback", "/hanging")]),
+    ),
+    "origins": Scenario(
+        "3,000 callbacks for 300 receivers that hang",
+        _schedules(3_000, lambda receivers: receivers.others.hanging_urls),
+        hanging=300,
+    ),
+    "silent": Scenario(
+        "200 callbacks for 200 receivers that hang, each with a timeout of 30 s",
+        _schedules(200, lambda receivers: receivers.others.hanging_urls, timeout=30),
+        hanging=200,
+    ),
+    "trickle": Scenario(
+        "500 callbacks for a receiver that answers one byte a second",
+        _schedules(500, lambda receivers: receivers.others.trickling_urls),
+        trickling=1,
+    ),
+    "herd": Scenario(
+        "120,000 callbacks due at one instant for a receiver that answers",
+        _schedules(120_000, lambda receivers: receivers.others.urls),
+    ),
+}

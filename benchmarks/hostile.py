@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     rows = []
     with platform(("web", "beat")) as running:
         owner = running.make_owner("http://127.0.0.1:9999/")
-        running.wait_until_ready()
+        running.wait_until_alive()
         far = datetime.now(UTC) + timedelta(days=30)
         insert_schedules(
             running, owner, count=options.schedules, due=far, urls=["http://127.0.0.1:9999/"], payload=_PAYLOAD_BYTES

@@ -20,6 +20,8 @@ from deliveries.walk import LaneWalk
 # receiver.
 _FIRST_CLAIM = 40
 _BUSY_AT_ONCE = 500
+# A look is followed by a pause of this many times its length, in a rush and otherwise.
+_RUSH_PAUSES, _PAUSES = 3, 8
 # A sender that is further behind than this keeps a part of each claim for deliveries that are due now.
 _BEHIND = timedelta(seconds=2)
 _SHARE_DUE_NOW = 0.25
@@ -87,31 +89,35 @@ class Intake:
         `idle` and `in_flight` count the sender's handles.
         """
         now = time.monotonic()
+        if self._more_may_be_due or now >= self._next_poll_at:
+            self._claim_if_there_is_place(now, idle)
+        if now >= self._next_busy_poll_at or not in_flight:
+            self._next_busy_poll_at = now + POLL_SECONDS / 5
+            self._claim_of_busy_lanes()
+
+    def _claim_if_there_is_place(self, now: float, idle: int) -> None:
         self._lanes.note_active({lane.organization_id for lane in self._waiting})
         self._set_full_lanes_aside()
         # Claims waiting for a busy lane must not stop us from looking for other work.
         others = [lane for lane in self._waiting if not self._lanes.is_busy(lane)]
         waiting = sum(len(self._waiting[lane]) for lane in others)
         max_bytes = MAX_BYTES_WAITING - sum(self._bytes[lane] for lane in others)
-        has_place = waiting * 2 < self._window and max_bytes > 0
-        if has_place and (self._more_may_be_due or now >= self._next_poll_at):
-            limit = idle + self._window - waiting
-            if not self._has_begun:
-                limit = min(limit, _FIRST_CLAIM)
-            claims, self._was_full = self._look(limit, max_bytes)
-            self._has_begun = self._has_begun or bool(claims)
-            self._more_may_be_due = self._was_full or self._walk.is_under_way
-            ended = time.monotonic()
-            self._walked_for += ended - now
-            if not self._walk.is_under_way:
-                # Only the end of a walk is followed by a pause.
-                pause = self._walked_for if rush_left() else 5 * self._walked_for
-                self._next_poll_at = ended + min(max(poll_seconds(), pause), MAX_POLL_SECONDS)
-                self._walked_for = 0.0
-            self.take(claims)
-        if now >= self._next_busy_poll_at or not in_flight:
-            self._next_busy_poll_at = now + POLL_SECONDS / 5
-            self._claim_of_busy_lanes()
+        if waiting * 2 >= self._window or max_bytes <= 0:
+            return
+        limit = idle + self._window - waiting
+        if not self._has_begun:
+            limit = min(limit, _FIRST_CLAIM)
+        claims, self._was_full = self._look(limit, max_bytes)
+        self._has_begun = self._has_begun or bool(claims)
+        self._more_may_be_due = self._was_full or self._walk.is_under_way
+        ended = time.monotonic()
+        self._walked_for += ended - now
+        if not self._walk.is_under_way:
+            # Only the end of a walk is followed by a pause.
+            pause = (_RUSH_PAUSES if rush_left() else _PAUSES) * self._walked_for
+            self._next_poll_at = ended + min(max(poll_seconds(), pause), MAX_POLL_SECONDS)
+            self._walked_for = 0.0
+        self.take(claims)
 
     def take(self, claims: Sequence[Claim]) -> None:
         """Queues claims by lane. Releases at once those beyond a lane's share."""

@@ -14,18 +14,17 @@ Two organizations may have receivers at one origin. They share only the limit of
 
 The window of the sender is shared too. Half of it is kept for lanes that have answered lately. Of the other half, each
 organization leaves as much free as it uses, and so does each lane of an organization's part. So a new lane finds a
-place at once, however many receivers hang. While several organizations have something to send, none gets more than an equal share of the window.
+place at once, however many receivers hang. While several organizations have something to send, none gets more than an
+equal share of the window.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
-
-_Key = TypeVar("_Key")
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 
 class Lane(NamedTuple):
@@ -56,9 +55,20 @@ class LaneSettings:
     max_remembered: int = 10_000
 
 
+@dataclass(slots=True, weakref_slot=True)
+class _Share:
+    """What an organization or an origin uses, over all its lanes."""
+
+    in_flight: int = 0
+    unproven: int = 0
+    """Requests in flight in lanes that were not proven when they began."""
+
+
 @dataclass(slots=True)
 class _Lane:
     limit: int
+    organization: _Share
+    origin: _Share
     in_flight: int = 0
     unproven_in_flight: int = 0
     failures: int = 0
@@ -66,7 +76,7 @@ class _Lane:
     open_until: float = 0.0
     held_until: float = 0.0
     used_at: float = 0.0
-    answered_at: float | None = None
+    proven_until: float = 0.0
     next_expiry_at: float = 0.0
 
 
@@ -83,11 +93,9 @@ class Lanes:
     _busy: dict[Lane, None] = field(default_factory=dict)
     # Those that are paused or held, and some that were until recently.
     _resting: dict[Lane, None] = field(default_factory=dict)
-    # Requests in flight by origin, by organization, and by organization in lanes that are not proven.
-    _of_origin: Counter[str] = field(default_factory=Counter)
-    _of_organization: Counter[int] = field(default_factory=Counter)
-    _unproven: Counter[int] = field(default_factory=Counter)
-    _unproven_total: int = 0
+    # They live as long as a lane uses them.
+    _shares: WeakValueDictionary[int | str, _Share] = field(default_factory=WeakValueDictionary)
+    _unproven: int = 0
     # When each organization last had something to send. Those that have been idle for some time share nothing.
     _active_at: dict[int, float] = field(default_factory=dict)
 
@@ -100,7 +108,8 @@ class Lanes:
         for organization in organizations:
             self._active_at[organization] = now
         for organization, at in list(self._active_at.items()):
-            if now - at > self.settings.active and not self._of_organization[organization]:
+            share = self._shares.get(organization)
+            if now - at > self.settings.active and not (share and share.in_flight):
                 del self._active_at[organization]
 
     def grant(self, lanes: Iterable[Lane], *, limit: int) -> dict[Lane, int]:
@@ -109,6 +118,7 @@ class Lanes:
         Lanes without room are left out. Earlier lanes take precedence.
         """
         granted: dict[Lane, int] = {}
+        began: list[tuple[_Lane, int, bool]] = []
         for lane in lanes:
             if limit <= 0:
                 break
@@ -116,31 +126,42 @@ class Lanes:
             if room:
                 granted[lane] = room
                 limit -= room
-                self._count(lane, room, is_proven=self._is_proven(self._lanes.get(lane)))
-        for lane, room in granted.items():
-            self._count(lane, -room, is_proven=self._is_proven(self._lanes.get(lane)))
+                state = self._remember(lane)
+                is_proven = self._is_proven(state)
+                self._count(state, room, is_proven=is_proven)
+                began.append((state, room, is_proven))
+        for state, room, is_proven in began:
+            self._count(state, -room, is_proven=is_proven)
         return granted
 
     def room(self, lane: Lane) -> int:
         """Returns how many more requests may begin now."""
         state = self._lanes.get(lane)
         if state is None:
-            return max(0, min(self.settings.first, self._shared_room(lane, is_proven=False)))
+            origin, organization = self._shares.get(lane.origin), self._shares.get(lane.organization_id)
+            state = _Lane(self.settings.first, organization or _Share(), origin or _Share())
+        now = self.clock()
+        own = state.limit - state.in_flight
         if state.pause or state.held_until:
-            now = self.clock()
             if now < state.held_until:
                 return 0
             if state.pause:
                 # Half open: one request at a time tests whether it answers again.
-                is_free = now >= state.open_until and not state.in_flight
-                return min(1, max(0, self._shared_room(lane, is_proven=False))) if is_free else 0
-        own = state.limit - state.in_flight
-        return max(0, min(own, self._shared_room(lane, is_proven=self._is_proven(state)))) if own > 0 else 0
+                own = 1 if now >= state.open_until and not state.in_flight else 0
+        if own <= 0:
+            return 0
+        own = min(own, self.settings.most - state.origin.in_flight)
+        sharing = len(self._active_at) + (lane.organization_id not in self._active_at)
+        if sharing > 1:
+            own = min(own, max(1, self.window // sharing) - state.organization.in_flight)
+        if now >= state.proven_until:
+            own = min(own, self._unproven_room(state))
+        return max(0, own)
 
     def is_proven(self, lane: Lane) -> bool:
         """Returns whether it has answered lately, and every time since, and does not ask us to wait."""
         state = self._lanes.get(lane)
-        return state is not None and self._is_proven(state) and self.clock() >= state.held_until
+        return state is not None and state.held_until <= self.clock() < state.proven_until
 
     def begin(self, lane: Lane) -> None:
         """Counts a request that has begun."""
@@ -149,24 +170,25 @@ class Lanes:
         state.in_flight += 1
         state.unproven_in_flight += not is_proven
         state.used_at = self._active_at[lane.organization_id] = self.clock()
-        self._count(lane, 1, is_proven=is_proven)
+        self._count(state, 1, is_proven=is_proven)
 
     def abandon(self, lane: Lane) -> None:
         """Counts a request as over that we or our proxy ended. It says nothing about the receiver."""
-        self._release(lane, self._lanes[lane])
+        self._release(self._lanes[lane])
 
     def end(self, lane: Lane, *, is_answered: bool) -> bool:
         """Counts a request that is over. Returns whether it has just opened the breaker."""
         state = self._lanes[lane]
-        self._release(lane, state)
+        self._release(state)
         if is_answered:
-            state.failures, state.pause, state.answered_at = 0, 0.0, self.clock()
+            state.failures, state.pause, state.proven_until = 0, 0.0, self.clock() + self.settings.proven
             state.limit = min(state.limit + 1, self.settings.most)
             return False
         if state.pause and self.clock() < state.open_until:
             # It was in flight when the breaker opened, so it is not a probe and tells nothing new.
             return False
         state.failures += 1
+        state.proven_until = 0.0
         state.limit = max(1, state.limit // 2)
         is_probe = state.pause > 0
         if not is_probe and state.failures < self.settings.failures:
@@ -229,53 +251,40 @@ class Lanes:
         """Sets the time of the next such look."""
         self._remember(lane).next_expiry_at = at
 
-    def _is_proven(self, state: _Lane | None) -> bool:
-        if state is None or state.failures or state.answered_at is None:
-            return False
-        return self.clock() - state.answered_at < self.settings.proven
+    def _is_proven(self, state: _Lane) -> bool:
+        """Returns whether it has answered lately, and every time since."""
+        return self.clock() < state.proven_until
 
-    def _shared_room(self, lane: Lane, *, is_proven: bool) -> int:
-        """Returns how many more requests the limits allow that the lane shares with others."""
-        organization = lane.organization_id
-        room = self.settings.most - self._of_origin[lane.origin]
-        sharing = len(self._active_at) + (organization not in self._active_at)
-        if sharing > 1:
-            room = min(room, max(1, self.window // sharing) - self._of_organization[organization])
-        if not is_proven:
-            room = min(room, self._unproven_room(organization, self._lanes.get(lane)))
-        return room
-
-    def _unproven_room(self, organization: int, state: _Lane | None) -> int:
+    def _unproven_room(self, state: _Lane) -> int:
         """Returns how many more requests may begin in a lane that is not proven.
 
         Each organization leaves as much free as it uses, and each lane as much of its organization's part. Lanes that
         have failed use only half of that part, so that new ones find a place. One request may begin if nothing else of
         the organization is in flight.
         """
-        own = self._unproven[organization]
-        left = max(2, self.window // 2) - self._unproven_total
+        own = state.organization.unproven
+        left = max(2, self.window // 2) - self._unproven
         room = (left - own) // 2 if own else max(1, left // 2)
-        if state is not None and state.failures and own:
+        if state.failures:
             room -= own
-        in_flight = state.unproven_in_flight if state else 0
-        if in_flight:
-            return (room - in_flight) // 2
+        if state.unproven_in_flight:
+            return (room - state.unproven_in_flight) // 2
         return max(1, room // 2) if room > 0 else 0
 
-    def _release(self, lane: Lane, state: _Lane) -> None:
+    def _release(self, state: _Lane) -> None:
         state.in_flight -= 1
         # It does not matter which of its requests has ended. Those that began unproven are counted out first.
         is_proven = not state.unproven_in_flight
         state.unproven_in_flight -= not is_proven
-        self._count(lane, -1, is_proven=is_proven)
+        self._count(state, -1, is_proven=is_proven)
 
-    def _count(self, lane: Lane, number: int, *, is_proven: bool) -> None:
+    def _count(self, state: _Lane, number: int, *, is_proven: bool) -> None:
         """Adds a number of requests in flight."""
-        _add(self._of_origin, lane.origin, number)
-        _add(self._of_organization, lane.organization_id, number)
+        state.origin.in_flight += number
+        state.organization.in_flight += number
         if not is_proven:
-            _add(self._unproven, lane.organization_id, number)
-            self._unproven_total += number
+            state.organization.unproven += number
+            self._unproven += number
 
     def _rest(self, lane: Lane) -> None:
         self._resting[lane] = None
@@ -287,7 +296,9 @@ class Lanes:
         now = self.clock()
         if state is None or (not state.in_flight and now - state.used_at > self.settings.remembered):
             self._resting.pop(lane, None)
-            state = _Lane(limit=self.settings.first, used_at=now)
+            origin = self._shares.setdefault(lane.origin, _Share())
+            organization = self._shares.setdefault(lane.organization_id, _Share())
+            state = _Lane(self.settings.first, organization, origin, used_at=now)
         self._lanes[lane] = state
         if len(self._lanes) > self.settings.max_remembered:
             self._forget_oldest(but=lane)
@@ -301,9 +312,3 @@ class Lanes:
                 self._busy.pop(lane, None)
                 self._resting.pop(lane, None)
                 return
-
-
-def _add(counter: Counter[_Key], key: _Key, number: int) -> None:
-    counter[key] += number
-    if not counter[key]:
-        del counter[key]

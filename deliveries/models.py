@@ -198,8 +198,9 @@ class Delivery(models.Model):
                 condition=Q(state="pending"),
             ),
             # For runs that wait for the run before them. They are few, and looked for whenever outcomes are recorded.
+            # Only this index has their order, so no plan reads all pending rows to find that there are none.
             models.Index(
-                fields=["source_uuid"],
+                fields=["created_at"],
                 name="deliveries_delivery_waiting",
                 condition=Q(state="pending", next_attempt_at=None),
             ),

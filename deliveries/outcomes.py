@@ -57,8 +57,9 @@ class _Written(NamedTuple):
 _NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
 
 _WRITTEN = """d.id, d.state, d.kind, d.source_uuid, d.attempt_count, (
-    SELECT EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL)
-) AS is_any_waiting"""
+    SELECT created_at FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL
+    ORDER BY created_at LIMIT 1
+) IS NOT NULL AS is_any_waiting"""
 
 # A cancellation that came while the request was in flight is noted in `reason`. It prevents a retry, not a success.
 _RECORD = f"""

@@ -62,12 +62,9 @@ class Claim(NamedTuple):
     skip: str
     """The Reason why it cannot be sent now, or empty if it can."""
     command: CommandFacts
+    lane: Lane
     lease: UUID
     held_since: float
-
-    @property
-    def lane(self) -> Lane:
-        return Lane(self.organization_id, self.origin)
 
     @property
     def is_large(self) -> bool:
@@ -115,7 +112,7 @@ _RECENT = timedelta(seconds=1)
 _NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
 
 _OLDEST = """
-SELECT id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_delivery
+SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_delivery
 WHERE state = 'pending' AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
   AND (lease IS NULL OR leased_until <= {now})
 ORDER BY next_attempt_at LIMIT %(limit)s
@@ -128,7 +125,7 @@ SELECT oldest.*, wanted.place
 FROM unnest(%(organizations)b::bigint[], %(origins)b::text[], %(limits)b::int[])
     WITH ORDINALITY AS wanted(organization_id, origin, most, place),
 LATERAL (
-    SELECT id, next_attempt_at, octet_length(body) AS size FROM deliveries_delivery
+    SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size FROM deliveries_delivery
     WHERE state = 'pending' AND organization_id = wanted.organization_id AND origin = wanted.origin
       AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
       AND (lease IS NULL OR leased_until <= {now})
@@ -138,7 +135,8 @@ LATERAL (
 LIMIT %(limit)s
 """
 
-# A claim ends with the row that exceeds the budget of bytes, so it takes at least one.
+# A claim ends with the row that exceeds the budget of bytes, so it takes at least one. The rows are locked, so none
+# moves to another place before it is updated there.
 # Its commit does not wait for the disk, because a crash of the database would only undo the claim.
 _CLAIM = """
 WITH due AS ({due}), sized AS (
@@ -147,7 +145,7 @@ WITH due AS ({due}), sized AS (
     UPDATE deliveries_delivery d
     SET leased_until = {now} + %(lease_for)s, lease = %(lease)s,
         attempt_count = least(d.attempt_count + 1, {max_count})
-    FROM sized WHERE d.id = sized.id AND sized.bytes_before < %(max_bytes)s
+    FROM sized WHERE d.ctid = sized.row AND sized.bytes_before < %(max_bytes)s
       AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, sized.size,
               d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
@@ -179,25 +177,10 @@ _CLAIM_OLDEST, _CLAIM_OF_EACH = (
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
 
-# Takes one probe of the index for each organization, however much is due for it.
-_ORGANIZATIONS = """
-WITH RECURSIVE found AS (
-    SELECT %(after)s::bigint AS id, 0 AS number
-    UNION ALL
-    SELECT (
-        SELECT d.organization_id FROM deliveries_delivery d WHERE d.state = 'pending' AND d.organization_id > found.id
-        ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
-    ), number + 1
-    FROM found WHERE id IS NOT NULL AND number < %(limit)s
-)
-SELECT id FROM found WHERE id IS NOT NULL AND number > 0
-"""
-
-# The same for the origins of each organization.
+# Takes one probe of the index for each lane, however much is due for it.
 _LANES = """
 SELECT wanted.organization_id, lane.origin
-FROM unnest(%(organizations)b::bigint[], %(after)b::text[]) AS wanted(organization_id, after),
-LATERAL (
+FROM {organizations} AS wanted(organization_id, after, most), LATERAL (
     WITH RECURSIVE found AS (
         SELECT wanted.after AS origin, 0 AS number
         UNION ALL
@@ -206,11 +189,30 @@ LATERAL (
             WHERE d.state = 'pending' AND d.organization_id = wanted.organization_id AND d.origin > found.origin
             ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
         ), number + 1
-        FROM found WHERE origin IS NOT NULL AND number < %(most)s
+        FROM found WHERE origin IS NOT NULL AND number < wanted.most
     )
     SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
 ) lane
 """
+_LANES_OF_THESE = _LANES.format(
+    organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
+)
+# And one for each organization.
+_LANES_OF_ALL = """
+WITH RECURSIVE organizations AS (
+    SELECT %(after)s::bigint AS id, 0 AS number
+    UNION ALL
+    SELECT (
+        SELECT d.organization_id FROM deliveries_delivery d
+        WHERE d.state = 'pending' AND d.organization_id > organizations.id
+        ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
+    ), number + 1
+    FROM organizations WHERE id IS NOT NULL AND number < %(limit)s
+), waiting AS (
+    SELECT id, '' AS after, greatest(1, %(limit)s / count(*) OVER ()) AS most
+    FROM organizations WHERE id IS NOT NULL AND number > 0
+)
+""" + _LANES.format(organizations="waiting")
 
 # The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
@@ -258,7 +260,21 @@ def claim(
         parameters["origins"] = [lane.origin for lane in of]
         parameters["limits"] = list(of.values())
         rows = rows_as(_Row, _CLAIM_OF_EACH, parameters)
-    return [Claim._make((*row[:_OWN_COLUMNS], _command(*row[_OWN_COLUMNS:]), token, held_since)) for row in rows]
+    return [
+        Claim._make(
+            (
+                *row[:_OWN_COLUMNS],
+                _command(*row[_OWN_COLUMNS:]),
+                _lane(row.organization_id, row.origin),
+                token,
+                held_since,
+            )
+        )
+        for row in rows
+    ]
+
+
+_lane = lru_cache(maxsize=4096)(Lane)
 
 
 @lru_cache(maxsize=1024)
@@ -282,15 +298,22 @@ def count_due(*, most: int, until: datetime | None = None) -> int:
     return int(rows_of(_COUNT_FREE, parameters)[0][0])
 
 
-def waiting_organizations(*, after: int = 0, limit: int) -> list[int]:
-    """Returns up to `limit` organizations after `after`, in order, that have pending deliveries, due or not."""
-    return [id_ for (id_,) in rows_of(_ORGANIZATIONS, {"after": after, "limit": limit})]
+class WaitingLanes(NamedTuple):
+    """Lanes with pending deliveries, due or not, at most `most` of each organization."""
+
+    lanes: list[Lane]
+    organizations: list[int]
+    most: int
 
 
-def waiting_lanes(*, after: Mapping[int, str], most: int) -> list[Lane]:
-    """Returns lanes that have pending deliveries, due or not, in order: up to `most` of each organization.
+def waiting_lanes(*, limit: int, after: int = 0) -> WaitingLanes:
+    """Returns about `limit` lanes of the first `limit` organizations after `after`, as many of each organization."""
+    lanes = [Lane(*row) for row in rows_of(_LANES_OF_ALL, {"limit": limit, "after": after})]
+    organizations = sorted({lane.organization_id for lane in lanes})
+    return WaitingLanes(lanes, organizations, max(1, limit // max(1, len(organizations))))
 
-    `after` names the organizations, each with the origin after which to begin.
-    """
+
+def more_waiting_lanes(*, after: Mapping[int, str], most: int) -> list[Lane]:
+    """Returns up to `most` lanes of each of these organizations. `after` has the origin after which each begins."""
     parameters = {"organizations": list(after), "after": list(after.values()), "most": most}
-    return [Lane(organization_id, origin) for organization_id, origin in rows_of(_LANES, parameters)]
+    return [Lane(*row) for row in rows_of(_LANES_OF_THESE, parameters)]

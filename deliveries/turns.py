@@ -29,18 +29,18 @@ GROUP BY d.source_uuid
 
 _START = f"""
 WITH next AS (
-    SELECT w.id FROM deliveries_delivery w
+    SELECT w.ctid AS row FROM deliveries_delivery w
     WHERE w.state = 'pending' AND w.next_attempt_at IS NULL AND {{which}}
       AND NOT EXISTS (
           SELECT FROM deliveries_delivery d
           WHERE d.source_uuid = w.source_uuid AND d.state = 'pending' AND {_IS_BEING_SENT}
       )
-    LIMIT %(limit)s
+    ORDER BY w.created_at LIMIT %(limit)s
     FOR UPDATE OF w SKIP LOCKED
 )
 UPDATE deliveries_delivery d
 SET next_attempt_at = {_NOW}, expires_at = greatest(d.expires_at, {_NOW} + (d.expires_at - d.created_at))
-FROM next WHERE d.id = next.id
+FROM next WHERE d.ctid = next.row
 RETURNING d.id
 """
 _START_ANY = _START.format(which="true")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 
 from commands_platform.lib.database.availability import unless_away
 from deliveries import queue
 from deliveries.lanes import Lane
+from deliveries.queue import WaitingLanes
 
 _LANES_AT_ONCE = 500
-_ORGANIZATIONS_AT_ONCE = 500
 
 
 class LaneWalk:
@@ -27,12 +29,10 @@ class LaneWalk:
         return bool(self._found or self._reached or self._last_organization is not None)
 
     def begin(self) -> int:
-        """Begins a walk. Returns the number of organizations that have pending deliveries, as far as it knows."""
-        self._found.clear()
-        self._reached.clear()
+        """Begins a walk. Returns the number of organizations that it has found so far."""
+        self.end()
         self._last_organization = 0
-        self._find_organizations()
-        return len(self._reached)
+        return self._find_organizations()
 
     def end(self) -> None:
         """Ends the walk early."""
@@ -43,34 +43,38 @@ class LaneWalk:
     def next_lane(self) -> Lane | None:
         """Returns the next lane, or None at the end of the walk."""
         while not self._found:
-            if not self._reached:
-                if self._last_organization is None:
-                    return None
+            if self._reached:
+                self._find_more_lanes()
+            elif self._last_organization is not None:
                 self._find_organizations()
-                continue
-            self._find_lanes()
+            else:
+                return None
         return self._found.popleft()
 
-    def put_back(self, lanes: list[Lane]) -> None:
+    def put_back(self, lanes: Sequence[Lane]) -> None:
         """Makes these lanes, which were just returned, the next ones again."""
         self._found.extendleft(reversed(lanes))
 
-    def _find_organizations(self) -> None:
-        after = self._last_organization or 0
-        nothing: list[int] = []
-        look = lambda: queue.waiting_organizations(after=after, limit=_ORGANIZATIONS_AT_ONCE)  # noqa: E731
-        found = unless_away(look, otherwise=nothing)
-        self._reached = dict.fromkeys(found, "")
-        self._last_organization = found[-1] if len(found) == _ORGANIZATIONS_AT_ONCE else None
+    def _find_organizations(self) -> int:
+        look = partial(queue.waiting_lanes, limit=_LANES_AT_ONCE, after=self._last_organization or 0)
+        found = unless_away(look, otherwise=WaitingLanes([], [], 1))
+        is_last = len(found.organizations) < _LANES_AT_ONCE
+        self._last_organization = None if is_last else found.organizations[-1]
+        self._take(found.lanes, most=found.most)
+        return len(found.organizations)
 
-    def _find_lanes(self) -> None:
+    def _find_more_lanes(self) -> None:
         most = max(1, _LANES_AT_ONCE // len(self._reached))
         nothing: list[Lane] = []
-        found = unless_away(lambda: queue.waiting_lanes(after=self._reached, most=most), otherwise=nothing)
+        look = partial(queue.more_waiting_lanes, after=self._reached, most=most)
+        self._take(unless_away(look, otherwise=nothing), most=most)
+
+    def _take(self, lanes: Sequence[Lane], *, most: int) -> None:
+        """Takes one lane of each organization in turn."""
         by_organization: dict[int, list[Lane]] = {}
-        for lane in found:
+        for lane in lanes:
             by_organization.setdefault(lane.organization_id, []).append(lane)
         self._found.extend(lane for turn in zip_longest(*by_organization.values()) for lane in turn if lane is not None)
         self._reached = {
-            organization: lanes[-1].origin for organization, lanes in by_organization.items() if len(lanes) == most
+            organization: lanes[-1].origin for organization, lanes in by_organization.items() if len(lanes) >= most
         }

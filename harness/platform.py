@@ -54,6 +54,16 @@ class RunningPlatform(PlatformProcesses):
         except OSError:
             return False
 
+    def is_alive(self) -> bool:
+        try:
+            return self.call("GET", "/healthz").status == 200
+        except OSError:
+            return False
+
+    def wait_until_alive(self) -> None:
+        """Returns when the web answers. The other processes need not run."""
+        wait_until(self.is_alive, timeout=60, wanted=lambda: f"alive; its log:\n{self.log_tail()}")
+
     def wait_until_ready(self, *, timeout: float = 60) -> None:
         wait_until(self.is_ready, timeout=timeout, wanted=lambda: f"ready; its log:\n{self.log_tail()}")
 

@@ -38,16 +38,22 @@ class TimedArrival:
 
 
 class Receiver:
-    """A context manager that answers 204 on `urls`, and nothing on `hanging_urls`. `keep` is none, due or ids."""
+    """A context manager that answers 204 on `urls`, nothing on `hanging_urls`, and a byte a second on `trickling_urls`.
 
-    def __init__(self, *, answering: int = 1, hanging: int = 0, keep: str = "due", delay: float = 0.0) -> None:
+    On the ports of `urls` it does not answer requests for paths that begin with /hanging. `keep` is none, due or ids.
+    """
+
+    def __init__(
+        self, *, answering: int = 1, hanging: int = 0, trickling: int = 0, keep: str = "due", delay: float = 0.0
+    ) -> None:
         self._command = [
             *(sys.executable, "-m", "benchmarks.support.sink", "--keep", keep, "--delay", str(delay)),
-            *("--answering", str(answering), "--hanging", str(hanging)),
+            *("--answering", str(answering), "--hanging", str(hanging), "--trickling", str(trickling)),
         ]
         self._process: subprocess.Popen[str] | None = None
         self.urls: list[str] = []
         self.hanging_urls: list[str] = []
+        self.trickling_urls: list[str] = []
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -56,6 +62,7 @@ class Receiver:
         ports = self._read()
         self.urls = [f"http://127.0.0.1:{port}/callback" for port in ports["answering"]]
         self.hanging_urls = [f"http://127.0.0.1:{port}/callback" for port in ports["hanging"]]
+        self.trickling_urls = [f"http://127.0.0.1:{port}/callback" for port in ports["trickling"]]
         return self
 
     def __exit__(self, *_: object) -> None:

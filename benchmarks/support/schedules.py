@@ -20,6 +20,7 @@ _VALUES = {
     "cron": "%(cron)s",
     "execution_frequency": "%(frequency)s",
     "repeats": "%(repeats)s",
+    "timeout": "%(timeout)s",
     "payload": """'{"number":' || g || ',"text":"' || repeat('x', %(payload)s) || '"}'""",
     "callback_url": "(%(urls)s::text[])[1 + g %% cardinality(%(urls)s::text[])]",
     "effective_from": "now()",
@@ -46,10 +47,12 @@ def insert_schedules(
     kind: str = "period",
     each_second: int | None = None,
     payload: int = 180,
+    timeout: int | None = None,
 ) -> None:
     """Inserts `count` schedules that are due at `due`, or `each_second` of them in each second from then on.
 
-    `kind` is once, period or cron. `payload` is the length of the text in each payload. URLs are used in turn.
+    `kind` is once, period or cron. `payload` is the length of the text in each payload, and `timeout` is in
+    seconds. URLs are used in turn.
     """
     parameters = {
         "organization": owner.organization_id,
@@ -59,6 +62,7 @@ def insert_schedules(
         "frequency": _PERIOD_SECONDS if kind == "period" else 0,
         "repeats": 1 if kind == "once" else -1,
         "payload": payload,
+        "timeout": timeout,
         "urls": list(urls),
         "count": count,
         "due": due,

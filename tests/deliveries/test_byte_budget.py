@@ -130,9 +130,9 @@ def test_a_body_larger_than_the_limit_in_flight_is_sent_alone() -> None:
 def test_only_large_bodies_count_against_the_limit_in_flight(receiver: Receiver) -> None:
     make_due(5, size=16 * 1024, origin="http://127.0.0.1:1", url=receiver.url)
     make_due(2, size=LARGE, origin="http://127.0.0.1:2", url=receiver.url)
-    sender = make_sender()
+    sender = make_sender(window=100)
     run = sender._begin_run()
-    run.intake.claim(idle=20, in_flight=0)
+    run.intake.claim(idle=100, in_flight=0)
 
     sender._start(run)
 
@@ -158,4 +158,4 @@ def test_all_large_bodies_arrive_whole(receiver: Receiver) -> None:
 def test_the_rows_of_a_claim_begin_with_the_fields_of_a_claim() -> None:
     own = queue._Row._fields[: queue._OWN_COLUMNS]
 
-    assert Claim._fields == (*own, "command", "lease", "held_since")
+    assert Claim._fields == (*own, "command", "lane", "lease", "held_since")

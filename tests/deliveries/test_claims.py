@@ -45,11 +45,10 @@ def test_every_lane_with_pending_deliveries_is_found_once() -> None:
     )
     first, second = command.organization_id, other.organization_id
 
-    assert queue.waiting_organizations(limit=10) == [first, second]
-    assert queue.waiting_lanes(after={first: "", second: ""}, most=10) == [
-        *(Lane(first, origin) for origin in (BUSY, OTHER, QUIET)),
-        Lane(second, QUIET),
-    ]
+    found = queue.waiting_lanes(limit=10)
+
+    assert found.lanes == [*(Lane(first, origin) for origin in (BUSY, OTHER, QUIET)), Lane(second, QUIET)]
+    assert (found.organizations, found.most) == ([first, second], 5)
 
 
 def test_lanes_are_read_in_portions() -> None:
@@ -59,12 +58,14 @@ def test_lanes_are_read_in_portions() -> None:
     make_due(QUIET)
     organization = command.organization_id
 
-    first = queue.waiting_lanes(after={organization: ""}, most=2)
-    rest = queue.waiting_lanes(after={organization: first[-1].origin}, most=2)
+    first = queue.waiting_lanes(limit=4)
+    rest = queue.more_waiting_lanes(after={organization: first.lanes[1].origin}, most=2)
 
-    assert (first, rest) == ([Lane(organization, BUSY), Lane(organization, OTHER)], [Lane(organization, QUIET)])
-    assert queue.waiting_organizations(limit=1) == [organization]
-    assert len(queue.waiting_organizations(after=organization, limit=5)) == 1
+    assert first.lanes[:2] == [Lane(organization, BUSY), Lane(organization, OTHER)]
+    assert first.most == 2
+    assert rest == [Lane(organization, QUIET)]
+    assert queue.waiting_lanes(limit=1).organizations == [organization]
+    assert len(queue.waiting_lanes(limit=5, after=organization).organizations) == 1
 
 
 def test_a_claim_for_some_lanes_takes_no_more_of_each_than_it_asks_for() -> None:

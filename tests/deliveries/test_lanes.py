@@ -181,3 +181,109 @@ def test_an_lane_with_requests_in_flight_is_never_forgotten(clock: Clock) -> Non
     lanes.begin(HEALTHY)
 
     assert lanes.room(Lane(1, "http://5:80")) > 0
+
+
+def fill(lanes: Lanes, *filled: Lane) -> int:
+    """Begins as many requests in each lane as there is room for. Returns their number."""
+    begun = 0
+    for lane in filled:
+        for _ in range(lanes.room(lane)):
+            lanes.begin(lane)
+            begun += 1
+    return begun
+
+
+def hanging_lanes(count: int, *, organization_id: int = 1) -> list[Lane]:
+    return [Lane(organization_id, f"http://hanging-{number}:80") for number in range(count)]
+
+
+def make_proven(lanes: Lanes, lane: Lane) -> None:
+    send(lanes, lane, *[True] * 50)
+
+
+def test_two_organizations_at_one_origin_have_breakers_of_their_own(lanes: Lanes) -> None:
+    other = Lane(2, HANGING.origin)
+
+    send(lanes, HANGING, False, False, False)
+
+    assert lanes.room(HANGING) == 0
+    assert lanes.room(other) == 8
+    assert lanes.paused() == {HANGING: 5.0}
+
+
+def test_two_organizations_at_one_origin_share_the_limit_of_the_origin(clock: Clock) -> None:
+    lanes = Lanes(SETTINGS, window=1000, clock=clock)
+    first, second = Lane(1, HEALTHY.origin), Lane(2, HEALTHY.origin)
+    for lane in (first, second):
+        make_proven(lanes, lane)
+
+    assert fill(lanes, first) == 20
+    assert lanes.room(second) == 0
+    lanes.end(first, is_answered=True)
+    assert lanes.room(second) == 1
+
+
+def test_lanes_that_have_not_answered_leave_half_of_the_window_free(lanes: Lanes) -> None:
+    healthy = Lane(99, HEALTHY.origin)
+    make_proven(lanes, healthy)
+
+    begun = fill(lanes, *(lane for number in range(30) for lane in hanging_lanes(20, organization_id=number)))
+
+    assert begun <= 50 + 30
+    assert lanes.room(healthy) > 0
+
+
+def test_however_many_lanes_hang_another_organization_finds_a_place_at_once(lanes: Lanes) -> None:
+    begun = fill(lanes, *hanging_lanes(300))
+
+    assert begun <= 25
+    assert lanes.room(Lane(2, HANGING.origin)) > 0
+
+
+def test_however_many_lanes_have_failed_a_new_lane_of_their_organization_finds_a_place(lanes: Lanes) -> None:
+    hanging = hanging_lanes(300)
+    for lane in hanging:
+        send(lanes, lane, False)
+
+    begun = fill(lanes, *hanging)
+
+    assert 1 < begun <= 13
+    assert lanes.room(HEALTHY) > 0
+
+
+def test_an_organization_alone_may_use_the_whole_window(clock: Clock) -> None:
+    lanes = Lanes(LaneSettings(most=50), window=100, clock=clock)
+    own = [Lane(1, f"http://{number}:80") for number in range(4)]
+    for lane in own:
+        make_proven(lanes, lane)
+
+    assert fill(lanes, *own) == 4 * 50
+
+
+def test_organizations_with_something_to_send_share_the_window_equally(clock: Clock) -> None:
+    lanes = Lanes(LaneSettings(most=50, active=5), window=100, clock=clock)
+    own = [Lane(1, f"http://{number}:80") for number in range(4)]
+    for lane in own:
+        make_proven(lanes, lane)
+    lanes.note_active([2])
+
+    assert fill(lanes, *own) == 50
+
+    clock.now += 6
+    lanes.note_active([1])
+    assert lanes.room(own[-1]) == 50
+
+
+def test_a_grant_counts_what_lanes_share(lanes: Lanes) -> None:
+    hanging = hanging_lanes(300)
+
+    granted = lanes.grant(hanging, limit=1000)
+
+    assert list(granted) == hanging[: len(granted)]
+    assert sum(granted.values()) == fill(lanes, *hanging)
+    assert lanes.grant(hanging, limit=1000) == {}
+
+
+def test_a_grant_is_limited(lanes: Lanes) -> None:
+    assert sum(lanes.grant(hanging_lanes(300), limit=3).values()) == 3
+    assert sum(lanes.grant(hanging_lanes(300), limit=1000).values()) > 3
