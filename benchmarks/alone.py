@@ -15,7 +15,7 @@ from benchmarks.support.platform import MeasuredPlatform, platform
 from benchmarks.support.receiver import Receiver, TimedArrival
 from benchmarks.support.results import emit, milliseconds, progress, table
 
-_BEGINS_IN = 3
+_LOAD_BEGINS_IN = 3
 # Seconds of the load before the fault, and after its end.
 _BEFORE, _AFTER = 10, 10
 
@@ -49,7 +49,7 @@ def _measure(name: str, *, rate: int, seconds: int) -> tuple[object, ...]:
         warm_up(running, owner, receiver)
         span: list[float] = []
         total = _BEFORE + seconds + _AFTER
-        begins_in = _BEGINS_IN + rate * total // 3_000
+        begins_in = _LOAD_BEGINS_IN + rate * total // 3_000
 
         def cause_fault() -> None:
             time.sleep(begins_in + _BEFORE)
@@ -60,7 +60,7 @@ def _measure(name: str, *, rate: int, seconds: int) -> tuple[object, ...]:
 
         fault = threading.Thread(target=cause_fault)
         fault.start()
-        arrivals = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=total, begins_in=_BEGINS_IN)
+        arrivals = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=total, begins_in=_LOAD_BEGINS_IN)
         fault.join()
         began, ended = span
         away = milliseconds(_lags(arrivals, since=began, until=ended))

@@ -102,6 +102,8 @@ class Intake:
         others = [lane for lane in self._waiting if not self._lanes.is_busy(lane)]
         waiting = sum(len(self._waiting[lane]) for lane in others)
         max_bytes = MAX_BYTES_WAITING - sum(self._bytes[lane] for lane in others)
+        # Lanes that became busy took their claims with them.
+        max_bytes = min(max_bytes, 2 * MAX_BYTES_WAITING - self._bytes.total())
         if waiting * 2 >= self._window or max_bytes <= 0:
             return
         limit = idle + self._window - waiting

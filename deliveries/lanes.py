@@ -28,7 +28,7 @@ from weakref import WeakValueDictionary
 
 
 class Lane(NamedTuple):
-    """What one organization sends to one origin."""
+    """All that one organization sends to one origin."""
 
     organization_id: int
     origin: str
@@ -57,7 +57,7 @@ class LaneSettings:
 
 @dataclass(slots=True, weakref_slot=True)
 class _Share:
-    """What an organization or an origin uses, over all its lanes."""
+    """The places of an organization or an origin, over all its lanes."""
 
     in_flight: int = 0
     unproven: int = 0

@@ -15,8 +15,8 @@ from tests.receiver import Answer, Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BODY = (
-    '{"intent":"hello","payload":{"secret":"hush-hush"},"scheduled_execution":'
-    '{"uuid":"1","name":"greeting","due_at":"2026-02-25T12:00:00Z","attempt":1}}'
+    '{"intent":"hello","exchange_token":null,"payload":{"secret":"hush-hush"},"scheduled_execution":'
+    '{"uuid":"1","name":"greeting","due_at":"2026-02-25T12:00:00Z","attempt":0}}'
 )
 
 
