@@ -15,6 +15,7 @@ from django.http import HttpRequest, JsonResponse
 
 from commands_platform.lib import broker, clock
 from deliveries.models import Delivery
+from events.models import OutboxEvent
 from organizations.services import secrets_are_readable
 from processes.heartbeats import RoleHealth, health_by_role
 from processes.models import Role
@@ -100,12 +101,13 @@ def _beat(role: RoleHealth | None, *, is_broker_here: bool) -> Check:
 
 
 def _overdue() -> Check:
-    """Finds the schedule or the delivery that has been due for longest, by one probe of an index each."""
+    """Finds the schedule, event or delivery that has been due for longest, by one probe of an index each."""
     now = clock.now()
     schedules = ScheduledExecution.objects.active().filter(next_run_at__lte=now).order_by("next_run_at")
     deliveries = Delivery.objects.due(now).order_by("next_attempt_at")
     oldest = (
         schedules.values_list("next_run_at", flat=True).first(),
+        OutboxEvent.objects.order_by("pk").values_list("happened_at", flat=True).first(),
         deliveries.values_list("next_attempt_at", flat=True).first(),
     )
     age = max((now - due_at for due_at in oldest if due_at), default=timedelta())

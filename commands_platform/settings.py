@@ -311,6 +311,7 @@ CELERY_ENABLE_UTC = True
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "scheduling.*": {"queue": "dispatch"},
+    "events.*": {"queue": "dispatch"},
     "deliveries.*": {"queue": "deliver"},
 }
 CELERY_BEAT_SCHEDULER = "commands_platform.beat:WholeSecondScheduler"

@@ -12,6 +12,7 @@ from commands_platform import __version__, housekeeping
 from commands_platform.lib.metronome import Metronome, Rhythm
 from commands_platform.pacemaker import pacemaker, turns
 from deliveries.tasks import deliver_without_hint
+from events.outbox import fan_out_thread
 from processes.heartbeats import Heartbeat
 from processes.models import Role
 
@@ -45,9 +46,10 @@ class PromptConsumer(consumer.Consumer):
 
 
 class Threads(bootsteps.StartStopStep):
-    """The threads of a worker beside its main one: heartbeat, pacemaker, and a dispatcher's housekeeping.
+    """The threads of a worker beside its main one: heartbeat and pacemaker.
 
-    They start before the worker connects to the broker, which may be away.
+    A dispatcher also has one for housekeeping and one that fans out events. They start before the worker connects to
+    the broker, which may be away.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -65,7 +67,7 @@ class Threads(bootsteps.StartStopStep):
             works["deliveries.deliver_pending"] = (_DELIVERERS_RHYTHM, deliver_without_hint)
         self._metronomes = [pacemaker(works)]
         if dispatches:
-            self._metronomes.append(housekeeping.housekeeping())
+            self._metronomes += [housekeeping.housekeeping(), fan_out_thread()]
         self._heartbeat = Heartbeat(Role.DISPATCHER if dispatches else Role.DELIVERER, version=__version__)
         turns.on_work, turns.expects_hints = self._heartbeat.note_work, dispatches
         for thread in (self._heartbeat, *self._metronomes):

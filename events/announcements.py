@@ -29,7 +29,7 @@ def announce_failed_deliveries(ids: Sequence[UUID]) -> None:
 
     It runs inside the transaction that records the failures, and never prevents them from being recorded.
     """
-    listeners = Hook.objects.subscribed_to([DELIVERY_FAILED]).filter(organization=OuterRef("organization"))
+    listeners = Hook.objects.subscribed_to(DELIVERY_FAILED).filter(organization=OuterRef("organization"))
     failed = Delivery.objects.filter(Exists(listeners), id__in=ids).only(
         "organization", "source_uuid", "due_at", "attempt_count", "last_status", "reason", "finished_at"
     )

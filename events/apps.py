@@ -19,11 +19,20 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         from deliveries.signals import deliveries_failed
+        from events.signals import events_published
         from organizations.models import User
 
+        events_published.connect(_wake_fan_out, dispatch_uid="events.events_published")
         deliveries_failed.connect(_announce_failed_deliveries, dispatch_uid="events.deliveries_failed")
         pre_save.connect(_note_user_before_save, sender=User, dispatch_uid="events.user_before_save")
         post_save.connect(_announce_user_change, sender=User, dispatch_uid="events.user_after_save")
+
+
+def _wake_fan_out(**_: Any) -> None:
+    from commands_platform.lib import broker
+    from events.tasks import fan_out
+
+    broker.send_hint(fan_out)
 
 
 def _announce_failed_deliveries(ids: Sequence[UUID], **_: Any) -> None:

@@ -15,7 +15,7 @@ from deliveries.gone import GoneWalk
 from deliveries.models import Delivery
 from deliveries.services import cancel_pending_of_hook
 from events.announcements import announce_removed_hook
-from events.models import Hook
+from events.models import Hook, OutboxEvent
 
 logger = structlog.get_logger(__name__)
 
@@ -53,8 +53,9 @@ def _remove(found: _GoneHook) -> bool:
     if hook is None:
         return False
     unsent = Delivery.objects.pending().filter(destination=hook.destination, organization_id=hook.organization_id)
-    # If somebody has locked one of them, cancelling it would have to wait. A later run finds the hook again.
-    if not unsent.lock_all():
+    # If somebody has locked one of them, cancelling it would have to wait. The same is true of an event that is being
+    # fanned out. A later run finds the hook again.
+    if not OutboxEvent.objects.hold_back(hook, waits=False) or not unsent.lock_all():
         return False
     destination, number = hook.destination, hook.pk
     hook.delete()

@@ -1,4 +1,4 @@
-"""Checks the names of events, and decides whether a hook wants an event. Pure."""
+"""Checks the names of events, and finds the patterns that match them. Pure."""
 
 from __future__ import annotations
 
@@ -47,15 +47,3 @@ def covers(patterns: Collection[str], pattern: str) -> bool:
     # The last word may be *, which counts as a word here. So `forms.response.*` is matched by itself, by `forms.*` and
     # by `*`.
     return matches(patterns, pattern)
-
-
-def hook_wants(
-    subscriptions: Collection[str], subscribed_objects: Collection[str], *, name: str, object_id: str | None
-) -> bool:
-    """Returns whether a hook with these lists wants the event.
-
-    Objects matter only if the hook lists some and the event names one.
-    """
-    if subscribed_objects and object_id is not None and object_id not in subscribed_objects:
-        return False
-    return matches(subscriptions, name)

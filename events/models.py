@@ -1,38 +1,23 @@
-"""Hooks: the events that a command subscribes to, for one user or none."""
+"""Hooks, which say what events a command wants for one user or none, and the events that are still to reach them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.expressions import RawSQL
 
 from auth_tokens.models import TokenSubject
-from auth_tokens.scopes import Scope
-from deliveries import sendable
-from events.matching import hook_wants, matches, patterns_for
+from events.matching import patterns_for
 from organizations.models import Command, Organization, User
 
-_REASON_TO_SKIP = RawSQL(  # noqa: S611 (a constant)
-    "(SELECT"
-    + sendable.reason_sql(user_id="hook.user_id", url="c.callback_url", scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
-    + " FROM (SELECT events_hook.organization_id, events_hook.command_id, events_hook.user_id) hook"
-    + sendable.joins_sql(organization_id="hook.organization_id", command_id="hook.command_id", user_id="hook.user_id")
-    + ")",
-    (),
-    output_field=models.CharField(),
-)
-# Null for a hook in its command's own organization, where the command may subscribe to every event.
-_ALLOWED_EVENTS = RawSQL(
-    "(SELECT CASE WHEN 'EVENT_SUBSCRIPTION' = ANY(i.scopes) THEN i.events ELSE '{}' END"
-    " FROM organizations_installation i WHERE i.command_id = events_hook.command_id"
-    " AND i.organization_id = events_hook.organization_id AND i.removed_at IS NULL)",
-    (),
-    output_field=ArrayField(models.TextField(), null=True),
-)
-_TO_SEND: dict[str, Any] = {"reason_to_skip": _REASON_TO_SKIP, "allowed_events": _ALLOWED_EVENTS}
+# More than all fan-outs have in hand.
+_MAX_HELD_BACK = 1_000
+
+
+def destination_of(hook_id: int) -> str:
+    """Returns the name of a hook in the ledger."""
+    return f"hook:{hook_id}"
 
 
 class HookQuerySet(models.QuerySet["Hook"]):
@@ -40,19 +25,16 @@ class HookQuerySet(models.QuerySet["Hook"]):
         """Returns the hook of the token's command and user, if there is one."""
         return self.filter(command=token.command, user=token.user)
 
-    def with_permissions(self) -> HookQuerySet:
-        """Sets `reason_to_skip`, the Reason why nothing can be sent now or an empty string, and `allowed_events`."""
-        return self.annotate(**_TO_SEND)
-
-    def subscribed_to(self, names: Iterable[str]) -> HookQuerySet:
-        """Returns the hooks with a pattern that matches one of the events, whatever their objects."""
-        return self.filter(subscriptions__overlap=sorted(frozenset().union(*map(patterns_for, names))))
+    def subscribed_to(self, name: str) -> HookQuerySet:
+        """Returns the hooks with a pattern that matches the event's name, whatever their objects."""
+        return self.filter(subscriptions__overlap=sorted(patterns_for(name)))
 
 
 class Hook(models.Model):
     """A subscription to events of one organization. Callers refer to it by its number."""
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="hooks")
+    # The index with the id below serves this foreign key too.
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="hooks", db_index=False)
     command = models.ForeignKey(Command, on_delete=models.PROTECT, related_name="hooks")
     user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="hooks")
     subscriptions = ArrayField(
@@ -70,15 +52,16 @@ class Hook(models.Model):
         organization_id: int
         command_id: int
         user_id: int | None
-        # Only on the rows of `with_permissions`.
-        reason_to_skip: str
-        allowed_events: list[str] | None
 
     class Meta:
         ordering = ["id"]
         constraints = [
             # Nulls count as equal, so a command has at most one hook without a user.
             models.UniqueConstraint(fields=["command", "user"], name="events_hook_subscriber", nulls_distinct=False),
+        ]
+        indexes = [
+            # For the hooks of an organization in portions, and for its newest one.
+            models.Index(fields=["organization", "id"], name="events_hook_of_organization"),
         ]
 
     def __str__(self) -> str:
@@ -87,11 +70,52 @@ class Hook(models.Model):
     @property
     def destination(self) -> str:
         """The hook's name in the ledger."""
-        return f"hook:{self.pk}"
+        return destination_of(self.pk)
 
-    def wants(self, name: str, object_id: str | None) -> bool:
-        """Returns whether the hook wants an event of its organization. Needs `with_permissions`."""
-        # An event that another organization's command may not get is not recorded for it, not even as a skipped row.
-        if self.allowed_events is not None and not matches(self.allowed_events, name):
-            return False
-        return hook_wants(self.subscriptions, self.subscribed_objects, name=name, object_id=object_id)
+
+class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
+    def hold_back(self, hook: Hook, *, waits: bool) -> bool:
+        """Keeps the oldest events from reaching a hook until the end of the transaction.
+
+        If a fan-out has one of them in hand, this waits until its portion is committed, or returns False if it may not
+        wait.
+        """
+        coming = self.filter(
+            organization=hook.organization_id, after_hook_id__lt=hook.pk, until_hook_id__gte=hook.pk
+        ).order_by("pk")
+        held = list(coming.select_for_update(skip_locked=not waits).values_list("pk", flat=True)[:_MAX_HELD_BACK])
+        return waits or len(held) == coming[:_MAX_HELD_BACK].count()
+
+
+class OutboxEvent(models.Model):
+    """A published event, until the ledger holds a row for each hook that wants it.
+
+    It is written in the transaction that publishes the event, so it has no foreign key: nobody who publishes waits for
+    a lock on the organization.
+    """
+
+    uuid = models.UUIDField(unique=True)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    name = models.TextField()
+    object_id = models.TextField(blank=True, default="", help_text="Empty if the event is about no single object.")
+    body = models.TextField(help_text="As JSON.")
+    happened_at = models.DateTimeField()
+    after_hook_id = models.BigIntegerField(default=0, help_text="Hooks up to this one have been handled.")
+    until_hook_id = models.BigIntegerField(
+        help_text="The newest hook for it when it was published. Newer hooks do not get it."
+    )
+    retry_at = models.DateTimeField(null=True, help_text="When to try again after an error.")
+
+    objects = OutboxEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            # For the organizations in turn, and for the oldest events of each.
+            models.Index(fields=["organization", "id"], name="events_outboxevent_turn"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.uuid)

@@ -1,24 +1,42 @@
-"""Turns events into ledger rows: one row for each hook that wants the event."""
+"""Stores published events in the outbox. From there they are fanned out to hooks after the commit."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-from django.db import transaction
+from django.db import connection, transaction
 
-from commands_platform.lib import broker, clock
-from deliveries import ledger
-from deliveries.ledger import NewRow
-from deliveries.models import Kind
-from deliveries.sendable import origin_or_reason
-from deliveries.tasks import deliver_pending
-from events.models import Hook
+from events.listeners import INSTALLATION_JOIN, hears_sql
+from events.matching import patterns_for
+from events.signals import events_published
+
+# Hooks have rising numbers, so the newest one tells them from later ones without comparing clocks. The statement looks
+# for hooks once for each name. Only the fan-out compares the objects of events and hooks.
+_STORE = f"""
+WITH names AS MATERIALIZED (
+    SELECT n.organization_id, n.name, (
+        SELECT h.id FROM events_hook h {INSTALLATION_JOIN}
+        WHERE {hears_sql(organization_id="n.organization_id", patterns="n.patterns")}
+        ORDER BY h.id DESC LIMIT 1
+    ) AS newest_hook_id
+    FROM json_to_recordset(%(names)s::json) AS n(organization_id bigint, name text, patterns text[])
+)
+INSERT INTO events_outboxevent (
+    uuid, organization_id, name, object_id, body, happened_at, after_hook_id, until_hook_id
+)
+SELECT e.uuid, e.organization_id, e.name, e.object_id, e.body, e.happened_at, 0, names.newest_hook_id
+FROM json_to_recordset(%(events)s::json) AS e(
+    uuid uuid, organization_id bigint, name text, object_id text, body text, happened_at timestamptz
+)
+JOIN names USING (organization_id, name)
+WHERE names.newest_hook_id IS NOT NULL
+ON CONFLICT (uuid) DO NOTHING
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,64 +52,45 @@ class NewEvent:
 
 
 def publish(events: Sequence[NewEvent]) -> int:
-    """Writes a ledger row for each event and each hook that wants it. Returns the number of rows.
+    """Stores the events whose name some hook subscribes to. Returns the number stored.
 
-    A hook that nothing can be sent to gets a skipped row with the reason. Without hooks this costs one query.
+    It is one statement, however many events and hooks there are, inside the caller's transaction if there is one. The
+    hooks get the events after the commit.
     """
-    hooks = _hooks_by_organization(events)
-    if not hooks:
-        return 0
-    with transaction.atomic(savepoint=False):
-        written = ledger.insert(_rows(events, hooks), now=clock.now())
-        if written:
-            broker.send_hint_on_commit(deliver_pending)
-    return written
-
-
-def _hooks_by_organization(events: Sequence[NewEvent]) -> dict[int, list[Hook]]:
     if not events:
-        return {}
-    hooks = Hook.objects.subscribed_to({event.name for event in events}).filter(
-        organization__in={event.organization_id for event in events}
-    )
-    found: dict[int, list[Hook]] = defaultdict(list)
-    for hook in hooks.with_permissions().select_related("command"):
-        found[hook.organization_id].append(hook)
-    return found
+        return 0
+    names = {(event.organization_id, event.name) for event in events}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STORE,
+            {
+                "names": _as_json(
+                    {"organization_id": organization_id, "name": name, "patterns": sorted(patterns_for(name))}
+                    for organization_id, name in names
+                ),
+                "events": _as_json(map(_values, events)),
+            },
+        )
+        stored = int(cursor.rowcount)
+    if stored:
+        transaction.on_commit(_tell)
+    return stored
 
 
-def _rows(events: Sequence[NewEvent], hooks: Mapping[int, Sequence[Hook]]) -> Iterator[NewRow]:
-    for event in events:
-        body = orjson.Fragment(orjson.dumps(event.body))
-        for hook in hooks.get(event.organization_id, ()):
-            if hook.wants(event.name, event.object_id):
-                yield _row(event, hook, body)
+def _tell() -> None:
+    events_published.send(sender=None)
 
 
-def _row(event: NewEvent, hook: Hook, body: orjson.Fragment) -> NewRow:
-    url = hook.command.callback_url
-    origin, reason = origin_or_reason(url, hook.reason_to_skip)
-    return NewRow(
-        organization_id=event.organization_id,
-        command_id=hook.command_id,
-        user_id=hook.user_id,
-        kind=Kind.EVENT,
-        source_uuid=event.uuid,
-        destination=hook.destination,
-        due_at=event.happened_at,
-        url="" if reason else url,
-        origin=origin,
-        body="" if reason else _callback_body(event, hook, body),
-        skipped=reason,
-    )
+def _as_json(rows: Iterable[dict[str, object]]) -> str:
+    return orjson.dumps(list(rows)).decode()
 
 
-def _callback_body(event: NewEvent, hook: Hook, body: orjson.Fragment) -> str:
-    return orjson.dumps(
-        {
-            "event": event.name,
-            "event_timestamp": event.happened_at.timestamp(),
-            "hook": {"id": hook.pk, "name": hook.command.name},
-            "body": body,
-        }
-    ).decode()
+def _values(event: NewEvent) -> dict[str, object]:
+    return {
+        "uuid": event.uuid,
+        "organization_id": event.organization_id,
+        "name": event.name,
+        "object_id": event.object_id or "",
+        "body": orjson.dumps(event.body).decode(),
+        "happened_at": event.happened_at,
+    }

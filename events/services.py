@@ -13,8 +13,9 @@ from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
 from deliveries.services import cancel_pending_of_hook
 from events.announcements import is_reserved
+from events.listeners import count_listeners
 from events.matching import covers, is_event_name, is_pattern
-from events.models import Hook
+from events.models import Hook, OutboxEvent
 from events.publishing import NewEvent, publish
 
 MAX_EVENT_BODY_BYTES = 64 * 1024
@@ -55,6 +56,8 @@ def remove_hook(*, token: TokenSubject) -> None:
     hook = Hook.objects.of(token).first()
     if hook is None:
         return
+    # A portion in hand may write a delivery for the hook. Once it is committed, that delivery can be cancelled too.
+    OutboxEvent.objects.hold_back(hook, waits=True)
     destination = hook.destination
     hook.delete()
     cancel_pending_of_hook(destination=destination, organization_id=hook.organization_id)
@@ -63,7 +66,7 @@ def remove_hook(*, token: TokenSubject) -> None:
 def publish_event(
     *, context: CallerContext, name: str, body: Mapping[str, Any], object_id: str | None
 ) -> tuple[NewEvent, int]:
-    """Publishes an event that a caller reports. Returns the event and the number of ledger rows written for it.
+    """Publishes an event that a caller reports. Returns the event and the number of hooks that want it.
 
     Raises InvalidInputError for a name that is not well-formed or is reserved, and for a body over 64 KiB.
     """
@@ -83,7 +86,10 @@ def publish_event(
         object_id=object_id,
         happened_at=clock.now(),
     )
-    return event, publish([event])
+    count = count_listeners(organization_id=event.organization_id, name=name, object_id=object_id or "")
+    if count:
+        publish([event])
+    return event, count
 
 
 def _without_repeats(texts: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 
+from events.outbox import process_fan_out
 from scheduling import uptime
 from scheduling.backoff import process_backoff
 from tests.api import ApiClient, make_caller
@@ -30,6 +31,7 @@ def _dispatchers_start_fresh() -> None:
     """Makes each test start like a new server process, without state from earlier tests."""
     uptime._process_looks.cache_clear()
     process_backoff.cache_clear()
+    process_fan_out.cache_clear()
 
 
 @pytest.fixture

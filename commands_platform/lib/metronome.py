@@ -43,28 +43,33 @@ class TimedWork(NamedTuple):
 class Metronome(threading.Thread):
     """Does each work in its rhythm, one after the other. A turn that has passed meanwhile is left out.
 
-    An error ends a turn, not the thread. If the clock steps back, the next turns come as usual.
+    An error ends a turn, not the thread. If the clock steps back, the next turns come as usual. When somebody sets
+    `bell`, it does every work at once.
     """
 
-    def __init__(self, name: str, works: Sequence[TimedWork]) -> None:
+    def __init__(self, name: str, works: Sequence[TimedWork], *, bell: threading.Event | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self._works = works
-        self._stopped = threading.Event()
+        self._bell = bell or threading.Event()
+        self._is_ended = False
 
     def run(self) -> None:
         now = time.time()
         turns = [each.rhythm.turn(now) for each in self._works]
-        while not self._stopped.wait(self._seconds_to_next()):
+        while not self._is_ended:
+            is_rung = self._bell.wait(self._seconds_to_next())
+            self._bell.clear()
             for index, each in enumerate(self._works):
                 turn = each.rhythm.turn(time.time())
-                if turn != turns[index] and not self._stopped.is_set():
+                if (is_rung or turn != turns[index]) and not self._is_ended:
                     turns[index] = turn
                     self._do(each)
         connection.close()
 
     def stop(self, *, patience: float) -> None:
         """Ends after the work in hand. Waits for that up to `patience` seconds."""
-        self._stopped.set()
+        self._is_ended = True
+        self._bell.set()
         self.join(patience)
 
     def _seconds_to_next(self) -> float:

@@ -15,12 +15,13 @@ from commands_platform.lib.errors import InvalidInputError
 from deliveries import outcomes, queue
 from deliveries.models import Delivery, Kind, Reason
 from events.models import Hook
-from events.publishing import NewEvent, publish
+from events.publishing import NewEvent
 from organizations.models import Command, Installation, Organization, User
 from scheduling import services
 from scheduling.dispatch import dispatch_due
 from scheduling.due import lock_due
 from tests.factories import make_command, make_delivery, make_installation, make_organization, make_schedule, make_user
+from tests.outbox import published
 
 pytestmark = pytest.mark.django_db
 
@@ -132,7 +133,7 @@ def test_a_hook_is_skipped_for_the_common_reason(every_combination: list[Parties
         expected[hook.destination] = each.expected
         events.append(NewEvent(each.organization.pk, "kudos.posted", {}, None, NOON))
 
-    publish(events)
+    published(events)
 
     assert dict(Delivery.objects.values_list("destination", "reason")) == expected
 
@@ -176,7 +177,7 @@ def test_an_invalid_url_is_a_reason_too(url: str) -> None:
 
     with clock.replaced_by(lambda: NOON):
         dispatch_due()
-    publish([NewEvent(each.organization_id, "kudos.posted", {}, None, NOON) for each in (broken, healthy)])
+    published([NewEvent(each.organization_id, "kudos.posted", {}, None, NOON) for each in (broken, healthy)])
 
     assert set(Delivery.objects.values_list("command", "kind", "state", "reason")) == {
         (broken.pk, "scheduled", "skipped", "invalid_callback_url"),

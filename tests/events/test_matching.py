@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.matching import MAX_NAME_LENGTH, hook_wants, is_event_name, is_pattern, matches
+from events.matching import MAX_NAME_LENGTH, is_event_name, is_pattern, matches
 
 NAMES = (
     "kudos",
@@ -111,23 +111,3 @@ def test_every_pattern_matches_itself_or_a_name_below_it(text: str) -> None:
         assert matches([text], text)
     elif is_pattern(text):
         assert matches([text], text.replace("*", "a"))
-
-
-@pytest.mark.parametrize(
-    ("subscribed_objects", "object_id", "expected"),
-    [
-        ([], None, True),
-        ([], "form-1", True),
-        (["form-1"], "form-1", True),
-        (["form-1", "form-2"], "form-2", True),
-        (["form-1"], "form-2", False),
-        (["form-1"], "FORM-1", False),
-        # An event without an object is about all objects.
-        (["form-1"], None, True),
-    ],
-)
-def test_objects_are_compared_if_both_hook_and_event_name_some(
-    subscribed_objects: list[str], object_id: str | None, *, expected: bool
-) -> None:
-    assert hook_wants(["forms.*"], subscribed_objects, name="forms.created", object_id=object_id) is expected
-    assert not hook_wants(["kudos.*"], subscribed_objects, name="forms.created", object_id=object_id)

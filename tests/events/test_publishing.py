@@ -7,17 +7,16 @@ from typing import Any
 
 import orjson
 import pytest
-from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from standardwebhooks import Webhook
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.sender import process_sender
-from events.publishing import publish
 from organizations.models import Command, Organization, User
 from tests.api import ApiClient, Caller, make_caller
 from tests.events.hooks import AT, BODY, PATH, URL, event_in, make_hook
-from tests.factories import make_command, make_installation, make_organization, make_user
+from tests.factories import make_installation, make_organization, make_user
+from tests.outbox import fan_out, published
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +29,7 @@ def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> No
         alice.caller.organization, "forms.response.created", body={"answers": [1, "é"], "a": None}, object_id="form-1"
     )
 
-    assert publish([event]) == 1
+    assert published([event]) == 1
 
     delivery = Delivery.objects.get()
     assert delivery.body == (
@@ -62,7 +61,7 @@ def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> No
 def test_the_timestamp_is_in_seconds_exact_to_the_microsecond(alice: ApiClient, at: datetime, expected: str) -> None:
     make_hook(alice.caller)
 
-    publish([event_in(alice.caller.organization, happened_at=at)])
+    published([event_in(alice.caller.organization, happened_at=at)])
 
     assert f'"event_timestamp":{expected},' in Delivery.objects.get().body
 
@@ -72,6 +71,7 @@ def test_the_timestamp_of_a_published_event_is_the_database_time(alice: ApiClien
     before = clock.now()
 
     alice.post(PATH, BODY)
+    fan_out()
 
     delivery = Delivery.objects.get()
     assert before <= delivery.due_at <= clock.now()
@@ -85,6 +85,7 @@ def test_a_subscriber_receives_the_event_signed(receiver: Receiver) -> None:
     ]
 
     client.post(PATH, BODY)
+    fan_out()
     process_sender().drain()
 
     (request,) = receiver.requests
@@ -121,7 +122,7 @@ def test_a_hook_receives_the_events_it_subscribes_to(
     answer = alice.post(PATH, BODY).json()
 
     assert answer["deliveries"] == expected
-    assert Delivery.objects.count() == expected
+    assert fan_out() == expected
 
 
 def test_an_event_stays_in_the_organization_of_the_api_key(alice: ApiClient, mallory: ApiClient) -> None:
@@ -130,6 +131,7 @@ def test_an_event_stays_in_the_organization_of_the_api_key(alice: ApiClient, mal
 
     alice.post(PATH, BODY)
     assert mallory.post(PATH, BODY, token=alice.caller.token).json()["deliveries"] == 1
+    fan_out()
 
     own = Delivery.objects.filter(organization=alice.caller.organization)
     assert [delivery.destination for delivery in own] == [hook.destination]
@@ -141,8 +143,8 @@ def test_a_public_command_receives_events_of_its_users_organization() -> None:
     make_installation(owner.command, guest.organization)
     hook = make_hook(owner, organization=guest.organization, user=guest)
 
-    assert publish([event_in(guest.organization)]) == 1
-    assert publish([event_in(owner.organization)]) == 0
+    assert published([event_in(guest.organization)]) == 1
+    assert published([event_in(owner.organization)]) == 0
 
     delivery = Delivery.objects.get()
     assert (delivery.organization, delivery.destination) == (guest.organization, hook.destination)
@@ -191,93 +193,9 @@ def test_an_event_that_cannot_be_sent_to_a_hook_is_recorded_as_skipped(
     hook = make_hook(alice.caller)
     happens(alice.caller)
 
-    assert publish([event_in(alice.caller.organization)]) == 1
+    assert published([event_in(alice.caller.organization)]) == 1
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == (State.SKIPPED, reason)
     assert (delivery.destination, delivery.url, delivery.body) == (hook.destination, "", "")
     assert delivery.finished_at is not None
-
-
-def test_an_event_that_is_published_twice_is_stored_once(alice: ApiClient) -> None:
-    make_hook(alice.caller)
-    event = event_in(alice.caller.organization)
-
-    assert publish([event, event]) == 1
-    assert publish([event]) == 0
-
-
-def test_events_of_several_organizations_go_to_their_own_hooks(alice: ApiClient, mallory: ApiClient) -> None:
-    mine = make_hook(alice.caller, "kudos.*")
-    theirs = make_hook(mallory.caller, "forms.*")
-    events = [
-        event_in(caller.organization, name)
-        for caller in (alice.caller, mallory.caller)
-        for name in ("kudos.posted", "forms.created", "other")
-    ]
-
-    assert publish(events) == 2
-
-    found = Delivery.objects.values_list("destination", "organization")
-    assert set(found) == {
-        (mine.destination, alice.caller.organization.pk),
-        (theirs.destination, mallory.caller.organization.pk),
-    }
-
-
-def test_without_hooks_publishing_needs_one_query(
-    alice: ApiClient, mallory: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    make_hook(mallory.caller)
-    make_hook(alice.caller, "forms.*")
-
-    with django_assert_num_queries(1):
-        assert publish([event_in(alice.caller.organization) for _ in range(100)]) == 0
-
-
-def test_senders_get_one_hint_after_the_commit_and_none_if_nothing_was_stored(
-    alice: ApiClient, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    make_hook(alice.caller, "kudos.*")
-
-    with django_capture_on_commit_callbacks() as callbacks:
-        publish([event_in(alice.caller.organization, "other")])
-    assert callbacks == []
-
-    with django_capture_on_commit_callbacks(execute=True) as callbacks:
-        publish([event_in(alice.caller.organization) for _ in range(2)])
-    assert len(callbacks) == 1
-
-
-def test_publishing_nothing_needs_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(0):
-        assert publish([]) == 0
-
-
-def test_many_hooks_and_events_need_no_more_queries(
-    alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    for _ in range(20):
-        make_hook(alice.caller, command=make_command(alice.caller.organization, callback_url=URL))
-
-    # One for the hooks, one for the time and one for the rows. The test's transaction saves those for another one.
-    with django_assert_num_queries(3):
-        assert publish([event_in(alice.caller.organization) for _ in range(10)]) == 200
-
-
-def test_large_bodies_are_inserted_in_batches(
-    alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    make_hook(alice.caller)
-    body = {"text": "x" * 63_000}
-    events = [event_in(alice.caller.organization, body=body) for _ in range(100)]
-
-    with django_assert_num_queries(4):
-        assert publish(events) == 100
-
-
-def test_many_rows_are_inserted_in_batches(alice: ApiClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    make_hook(alice.caller)
-
-    with django_assert_num_queries(5):
-        assert publish([event_in(alice.caller.organization) for _ in range(2001)]) == 2001

@@ -14,7 +14,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.errors import NotFoundError
 from deliveries.models import Delivery, Reason, State
 from events.models import Hook
-from events.publishing import NewEvent, publish
+from events.publishing import NewEvent
 from installations import ending, services
 from organizations.models import Command, Installation, Organization
 from scheduling.dispatch import dispatch_due
@@ -22,6 +22,7 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.api import ApiClient, make_caller
 from tests.factories import make_delivery, make_installation, make_schedule, make_token, make_user
 from tests.locks import held_elsewhere
+from tests.outbox import published
 
 pytestmark = pytest.mark.django_db
 
@@ -94,7 +95,7 @@ def test_after_a_removal_nothing_is_sent_even_before_its_rows_are_ended(installa
     services.remove_installation(installation=installation)
 
     dispatch_due()
-    publish([event_in(installation.organization)])
+    published([event_in(installation.organization)])
 
     reasons = Delivery.objects.values_list("state", "reason")
     assert set(reasons) == {(State.SKIPPED, Reason.COMMAND_NOT_INSTALLED)}
@@ -106,11 +107,11 @@ def test_an_event_that_the_installation_excludes_leaves_no_row(installation: Ins
     make_hook(installation)
     services.change_installation(installation=installation, events=["kudos.*"])
 
-    assert publish([event_in(installation.organization)]) == 0
-    assert publish([event_in(installation.organization, "kudos.posted")]) == 1
+    assert published([event_in(installation.organization)]) == 0
+    assert published([event_in(installation.organization, "kudos.posted")]) == 1
 
     services.change_installation(installation=installation, scopes=["STORAGE"])
-    assert publish([event_in(installation.organization, "kudos.posted")]) == 0
+    assert published([event_in(installation.organization, "kudos.posted")]) == 0
 
 
 def test_schedules_deliveries_and_hooks_of_a_removed_command_are_ended(installation: Installation) -> None:

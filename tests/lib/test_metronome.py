@@ -15,8 +15,8 @@ QUICK = Rhythm(every=0.02)
 
 
 @contextmanager
-def running(*works: TimedWork) -> Iterator[None]:
-    metronome = Metronome("test", works)
+def running(*works: TimedWork, bell: threading.Event | None = None) -> Iterator[None]:
+    metronome = Metronome("test", works, bell=bell)
     metronome.start()
     try:
         yield
@@ -77,3 +77,28 @@ def test_turns_that_pass_during_a_long_work_are_left_out() -> None:
         assert len(runs) == 1
         may_end.set()
         assert began.acquire(timeout=10)
+
+
+def test_the_bell_starts_the_work_at_once() -> None:
+    done, bell = threading.Semaphore(0), threading.Event()
+
+    with running(TimedWork("rare", Rhythm(every=1e9), done.release), bell=bell):
+        for _ in range(3):
+            bell.set()
+            assert done.acquire(timeout=10)
+
+
+def test_a_bell_that_rings_during_the_work_starts_it_once_more() -> None:
+    began, may_end, bell = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        began.release()
+        may_end.acquire(timeout=10)
+
+    with running(TimedWork("rare", Rhythm(every=1e9), work), bell=bell):
+        bell.set()
+        assert began.acquire(timeout=10)
+        bell.set()
+        may_end.release()
+        assert began.acquire(timeout=10)
+        may_end.release()

@@ -11,6 +11,7 @@ from deliveries.tasks import deliver_pending
 from scheduling import dispatch
 from tests.api import ApiClient, make_caller
 from tests.openapi.document import document, errors_of, operations
+from tests.outbox import fan_out
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,6 +40,7 @@ def test_the_callback_of_an_event_matches_the_document(receiver: Receiver) -> No
     client = ApiClient(make_caller(callback_url=receiver.url))
     client.post("/v1/platform/event-subscription/", {"subscriptions": ["forms.*"]})
     client.post("/v1/platform/events/", {"event": "forms.response.created", "body": {"answer": 42}})
+    fan_out()
     deliver_pending()
 
     (received,) = receiver.requests

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import ANY
 
@@ -12,8 +12,10 @@ from django.test import Client
 
 from commands_platform.lib import broker, clock
 from commands_platform.local.ports import free_port
+from events.publishing import publish
 from processes.models import Process, Role
-from tests.api import ApiResponse
+from tests.api import ApiResponse, make_caller
+from tests.events.hooks import event_in, make_hook
 from tests.factories import make_delivery, make_process
 
 SECRET = "hunter2-of-the-test"
@@ -129,9 +131,15 @@ def test_readyz_is_not_ready_without_a_worker(role: Role) -> None:
     assert get("/readyz").json()["checks"][role] == {"status": "down", "note": "None has been seen."}
 
 
+def _make_event(happened_at: datetime) -> None:
+    hook = make_hook(make_caller())
+    publish([event_in(hook.organization, happened_at=happened_at)])
+
+
+@pytest.mark.parametrize("make", [lambda at: make_delivery(next_attempt_at=at), _make_event], ids=["delivery", "event"])
 @pytest.mark.usefixtures("processes")
-def test_readyz_reports_work_that_is_overdue() -> None:
-    make_delivery(next_attempt_at=clock.now() - timedelta(minutes=1))
+def test_readyz_reports_work_that_is_overdue(make: Callable[[datetime], object]) -> None:
+    make(clock.now() - timedelta(minutes=1))
 
     response = get("/readyz")
 

@@ -21,6 +21,7 @@ from scheduling import failures, services
 from scheduling.failures import deactivate_failing
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.factories import make_command, make_delivery, make_schedule
+from tests.outbox import fan_out
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +80,7 @@ def test_a_schedule_that_failed_for_a_day_is_deactivated_and_its_unsent_deliveri
     pending.refresh_from_db()
     assert (schedule.is_active, schedule.deactivation_reason) == (False, DeactivationReason.FAILING)
     assert (pending.state, pending.reason) == (State.CANCELLED, Reason.SCHEDULE_DEACTIVATED)
+    fan_out()
     event = orjson.loads(Delivery.objects.get(destination=hook.destination).body)
     assert event["event"] == "platform.schedule.deactivated"
     assert event["body"] == {
@@ -258,6 +260,7 @@ def test_a_locked_schedule_holds_up_neither_a_deliverer_nor_the_walk() -> None:
         send_and_fail()
         assert deactivate_failing() == 0
         assert holder.is_alive()
+        fan_out()
         events = [orjson.loads(row.body)["event"] for row in Delivery.objects.filter(destination=hook.destination)]
         assert events == ["platform.delivery.failed"]
 
@@ -290,4 +293,5 @@ def test_two_concurrent_walks_deactivate_a_schedule_once() -> None:
         thread.join()
 
     assert sum(counts) == 1
+    assert fan_out() == 1
     assert Delivery.objects.filter(destination=hook.destination).count() == 1

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from django.db import connection
 
-from commands_platform.celery import app
+from commands_platform.housekeeping import CHORES
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, Reason, State
 from events.gone import remove_gone_hooks
@@ -23,6 +23,7 @@ from scheduling.gone import deactivate_gone, follow_gone
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.deliveries.senders import make_sender
 from tests.factories import make_command, make_delivery, make_schedule
+from tests.outbox import fan_out
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,6 +96,7 @@ def locked_elsewhere(table: str, pk: int | UUID) -> Iterator[None]:
 
 
 def events_of(schedule_or_hook: ScheduledExecution | Hook) -> list[dict[str, Any]]:
+    fan_out()
     rows = Delivery.objects.filter(kind=Kind.EVENT, organization=schedule_or_hook.organization, state=State.PENDING)
     return [orjson.loads(row.body) for row in rows]
 
@@ -225,5 +227,5 @@ def test_the_first_look_goes_back_a_day_and_the_next_one_does_not() -> None:
     assert not schedule.is_active
 
 
-def test_beat_sends_the_task() -> None:
-    assert "scheduling.follow_gone" in {entry["task"] for entry in app.conf.beat_schedule.values()}
+def test_housekeeping_does_it() -> None:
+    assert follow_gone in {chore.work for chore in CHORES}

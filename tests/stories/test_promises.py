@@ -177,6 +177,22 @@ def test_without_the_broker_callbacks_come_within_two_seconds(
     assert max(lags(receiver)) < 2
 
 
+def test_without_the_broker_an_event_reaches_its_hook_within_two_seconds(
+    platform: RunningPlatform, team: Team, receiver: Receiver
+) -> None:
+    assert platform.servers.valkey is not None
+    team.post("/v1/platform/event-subscription/", {"subscriptions": ["kudos.*"]})
+    platform.servers.valkey.stop()
+    try:
+        assert team.post("/v1/platform/events/", {"event": "kudos.posted"}).json["deliveries"] == 1
+        (request,) = receiver.wait_for(1, timeout=20)
+    finally:
+        platform.servers.valkey.start()
+    wait_until(lambda: platform.call("GET", "/readyz").json["status"] == "ready")
+
+    assert int(request.headers["webhook-timestamp"]) - request.json["event_timestamp"] < 2
+
+
 def test_without_beat_callbacks_come_within_two_seconds(
     platform: RunningPlatform, team: Team, receiver: Receiver
 ) -> None:
