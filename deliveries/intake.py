@@ -60,6 +60,7 @@ class Intake:
         self._bytes: Counter[Lane] = Counter()
         self._suspects: deque[Claim] = deque()
         self._next_poll_at = self._next_busy_poll_at = 0.0
+        self._next_paused_look_at = self._next_expiry_at = 0.0
         self._walk = LaneWalk()
         self._walked_for = 0.0
         self._more_may_be_due = True
@@ -196,19 +197,26 @@ class Intake:
 
     def leave_paused(self) -> None:
         """Releases the claims of paused lanes, and fails deliveries that have waited in them for too long."""
+        now = time.monotonic()
+        if now < self._next_paused_look_at:
+            return
+        self._next_paused_look_at = now + POLL_SECONDS / 5
         self._is_expiring = False
         for lane in self._lanes.paused():
             self._release_line(lane)
-            began = time.monotonic()
-            if not self._lanes.may_expire(lane, now=began):
-                continue
-            expire = partial(outcomes.expire, lane=lane, limit=_EXPIRE_AT_ONCE)
-            has_more = unless_away(expire, otherwise=0) == _EXPIRE_AT_ONCE
-            self._is_expiring = self._is_expiring or has_more
-            # A look reads everything that is due in the lane. The longer it takes, the longer the pause.
-            ended = time.monotonic()
-            pause = 0.0 if has_more else max(_EXPIRE_SECONDS, 50 * (ended - began))
-            self._lanes.expire_not_before(lane, ended + pause)
+            if now >= self._next_expiry_at and self._lanes.may_expire(lane, now=now):
+                self._expire(lane)
+
+    def _expire(self, lane: Lane) -> None:
+        began = time.monotonic()
+        expire = partial(outcomes.expire, lane=lane, limit=_EXPIRE_AT_ONCE)
+        self._is_expiring = unless_away(expire, otherwise=0) == _EXPIRE_AT_ONCE
+        # A look reads everything that is due in the lane. The longer it takes, the longer the pause. With many paused
+        # lanes, the looks must leave time for other work.
+        ended = time.monotonic()
+        pause = 0.0 if self._is_expiring else max(_EXPIRE_SECONDS, 50 * (ended - began))
+        self._lanes.expire_not_before(lane, ended + pause)
+        self._next_expiry_at = ended + (0.0 if self._is_expiring else 10 * (ended - began))
 
     def give_up(self) -> list[Claim]:
         """Returns all claims that have not begun, and forgets them."""
