@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from redis import Redis
 
 from commands_platform.local import launch
@@ -41,11 +42,15 @@ class PlatformProcesses:
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str) -> None:
+    def command_of(self, name: str) -> str:
+        """Returns the shell command that runs this process."""
         kind, _, number = name.partition(".")
+        return self._commands[kind].replace(f"{kind}@%h", f"{kind}{number}@%h")
+
+    def start(self, name: str) -> None:
         with self.log.open("ab") as log:
             self._processes[name] = launch.start(
-                ["/bin/sh", "-c", self._commands[kind].replace(f"{kind}@%h", f"{kind}{number}@%h")],
+                ["/bin/sh", "-c", self.command_of(name)],
                 death_signal=signal.SIGKILL,
                 cwd=ROOT,
                 env=self.environment,
@@ -109,6 +114,11 @@ class PlatformProcesses:
         """Returns the names of processes that have ended by themselves, which should not happen."""
         return [name for name, process in self._processes.items() if process.poll() is not None]
 
+    def pids(self, kind: str) -> dict[str, int]:
+        """Returns the pids of the started processes of this kind, by name."""
+        started = list(self._processes.items())
+        return {name: process.pid for name, process in started if name.partition(".")[0] == kind}
+
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-8000:] if self.log.exists() else ""
 
@@ -128,7 +138,9 @@ class PlatformProcesses:
         """Returns a new connection to the database, in autocommit mode."""
         return psycopg.connect(self.servers.urls.database_url, autocommit=True)
 
-    def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+    def query(
+        self, statement: str | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
         with self.connect() as connection:
             cursor = connection.execute(statement, parameters)

@@ -20,12 +20,16 @@ _MAX_EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One schedule of the load: its first slot, its period, and the instant after which it has none."""
+    """One schedule of the load: its first slot, its period, and the instant after which it has none.
+
+    If `is_poison`, each of its callbacks kills the deliverer that sends it.
+    """
 
     uuid: UUID
     first: datetime
     period: timedelta
     end: datetime
+    is_poison: bool = False
 
     def slots(self) -> Iterator[datetime]:
         for number in range((self.end - self.first) // self.period + 1):
@@ -74,6 +78,7 @@ class ChaosVerdict:
     lost: int = 0
     twice: int = 0
     invented: int = 0
+    poisoned: int = 0
     failed: int = 0
     unfinished: int = 0
     requests: int = 0
@@ -143,7 +148,10 @@ def _judge_schedule(
         for slot in covered:
             if slot in told:
                 told[slot] += 1
-        _judge_row(verdict, row, has_arrived=row.id in requests)
+        if load.is_poison and row.reason == "poison":
+            verdict.poisoned += 1
+        else:
+            _judge_row(verdict, row, has_arrived=row.id in requests)
     for slot, times in told.items():
         if times == 0:
             verdict.lost += 1

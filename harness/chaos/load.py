@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from harness.chaos.judge import Load, Row
@@ -31,7 +32,7 @@ LATERAL jsonb_populate_record(template, jsonb_build_object(
     'is_active', true, 'deactivation_reason', '', 'cron', v.cron, 'cron_seconds', v.cron <> '',
     'execution_frequency', v.frequency, 'misfire_policy', v.policy, 'anchor_at', v.anchor, 'next_run_at', v.first,
     'callback_url', v.url, 'effective_from', %(now)s::timestamptz, 'starts_at', v.first,
-    'ends_at', %(end)s::timestamptz
+    'ends_at', %(end)s::timestamptz, 'max_attempts', %(max_attempts)s::smallint
 )) AS copy
 WHERE template.name = 'template'
 """
@@ -81,14 +82,25 @@ def kinds_of(rate: int) -> list[_Kind]:
     ]
 
 
+class _Schedule(NamedTuple):
+    """The columns of a schedule that differ from those of the template."""
+
+    uuid: UUID
+    cron: str
+    frequency: int
+    policy: str
+    anchor: datetime
+    first: datetime
+    url: str
+
+
 def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str = "") -> list[Load]:
     """Makes schedules with `rate` slots a second. They begin in a few seconds and end by themselves after `span`."""
-    now = platform.now()
-    first = now.replace(microsecond=0) + timedelta(seconds=4)
+    first = platform.now().replace(microsecond=0) + timedelta(seconds=4)
     first += timedelta(seconds=first.second % 2)
     end = first + span
     loads: list[Load] = []
-    columns: list[tuple[UUID, str, int, str, datetime, datetime, str]] = []
+    schedules: list[_Schedule] = []
     policies = itertools.cycle(_POLICIES)
     for kind in kinds_of(rate):
         period = timedelta(seconds=kind.seconds)
@@ -98,11 +110,30 @@ def make_load(platform: ChaosPlatform, *, rate: int, span: timedelta, url: str =
             load = Load(uuid4(), start, period, end)
             loads.append(load)
             frequency = 0 if kind.cron else kind.seconds
-            columns.append((load.uuid, kind.cron, frequency, next(policies), start - period, start, url))
-    names = ("uuids", "crons", "frequencies", "policies", "anchors", "firsts", "urls")
-    values = {name: list(column) for name, column in zip(names, zip(*columns, strict=True), strict=True)}
-    platform.query(_COPY_SCHEDULE, {**values, "now": now, "end": end})
+            schedules.append(_Schedule(load.uuid, kind.cron, frequency, next(policies), start - period, start, url))
+    _store(platform, schedules, end=end)
     return loads
+
+
+def make_poison(platform: ChaosPlatform, *, count: int, begin: datetime, span: timedelta, url: str) -> list[Load]:
+    """Makes schedules with one slot each, spread over the span. The receiver at `url` kills each sender."""
+    # Each has one attempt, so it takes a few deaths only until a row is taken for their cause.
+    period, end = timedelta(hours=1), begin + span
+    starts = [begin + timedelta(seconds=span.total_seconds() * number // count) for number in range(count)]
+    loads = [Load(uuid4(), start, period, end, is_poison=True) for start in starts]
+    schedules = [
+        _Schedule(load.uuid, "", 3600, "fire_all", load.first - period, load.first, f"{url}/") for load in loads
+    ]
+    _store(platform, schedules, end=end, max_attempts=1)
+    return loads
+
+
+def _store(
+    platform: ChaosPlatform, schedules: Sequence[_Schedule], *, end: datetime, max_attempts: int | None = None
+) -> None:
+    names = ("uuids", "crons", "frequencies", "policies", "anchors", "firsts", "urls")
+    values = {name: list(column) for name, column in zip(names, zip(*schedules, strict=True), strict=True)}
+    platform.query(_COPY_SCHEDULE, {**values, "now": platform.now(), "end": end, "max_attempts": max_attempts})
 
 
 def make_backlog(platform: ChaosPlatform, *, count: int, span: timedelta, urls: Sequence[str]) -> None:

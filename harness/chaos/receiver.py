@@ -61,14 +61,16 @@ class RunningReceiver:
 
 
 @contextmanager
-def running_receiver(log: Path, *, answers_after: float, origins: int = 1) -> Iterator[RunningReceiver]:
-    """Runs a receiver on free loopback ports. It waits up to `answers_after` seconds before each answer."""
-    command = [sys.executable, "-m", "harness.chaos.receiver", str(log), str(answers_after), str(origins)]
+def running_receiver(
+    log: Path, *, answers_after: float, origins: int = 1, address: str = "127.0.0.1"
+) -> Iterator[RunningReceiver]:
+    """Runs a receiver on free ports. It waits up to `answers_after` seconds before each answer."""
+    command = [sys.executable, "-m", "harness.chaos.receiver", str(log), str(answers_after), str(origins), address]
     with launch.start(command, death_signal=signal.SIGKILL, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             ports = process.stdout.readline().split()
-            yield RunningReceiver([f"http://127.0.0.1:{int(port)}" for port in ports], log)
+            yield RunningReceiver([f"http://{address}:{int(port)}" for port in ports], log)
         finally:
             process.terminate()
 
@@ -111,13 +113,13 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_ANSWER)
 
 
-async def _serve(log: Path, answers_after: float, origins: int) -> None:
+async def _serve(log: Path, answers_after: float, origins: int, address: str) -> None:
     lines: list[bytes] = []
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     servers = [
-        await loop.create_server(lambda: _Connection(lines, answers_after), "127.0.0.1", 0, backlog=1024)
+        await loop.create_server(lambda: _Connection(lines, answers_after), address, 0, backlog=1024)
         for _ in range(origins)
     ]
     with log.open("ab", buffering=0) as file:
@@ -130,4 +132,4 @@ async def _serve(log: Path, answers_after: float, origins: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from harness.chaos.faults import CLOCK_STEPS, TIMEOUT_SECONDS, ChaosPlan, Faults
+from harness.chaos.agenda import Agenda
+from harness.chaos.disk import SMALL_DISK_OPTIONS
+from harness.chaos.everyday import CLOCK_STEPS
+from harness.chaos.faults import bury_poisoned, plan_faults
 from harness.chaos.judge import ChaosVerdict, Load, judge
-from harness.chaos.load import ledger, make_load
-from harness.chaos.platform import ChaosPlatform, chaos_platform
+from harness.chaos.load import ledger, make_load, make_poison
+from harness.chaos.plan import ChaosPlan
+from harness.chaos.platform import SHORT_WAITS, chaos_platform
+from harness.chaos.poison import poison_receiver
 from harness.chaos.receiver import RunningReceiver, running_receiver
-
-# The plan of the test suite.
-SHORT_PLAN = ChaosPlan(rate=50, seconds=26, dispatchers=2, deliverers=2, beats=2, pause=2.3, freeze=7.0)
 
 # The receiver takes some time to answer, so there is always a request in flight that a kill can interrupt.
 _MAX_ANSWER_SECONDS = 0.5
 _MAX_SETTLE_SECONDS = 60.0
-# These waits are short enough for a run of minutes. A lease is still longer than a request.
-_SHORT_WAITS = {
-    "CALLBACK_TIMEOUT_SECONDS": f"{TIMEOUT_SECONDS:.0f}",
-    "DELIVERY_LEASE_SECONDS": "5",
-    "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
-}
 
 
 @dataclass(slots=True)
@@ -58,43 +56,54 @@ class ChaosReport:
 
 
 def run_chaos(plan: ChaosPlan, report: Callable[[dict[str, Any]], None] = lambda _: None) -> ChaosReport:
-    """Runs the plan on its own servers. Calls `report` with each fault as it happens."""
+    """Runs the plan on its own servers. Calls `report` with each fault as it happens.
+
+    Raises NotPossibleHereError if the plan needs something that this machine or account does not allow.
+    """
     began = time.monotonic()
-    with (
-        chaos_platform(**_SHORT_WAITS) as platform,
-        running_receiver(platform.servers.directory / "receiver.log", answers_after=_MAX_ANSWER_SECONDS) as receiver,
-    ):
+    with ExitStack() as stack:
+        platform = stack.enter_context(
+            chaos_platform(hosts_apart=plan.hosts_apart, disk_megabytes=plan.disk_megabytes, **SHORT_WAITS)
+        )
+        log = platform.servers.directory / "receiver.log"
+        receiver = stack.enter_context(running_receiver(log, answers_after=_MAX_ANSWER_SECONDS))
+        poison = stack.enter_context(poison_receiver(partial(platform.pids, "deliverer")))
         platform.prepare(receiver.url)
+        if plan.disk_megabytes:
+            platform.set_database_options(SMALL_DISK_OPTIONS)
         for name in plan.workers:
             platform.start(name)
-        loads = make_load(platform, rate=plan.rate, span=timedelta(seconds=plan.seconds + sum(CLOCK_STEPS)))
-        begin = loads[0].first.timestamp()
-        faults = Faults(plan, platform, report)
-        # The last faults come before the end of the load.
-        faults.run(begin=begin, end=begin + plan.seconds - 3.0)
+        steps = sum(CLOCK_STEPS) if plan.once else 0
+        loads = make_load(platform, rate=plan.rate, span=timedelta(seconds=plan.seconds + steps))
+        begin = loads[0].first
+        if plan.poisons:
+            span = timedelta(seconds=plan.seconds // 2)
+            loads += make_poison(platform, count=plan.poisons, begin=begin, span=span, url=poison.url)
+        agenda = Agenda(plan, platform, report)
+        agenda.tend = bury_poisoned(agenda, poison)
+        agenda.random.seed(plan.seed)
+        plan_faults(agenda, begin=begin.timestamp(), end=begin.timestamp() + plan.seconds - plan.calm)
+        agenda.work()
         report({"event": "faults over", "seconds": round(time.monotonic() - began, 1)})
-        _settle(platform, loads)
+        _settle(agenda, loads)
         return ChaosReport(
             seed=plan.seed,
-            verdict=judge(loads, ledger(platform), receiver.arrivals(), faults.disturbances),
-            faults=faults.counts,
-            lag=_lag(receiver, faults.clock_steps),
-            ended_by_themselves=faults.ended,
+            verdict=judge(loads, ledger(platform), receiver.arrivals(), agenda.disturbances),
+            faults=agenda.counts,
+            lag=_lag(receiver, agenda.clock_steps),
+            ended_by_themselves=agenda.ended,
             seconds=round(time.monotonic() - began, 1),
             log=platform.log.read_text(errors="replace"),
         )
 
 
-def _settle(platform: ChaosPlatform, loads: Sequence[Load]) -> None:
+def _settle(agenda: Agenda, loads: Sequence[Load]) -> None:
     """Waits until the load has ended and everything is sent, or until that takes too long."""
+    platform = agenda.platform
     give_up_at = time.monotonic() + _MAX_SETTLE_SECONDS + (loads[0].end - platform.now()).total_seconds()
     while time.monotonic() < give_up_at:
-        time.sleep(0.3)
-        ((active, pending),) = platform.query(
-            "SELECT (SELECT count(*) FROM scheduling_scheduledexecution WHERE is_active),"
-            " (SELECT count(*) FROM deliveries_delivery WHERE state = 'pending')"
-        )
-        if not active and not pending:
+        agenda.work(until=time.time() + 0.3)
+        if not platform.count_unfinished():
             # The receiver writes its log a few times a second.
             time.sleep(0.5)
             return

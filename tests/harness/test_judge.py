@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -94,3 +95,19 @@ def test_a_disturbance_explains_a_duplicate_of_a_request_in_flight(
 
     assert verdict.duplicates == 1
     assert verdict.is_good is is_explained
+
+
+@pytest.mark.parametrize(("reason", "is_good"), [("poison", True), ("retries_exhausted", False)])
+def test_a_callback_that_kills_its_senders_must_end_as_poison(reason: str, is_good: bool) -> None:
+    load = replace(LOAD, uuid=UUID(int=2), end=LOAD.first, is_poison=True)
+    ending = replace(row(0, state="failed", number=50), schedule=load.uuid, reason=reason)
+
+    verdict = judge([LOAD, load], [*ROWS, ending], ARRIVALS, [])
+
+    assert (verdict.is_good, verdict.poisoned) == (is_good, int(is_good))
+
+
+def test_no_other_callback_may_end_as_poison() -> None:
+    verdict = judged([replace(row(0, state="failed"), reason="poison"), *ROWS[1:]], ARRIVALS)
+
+    assert (verdict.failed, verdict.poisoned) == (1, 0)

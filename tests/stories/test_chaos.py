@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.chaos.run import SHORT_PLAN, run_chaos
+from harness.chaos.plan import SHORT_PLAN
+from harness.chaos.run import run_chaos
 
 
 @pytest.mark.xdist_group("stories")
