@@ -192,6 +192,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # PostgreSQL
 
+# If a host is cut off, both ends of its connections notice that within about five seconds. A worker hangs no longer,
+# and PostgreSQL frees its locks. The first three are in seconds or a count, and the last one is in milliseconds.
+_TCP_OPTIONS = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
+
 
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
@@ -204,6 +208,10 @@ def _database() -> dict[str, Any]:
     options.setdefault("application_name", PROCESS_NAME)
     options.setdefault("connect_timeout", 5)
     parameters = []
+    for name, value in _TCP_OPTIONS.items():
+        options.setdefault(name, value)
+        # PostgreSQL has the same options for its end. A unix socket ignores them.
+        parameters.append(f"tcp_{name.removeprefix('tcp_')}={value}")
     if PROCESS_NAME in {"web", *_APPS_OF_PROCESS}:
         # A process that hangs in a transaction, or whose machine is gone, loses its locks after this time. It is far
         # more than any batch pauses between two statements, and less than a delivery's lease.
@@ -228,7 +236,9 @@ def _database() -> dict[str, Any]:
     options.setdefault("prepare_threshold", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
-        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
+        # The pool doubles its pause after each failed attempt to connect. After a long outage it would try again only
+        # minutes later, so it gives up when the caller does. The next caller makes it begin anew.
+        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "reconnect_timeout": 5}
     database["OPTIONS"] = options
     database["TEST"] = {"NAME": env.text("TEST_DATABASE_NAME", "test_commands_platform")}
     return database

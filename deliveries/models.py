@@ -74,7 +74,7 @@ class AttemptError(models.TextChoices):
     BLOCKED_ADDRESS = "blocked_address", "Callbacks may not reach this address."
     PROXY = "proxy", "The proxy for callbacks could not connect to the receiver."
     UNSENDABLE = "unsendable", "The request could not be made."
-    INTERRUPTED = "interrupted", "The server stopped before the answer came."
+    INTERRUPTED = "interrupted", "The server stopped or lost its network before the answer came."
     OTHER = "other", "The request failed."
 
 

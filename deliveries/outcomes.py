@@ -34,6 +34,8 @@ class Outcome(NamedTuple):
     retry_in: timedelta | None = None
     status: int | None = None
     attempt: dict[str, object] | None = None
+    if_held_up: Outcome | None = None
+    """What to record instead if the database turns out to be out of reach."""
 
 
 class Recorded(NamedTuple):
@@ -129,7 +131,7 @@ RETURNING {_WRITTEN}
 
 def record(outcomes: Sequence[Outcome]) -> Recorded:
     """Writes the outcomes whose lease is still ours, in one statement, announces failures and starts waiting runs."""
-    ids, leases, states, reasons, retry_in, statuses, attempts = zip(*outcomes, strict=True)
+    ids, leases, states, reasons, retry_in, statuses, attempts, _ = zip(*outcomes, strict=True)
     parameters = {
         "now": clock.replaced(),
         "ids": list(ids),

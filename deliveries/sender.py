@@ -19,7 +19,7 @@ from django.conf import settings
 
 from commands_platform.lib.database.availability import retry_while_away, unless_away
 from commands_platform.lib.errors import PlatformError
-from deliveries import outcomes
+from deliveries import hold_ups, outcomes
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
 from deliveries.intake import MIN_LOST_OF_A_SUSPECT, Intake, release
@@ -218,7 +218,7 @@ class Sender:
         now = time.monotonic()
         if now - self._performed_at > _STALL_SECONDS:
             for transfer in self._busy:
-                transfer.ends_at += now - max(self._performed_at, transfer.began_at)
+                transfer.held_up_for += now - max(self._performed_at, transfer.began_at)
         self._performed_at = now
 
     def _is_lost(self, transfer: Transfer, now: float) -> bool:
@@ -242,10 +242,13 @@ class Sender:
             run.large_bytes_in_flight -= transfer.claim.size
 
     def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
+        result = transfer.result(errno)
+        if transfer.held_up_for >= hold_ups.MIN_HOLD_UP_SECONDS and hold_ups.may_be_ours(result):
+            self._interrupt(run, transfer)
+            return
         self._free(run, transfer)
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
-        result = transfer.result(errno)
         # A refused address says nothing about the receiver, so it does not count as a failure.
         is_answered = result.status is not None or result.error == AttemptError.BLOCKED_ADDRESS
         if result.is_proxys_fault:
@@ -267,6 +270,15 @@ class Sender:
         self._finish(run, claim, verdict, result)
         transfer.forget()
 
+    def _interrupt(self, run: _Run, transfer: Transfer) -> None:
+        """Ends an attempt that says nothing about its receiver. It counts only if it may have been sent."""
+        self._abandon(run, transfer)
+        claim = transfer.claim
+        assert claim is not None  # noqa: S101 (a busy transfer has one)
+        result = transfer.result(None, is_interrupted=True) if transfer.may_have_sent() else None
+        self._finish(run, claim, _INTERRUPTED, result)
+        transfer.forget()
+
     def _finish(
         self,
         run: _Run,
@@ -285,6 +297,7 @@ class Sender:
             retry_in=verdict.retry_in,
             status=result.status if result else None,
             attempt=result.record if result else record,
+            if_held_up=hold_ups.interrupted(claim, result),
         )
         self._keep(run, outcome)
 
@@ -313,6 +326,7 @@ class Sender:
 
     def _write(self, run: _Run, written: list[Outcome]) -> None:
         """Writes outcomes. Those whose rows another session has locked are kept for later."""
+        written = hold_ups.excuse(written, patience=self._lease_seconds)
         # Trying longer than the lease is of no use, because by then the rows belong to another sender.
         recorded = retry_while_away(lambda: outcomes.record(written), patience=self._lease_seconds)
         for outcome in recorded.locked:
@@ -328,15 +342,8 @@ class Sender:
         for transfer in list(self._busy):
             if transfer.is_answered():
                 self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
-                continue
-            self._abandon(run, transfer)
-            claim = transfer.claim
-            assert claim is not None  # noqa: S101 (a busy transfer has one)
-            if transfer.may_have_sent():
-                self._finish(run, claim, _INTERRUPTED, transfer.result(None, is_interrupted=True))
             else:
-                claims.append(claim)
-            transfer.forget()
+                self._interrupt(run, transfer)
         if run.outcomes:
             recorded = unless_away(partial(outcomes.record, run.outcomes), otherwise=outcomes.Recorded(0, []))
             run.finished += recorded.written

@@ -48,6 +48,7 @@ class Result:
     error: AttemptError | None
     retry_after: int
     record: dict[str, object]
+    may_have_been_sent: bool
     is_proxys_fault: bool = False
 
 
@@ -70,7 +71,7 @@ class Transfer:
 
     __slots__ = (
         *("_answered_at", "_guard", "_has_opened", "_has_proxy", "_headers", "_refusal", "_response", "_url"),
-        *("began_at", "claim", "curl", "ends_at", "started_at"),
+        *("began_at", "claim", "curl", "ends_at", "started_at", "held_up_for"),
     )
 
     def __init__(self, guard: AddressGuard, proxy: ForwardProxy | None = None) -> None:
@@ -85,6 +86,8 @@ class Transfer:
         self.claim: Claim | None = None
         self.started_at: datetime | None = None
         self.began_at = self.ends_at = 0.0
+        # The time in which this process was frozen, or waited for the database, since the attempt began.
+        self.held_up_for = 0.0
         curl = self.curl = pycurl.Curl()
         curl.transfer = self
         curl.setopt(pycurl.POST, 1)
@@ -122,6 +125,7 @@ class Transfer:
         self._url, self._refusal, self._has_opened = request.url, None, False
         self.began_at = time.monotonic()
         self.ends_at = self.began_at + timeout
+        self.held_up_for = 0.0
         self._answered_at = None
         self._headers.clear()
         self._response.clear()
@@ -139,7 +143,7 @@ class Transfer:
 
     def is_late(self, now: float) -> bool:
         """Returns whether the time for the answer, or for its body, is over. The caller must ask regularly."""
-        if now >= self.ends_at:
+        if now >= self.ends_at + self.held_up_for:
             return True
         if self._answered_at is None:
             if self.is_answered():
@@ -148,8 +152,9 @@ class Transfer:
         return now - self._answered_at >= BODY_SECONDS
 
     def may_have_sent(self) -> bool:
-        """Returns whether a part of the request may have left. libcurl notes this time once it is connected."""
-        return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME_T))
+        """Returns whether a part of the request may have left."""
+        # libcurl notes the time once it is connected, but also when no connection could be made.
+        return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME_T) and self.curl.getinfo(pycurl.REQUEST_SIZE))
 
     def result(self, errno: int | None, *, is_interrupted: bool = False) -> Result:
         """Returns how the transfer ended. `errno` is libcurl's error number, or None if it found no fault.
@@ -184,6 +189,7 @@ class Transfer:
             error=error,
             retry_after=retry_after,
             record=record,
+            may_have_been_sent=self.may_have_sent(),
             is_proxys_fault=failure is not None and failure.is_proxys_fault,
         )
 

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ from harness.chaos.receiver import Arrival, running_receiver
 
 CUTS = ("packets lost", "cable pulled", "card off")
 
-_ANSWERS_AFTER = 0.5
+# Short enough for one deliverer to send everything to one receiver.
+_ANSWERS_AFTER = 0.1
+_IN_FULL_SWING_SECONDS = 0.04
 _LATE_SECONDS = 2.0
 _MAX_SETTLE_SECONDS = 60.0
 
@@ -129,7 +132,8 @@ def run_network_chaos(plan: NetworkPlan, report: Callable[[dict[str, Any]], None
                     platform.start(f"{kind}.{number}")
             span = len(plan.cuts) * (plan.seconds + plan.pause) + plan.pause
             loads = make_load(platform, rate=plan.rate, span=timedelta(seconds=span))
-            at = loads[0].first.timestamp()
+            # Slots are due at whole seconds, so a moment later there is work in hand.
+            at = loads[0].first.timestamp() + _IN_FULL_SWING_SECONDS
             cuts = []
             for number, how in enumerate(plan.cuts):
                 at += plan.pause
@@ -202,24 +206,34 @@ def _settle(platform: ChaosPlatform, *, until: float) -> None:
 
 
 def _lateness(cut: Cut, arrivals: Sequence[Arrival], after: float) -> dict[str, Any]:
-    """Returns how late first requests arrived: those of the cut, and those of the time after it."""
+    """Returns how late first requests arrived: those of the cut, and those of the time after it.
+
+    `late_for` is the time from the beginning of the cut to the last slot that was late.
+    """
     first: dict[Any, Arrival] = {}
     for arrival in arrivals:
         first.setdefault(arrival.webhook_id, arrival)
     during = _lags(first.values(), cut.began - MARGIN_SECONDS, cut.ended)
     back = _lags(first.values(), cut.ended, cut.ended + after)
+    late = [due_at for due_at, lags in during.items() if max(lags) > _LATE_SECONDS]
     return {
         "how": cut.how,
         "host": cut.host,
         "seconds": round(cut.ended - cut.began, 1),
-        "slots": len(during),
-        "late": sum(lag > _LATE_SECONDS for lag in during),
-        "latest": round(max(during, default=0.0), 2),
-        "late_after": sum(lag > _LATE_SECONDS for lag in back),
-        "latest_after": round(max(back, default=0.0), 2),
+        "slots": sum(map(len, during.values())),
+        "late": sum(lag > _LATE_SECONDS for lags in during.values() for lag in lags),
+        "latest": round(max(map(max, during.values()), default=0.0), 2),
+        "late_for": round(max(late, default=cut.began) - cut.began, 2),
+        "late_after": sum(lag > _LATE_SECONDS for lags in back.values() for lag in lags),
+        "latest_after": round(max(map(max, back.values()), default=0.0), 2),
     }
 
 
-def _lags(arrivals: Iterable[Arrival], begin: float, end: float) -> list[float]:
-    due = ((arrival, arrival.due_at.timestamp()) for arrival in arrivals)
-    return [arrival.at - due_at for arrival, due_at in due if begin <= due_at < end]
+def _lags(arrivals: Iterable[Arrival], begin: float, end: float) -> dict[float, list[float]]:
+    """Returns how late the slots of each instant between `begin` and `end` arrived, in seconds."""
+    lags: dict[float, list[float]] = defaultdict(list)
+    for arrival in arrivals:
+        due_at = arrival.due_at.timestamp()
+        if begin <= due_at < end:
+            lags[due_at].append(arrival.at - due_at)
+    return lags

@@ -39,6 +39,24 @@ def test_no_process_stays_idle_in_a_transaction_or_waits_for_a_lock_for_long(
     assert {option: option in options for option in expected} == expected
 
 
+def test_after_a_long_outage_the_pool_does_not_wait_longer_than_its_callers_before_it_connects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "8")
+
+    pool = settings._database()["OPTIONS"]["pool"]
+
+    assert pool["reconnect_timeout"] <= pool["timeout"]
+
+
+def test_a_connection_whose_other_end_has_disappeared_is_given_up_within_seconds_by_both_ends() -> None:
+    options = settings._database()["OPTIONS"]
+
+    assert (options["tcp_user_timeout"], options["keepalives_idle"]) == (5000, 2)
+    assert "-c tcp_user_timeout=5000" in options["options"]
+    assert "-c tcp_keepalives_idle=2" in options["options"]
+
+
 def test_options_in_the_database_url_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "PROCESS_NAME", "dispatcher")
     monkeypatch.setattr(settings, "DATABASE_URL", f"{settings.DATABASE_URL}&options=-c%20lock_timeout%3D1s")
