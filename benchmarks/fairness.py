@@ -7,6 +7,7 @@ be at most twice that of the first, and no delivery of the steady load may stay 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 from benchmarks.burst import warm_up
 from benchmarks.steady import lag_of_steady_load
+from benchmarks.support.hooks import insert_hooks
 from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
@@ -89,12 +91,12 @@ def _measure(scenario: Scenario, *, rate: int, seconds: int, deliverers: int) ->
         platform(deliverers=deliverers) as running,
     ):
         owner = running.make_owner(receiver.url, name="Steady")
-        other = running.make_owner(receiver.url, name="Other")
+        other = running.make_owner(others.url, name="Other")
         warm_up(running, owner, receiver)
         alone = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=seconds)
         due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=_BEGINS_IN)
         scenario.cause(running, other, Receivers(receiver, others), due)
-        begins_in = (due + _HEAD_START - datetime.now(UTC)).total_seconds()
+        begins_in = max(3.0, (due + _HEAD_START - datetime.now(UTC)).total_seconds())
         beside = lag_of_steady_load(running, owner, receiver, rate=rate, seconds=seconds, begins_in=round(begins_in))
         [(behind,)] = running.query(
             "SELECT count(*) FROM deliveries_delivery WHERE organization_id = %s AND state <> 'delivered'",
@@ -125,6 +127,21 @@ def _schedules(count: int, urls: Callable[[Receivers], Sequence[str]], **values:
     return cause
 
 
+def _publish_to_many_hooks(running: MeasuredPlatform, other: Owner, _: Receivers, due: datetime) -> None:
+    insert_hooks(running, other, count=5_000, pattern="kudos.*")
+    settle(running)
+    time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
+    running.run_module("benchmarks.support.hooks", str(other.organization_id), "kudos.posted")
+
+
+def _fail_before_many_hooks(running: MeasuredPlatform, other: Owner, receivers: Receivers, _: datetime) -> None:
+    insert_hooks(running, other, count=500, pattern="platform.*")
+    settle(running)
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    urls = receivers.others.hanging_urls
+    insert_schedules(running, other, count=200, due=due, urls=urls, timeout=1, max_attempts=1)
+
+
 SCENARIOS = {
     "one": Scenario(
         "5,000 callbacks for one receiver that hangs",
@@ -150,6 +167,8 @@ SCENARIOS = {
         _schedules(500, lambda receivers: receivers.others.trickling_urls),
         trickling=1,
     ),
+    "hooks": Scenario("an event that 5,000 hooks want", _publish_to_many_hooks),
+    "failures": Scenario("200 failed callbacks that 500 hooks hear of", _fail_before_many_hooks, hanging=20),
     "herd": Scenario(
         "120,000 callbacks due at one instant for a receiver that answers",
         _schedules(120_000, lambda receivers: receivers.others.urls),

@@ -21,6 +21,7 @@ _VALUES = {
     "execution_frequency": "%(frequency)s",
     "repeats": "%(repeats)s",
     "timeout": "%(timeout)s",
+    "max_attempts": "%(max_attempts)s",
     "payload": """'{"number":' || g || ',"text":"' || repeat('x', %(payload)s) || '"}'""",
     "callback_url": "(%(urls)s::text[])[1 + g %% cardinality(%(urls)s::text[])]",
     "effective_from": "now()",
@@ -48,6 +49,7 @@ def insert_schedules(
     each_second: int | None = None,
     payload: int = 180,
     timeout: int | None = None,
+    max_attempts: int | None = None,
 ) -> None:
     """Inserts `count` schedules that are due at `due`, or `each_second` of them in each second from then on.
 
@@ -63,6 +65,7 @@ def insert_schedules(
         "repeats": 1 if kind == "once" else -1,
         "payload": payload,
         "timeout": timeout,
+        "max_attempts": max_attempts,
         "urls": list(urls),
         "count": count,
         "due": due,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from statistics import median
@@ -40,7 +41,8 @@ def _explain(dispatch_due: Callable[[], int]) -> dict[str, Any]:
 
     with connection.execute_wrapper(note):
         dispatch_due()
-    statement, parameters = next(each for each in statements if "SKIP LOCKED" in each[0])
+    is_lock = re.compile(r"FROM scheduling_scheduledexecution.*SKIP LOCKED", re.DOTALL)
+    statement, parameters = next(each for each in statements if is_lock.search(each[0]))
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
         [([explained],)] = cursor.fetchall()

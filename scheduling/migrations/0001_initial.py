@@ -124,4 +124,12 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('began_at', None), ('finished_at', None), ('reached_at', None)), models.Q(('began_at__isnull', False), ('reached_at__isnull', False)), _connector='OR'), name='scheduling_zonemove_under_way'), models.CheckConstraint(condition=models.Q(models.Q(('organization', None), ('user__isnull', False)), models.Q(('organization__isnull', False), ('user', None)), _connector='OR'), name='scheduling_zonemove_one_mover')],
             },
         ),
+        # Each run writes a new version of its schedule's row.
+        migrations.RunSQL(
+            "ALTER TABLE scheduling_scheduledexecution SET (autovacuum_vacuum_threshold = 2000,"
+            " autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_threshold = 1000,"
+            " autovacuum_analyze_scale_factor = 0.02)",
+            "ALTER TABLE scheduling_scheduledexecution RESET (autovacuum_vacuum_threshold,"
+            " autovacuum_vacuum_scale_factor, autovacuum_analyze_threshold, autovacuum_analyze_scale_factor)",
+        ),
     ]
