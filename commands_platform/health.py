@@ -23,7 +23,14 @@ from scheduling.models import ScheduledExecution
 
 # Ticks come every second, whether beat sends them or not.
 _MAX_WORK_AGE = timedelta(seconds=5)
+# A herd may keep a dispatcher busy for some time.
+_MAX_IDLE_DISPATCHER = timedelta(minutes=1)
 _MAX_OVERDUE = timedelta(seconds=10)
+
+
+# Anybody may ask, so the answer is computed once in this time.
+_KEPT_SECONDS = 1.0
+_recent: dict[str, tuple[float, dict[str, Check]]] = {}
 
 
 class Status(StrEnum):
@@ -48,13 +55,21 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 
 def readyz(_request: HttpRequest) -> JsonResponse:
     """Returns the result of every check. The status is 503 if one of them is down, and otherwise 200."""
-    checks = run_checks()
+    checks = _recent_checks()
     statuses = {check.status for check in checks.values()}
     overall = "not ready" if Status.DOWN in statuses else "degraded" if Status.DEGRADED in statuses else "ready"
     return JsonResponse(
         {"status": overall, "checks": {name: _shown(check) for name, check in checks.items()}},
         status=503 if Status.DOWN in statuses else 200,
     )
+
+
+def _recent_checks() -> dict[str, Check]:
+    """Returns checks of the last second, so that asking often costs no more."""
+    recent = _recent.get("checks")
+    if recent is None or time.monotonic() - recent[0] > _KEPT_SECONDS:
+        recent = _recent["checks"] = (time.monotonic(), run_checks())
+    return recent[1]
 
 
 def run_checks() -> dict[str, Check]:
@@ -76,7 +91,7 @@ def _checks_of_the_database(*, is_broker_here: bool) -> dict[str, Check]:
     return {
         "migrations": Check(Status.OK),
         "secrets": Check(Status.OK) if secrets_are_readable() else Check(Status.DOWN, note="A key is missing."),
-        "dispatcher": _worker(health.get(Role.DISPATCHER)),
+        "dispatcher": _dispatcher(health.get(Role.DISPATCHER)),
         "deliverer": _worker(health.get(Role.DELIVERER)),
         "beat": _beat(health.get(Role.BEAT), is_broker_here=is_broker_here),
         "overdue": _overdue(),
@@ -91,6 +106,16 @@ def _worker(role: RoleHealth | None) -> Check:
     return Check(Status.OK, role.seen_ago, f"{role.alive} running")
 
 
+def _dispatcher(role: RoleHealth | None) -> Check:
+    """A dispatcher works every second, with hints or without."""
+    check = _worker(role)
+    if role is None or check.status != Status.OK:
+        return check
+    if role.worked_ago is None or role.worked_ago > _MAX_IDLE_DISPATCHER:
+        return Check(Status.DEGRADED, role.worked_ago, "It has begun no work lately.")
+    return check
+
+
 def _beat(role: RoleHealth | None, *, is_broker_here: bool) -> Check:
     """Workers tick without beat, a little less punctually. While the broker is away, beat can send nothing."""
     if role is None or not role.alive:
@@ -101,19 +126,21 @@ def _beat(role: RoleHealth | None, *, is_broker_here: bool) -> Check:
 
 
 def _overdue() -> Check:
-    """Finds the schedule, event or delivery that has been due for longest, by one probe of an index each."""
+    """Finds the schedule or event that has been due for longest, by one probe of an index each.
+
+    Deliveries are only mentioned, because those of one receiver that does not answer may wait for a day.
+    """
     now = clock.now()
     schedules = ScheduledExecution.objects.active().filter(next_run_at__lte=now).order_by("next_run_at")
-    deliveries = Delivery.objects.due(now).order_by("next_attempt_at")
     oldest = (
         schedules.values_list("next_run_at", flat=True).first(),
         OutboxEvent.objects.order_by("pk").values_list("happened_at", flat=True).first(),
-        deliveries.values_list("next_attempt_at", flat=True).first(),
     )
     age = max((now - due_at for due_at in oldest if due_at), default=timedelta())
-    if age > _MAX_OVERDUE:
-        return Check(Status.DEGRADED, age, "Work has been due for this long.")
-    return Check(Status.OK, age)
+    deliveries = Delivery.objects.due(now).order_by("next_attempt_at")
+    waiting_since = deliveries.values_list("next_attempt_at", flat=True).first()
+    note = f"The oldest delivery has waited for {(now - waiting_since).total_seconds():.0f} s." if waiting_since else ""
+    return Check(Status.DEGRADED if age > _MAX_OVERDUE else Status.OK, age, note)
 
 
 @cache

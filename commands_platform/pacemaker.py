@@ -20,6 +20,8 @@ logger = structlog.get_logger(__name__)
 
 # Beat sends a hint at least once a second. When none has come for this long, the pacemaker begins.
 MAX_SECONDS_WITHOUT_HINT = 1.5
+# With several dispatchers, one of them may get no hint for some seconds although all is well.
+_WARN_AFTER_SECONDS = 10.0
 
 
 class Turns:
@@ -52,7 +54,8 @@ class Turns:
         if time.monotonic() - self._hinted_at < MAX_SECONDS_WITHOUT_HINT or not self._lock.acquire(blocking=False):
             return
         try:
-            if self.expects_hints and not self._are_missing:
+            is_long = time.monotonic() - self._hinted_at > _WARN_AFTER_SECONDS
+            if self.expects_hints and is_long and not self._are_missing:
                 self._are_missing = True
                 logger.warning("ticks_are_missing")
             self.on_work()

@@ -197,6 +197,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _TCP_OPTIONS = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
 
 
+_MIN_POOL_OF_WORKER = 6
+
+
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
     if not database.get("NAME"):
@@ -236,9 +239,11 @@ def _database() -> dict[str, Any]:
     options.setdefault("prepare_threshold", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
     if pool_size:
+        # Each thread of a worker needs one: tasks, pacemaker, housekeeping, fan-out and heartbeat.
+        max_size = pool_size if SERVES_PAGES else max(pool_size, _MIN_POOL_OF_WORKER)
         # The pool doubles its pause after each failed attempt to connect. After a long outage it would try again only
         # minutes later, so it gives up when the caller does. The next caller makes it begin anew.
-        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "reconnect_timeout": 5}
+        options["pool"] = {"min_size": 1, "max_size": max_size, "timeout": 5, "reconnect_timeout": 5}
     database["OPTIONS"] = options
     database["TEST"] = {"NAME": env.text("TEST_DATABASE_NAME", "test_commands_platform")}
     return database

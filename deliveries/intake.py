@@ -287,11 +287,13 @@ class Intake:
         of: dict[Lane, int] = {}
         for lane in busy:
             held, ahead, room = len(self._waiting.get(lane, ())), self._max_ahead(lane), granted.get(lane, 0)
-            if held * 4 <= ahead and (ahead or room) and (not held or max_bytes > 0):
+            has_bytes = not held or (max_bytes > 0 and self._bytes[lane] < MAX_BYTES_WAITING // len(busy))
+            if held * 4 <= ahead and (ahead or room) and has_bytes:
                 of[lane] = max(ahead, room) - held
+        # Those without room come last too, so that however many there are, all get their turn.
+        self._lanes.put_last(lane for lane in busy if lane not in of)
         if not of:
             return
-        self._lanes.put_last(of)
         late = {lane: share for lane in of if lane in self._behind and (share := int(of[lane] * _SHARE_DUE_NOW))}
         claims: list[Claim] = []
         if late:
@@ -309,6 +311,8 @@ class Intake:
                 self._behind.add(lane)
             else:
                 self._behind.discard(lane)
+            if found[lane] or not is_cut:
+                self._lanes.put_last([lane])
             if found[lane] < count and not is_cut:
                 self._lanes.unmark_busy(lane)
         self.take(claims + oldest)

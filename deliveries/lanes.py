@@ -15,7 +15,8 @@ Two organizations may have receivers at one origin. They share only the limit of
 The window of the sender is shared too. Half of it is kept for lanes that have answered lately. Of the other half, each
 organization leaves as much free as it uses, and so does each lane of an organization's part. So a new lane finds a
 place at once, however many receivers hang. While several organizations have something to send, none gets more than an
-equal share of the window.
+equal share of the window and half of what is free. One alone may use the window but for a twentieth, which is kept for
+organizations that have nothing in flight.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Lanes:
     _resting: dict[Lane, None] = field(default_factory=dict)
     # They live as long as a lane uses them.
     _shares: WeakValueDictionary[int | str, _Share] = field(default_factory=WeakValueDictionary)
+    _in_flight: int = 0
     _unproven: int = 0
     # When each organization last had something to send. Those that have been idle for some time share nothing.
     _active_at: dict[int, float] = field(default_factory=dict)
@@ -150,10 +152,7 @@ class Lanes:
                 own = 1 if now >= state.open_until and not state.in_flight else 0
         if own <= 0:
             return 0
-        own = min(own, self.settings.most - state.origin.in_flight)
-        sharing = len(self._active_at) + (lane.organization_id not in self._active_at)
-        if sharing > 1:
-            own = min(own, max(1, self.window // sharing) - state.organization.in_flight)
+        own = min(own, self.settings.most - state.origin.in_flight, self._room_of(lane.organization_id, state))
         if now >= state.proven_until:
             own = min(own, self._unproven_room(state))
         return max(0, own)
@@ -255,6 +254,26 @@ class Lanes:
         """Returns whether it has answered lately, and every time since."""
         return self.clock() < state.proven_until
 
+    def _room_of(self, organization_id: int, state: _Lane) -> int:
+        """Returns how many more requests the organization may begin.
+
+        While several organizations are active, it may exceed an equal share by half of what is free. It leaves some
+        places free for an organization that has nothing in flight.
+        """
+        own = state.organization.in_flight
+        free = self.window - self._in_flight
+        sharing = len(self._active_at) + (organization_id not in self._active_at)
+        if own and free <= self._reserve:
+            return 0
+        if sharing == 1:
+            return free - self._reserve if own else free
+        return max(self.window // sharing - own, free // 2, 0 if own else 1)
+
+    @property
+    def _reserve(self) -> int:
+        """The places that are kept for organizations that have nothing in flight."""
+        return self.window // 20
+
     def _unproven_room(self, state: _Lane) -> int:
         """Returns how many more requests may begin in a lane that is not proven.
 
@@ -262,6 +281,9 @@ class Lanes:
         have failed use only half of that part, so that new ones find a place. One request may begin if nothing else of
         the organization is in flight.
         """
+        if self._unproven * 4 >= self.window * 3:
+            # Very many organizations have one such request each. The rest of the window is for others.
+            return 0
         own = state.organization.unproven
         left = max(2, self.window // 2) - self._unproven
         room = (left - own) // 2 if own else max(1, left // 2)
@@ -280,6 +302,7 @@ class Lanes:
 
     def _count(self, state: _Lane, number: int, *, is_proven: bool) -> None:
         """Adds a number of requests in flight."""
+        self._in_flight += number
         state.origin.in_flight += number
         state.organization.in_flight += number
         if not is_proven:
@@ -294,7 +317,7 @@ class Lanes:
         """Returns its state and marks it as used now. An unknown lane, or one not used for long, gets a new state."""
         state = self._lanes.pop(lane, None)
         now = self.clock()
-        if state is None or (not state.in_flight and now - state.used_at > self.settings.remembered):
+        if state is None or (self._is_idle(state, now) and now - state.used_at > self.settings.remembered):
             self._resting.pop(lane, None)
             origin = self._shares.setdefault(lane.origin, _Share())
             organization = self._shares.setdefault(lane.organization_id, _Share())
@@ -303,6 +326,10 @@ class Lanes:
         if len(self._lanes) > self.settings.max_remembered:
             self._forget_oldest(but=lane)
         return state
+
+    @staticmethod
+    def _is_idle(state: _Lane, now: float) -> bool:
+        return not state.in_flight and now >= state.held_until and (not state.pause or now >= state.open_until)
 
     def _forget_oldest(self, *, but: Lane) -> None:
         """Forgets the least recently used lane that has nothing in flight."""

@@ -8,10 +8,10 @@ which makes them cheap (PostgreSQL's heap-only tuples).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from commands_platform.lib import clock
@@ -135,8 +135,9 @@ LATERAL (
 LIMIT %(limit)s
 """
 
-# A claim ends with the row that exceeds the budget of bytes, so it takes at least one. The rows are locked, so none
-# moves to another place before it is updated there.
+# A claim ends with the row that exceeds the budget of bytes, so it takes at least one. A row that has just been locked
+# is updated by its place. If somebody changed it after this statement began, its new version has a place that the
+# statement cannot see. Then it is left to a later look.
 # Its commit does not wait for the disk, because a crash of the database would only undo the claim.
 _CLAIM = """
 WITH due AS ({due}), sized AS (
@@ -179,23 +180,24 @@ _CLAIM_OLDEST, _CLAIM_OF_EACH = (
 
 # Takes one probe of the index for each lane, however much is due for it.
 _LANES = """
-SELECT wanted.organization_id, lane.origin
+SELECT wanted.organization_id, lane.origin, lane.next_attempt_at <= {now} AS is_due
 FROM {organizations} AS wanted(organization_id, after, most), LATERAL (
     WITH RECURSIVE found AS (
-        SELECT wanted.after AS origin, 0 AS number
+        SELECT wanted.after AS origin, NULL::timestamptz AS next_attempt_at, 0 AS number
         UNION ALL
-        SELECT (
-            SELECT d.origin FROM deliveries_delivery d
+        SELECT next.origin, next.next_attempt_at, found.number + 1
+        FROM found, LATERAL (
+            SELECT d.origin, d.next_attempt_at FROM deliveries_delivery d
             WHERE d.state = 'pending' AND d.organization_id = wanted.organization_id AND d.origin > found.origin
             ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
-        ), number + 1
-        FROM found WHERE origin IS NOT NULL AND number < wanted.most
+        ) next
+        WHERE found.number < wanted.most
     )
-    SELECT origin FROM found WHERE origin IS NOT NULL AND number > 0
+    SELECT origin, next_attempt_at FROM found WHERE number > 0
 ) lane
 """
 _LANES_OF_THESE = _LANES.format(
-    organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
+    now=_NOW, organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
 )
 # And one for each organization.
 _LANES_OF_ALL = """
@@ -212,7 +214,7 @@ WITH RECURSIVE organizations AS (
     SELECT id, '' AS after, greatest(1, %(limit)s / count(*) OVER ()) AS most
     FROM organizations WHERE id IS NOT NULL AND number > 0
 )
-""" + _LANES.format(organizations="waiting")
+""" + _LANES.format(now=_NOW, organizations="waiting")
 
 # The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
@@ -299,21 +301,30 @@ def count_due(*, most: int, until: datetime | None = None) -> int:
 
 
 class WaitingLanes(NamedTuple):
-    """Lanes with pending deliveries, due or not, at most `most` of each organization."""
+    """Lanes with pending deliveries, at most `most` of each organization, and those of them with a due delivery."""
 
     lanes: list[Lane]
-    organizations: list[int]
+    due: list[Lane]
     most: int
+
+    @property
+    def organizations(self) -> list[int]:
+        return sorted({lane.organization_id for lane in self.lanes})
 
 
 def waiting_lanes(*, limit: int, after: int = 0) -> WaitingLanes:
     """Returns about `limit` lanes of the first `limit` organizations after `after`, as many of each organization."""
-    lanes = [Lane(*row) for row in rows_of(_LANES_OF_ALL, {"limit": limit, "after": after})]
-    organizations = sorted({lane.organization_id for lane in lanes})
-    return WaitingLanes(lanes, organizations, max(1, limit // max(1, len(organizations))))
+    rows = rows_of(_LANES_OF_ALL, {"now": clock.replaced(), "limit": limit, "after": after})
+    organizations = {organization_id for organization_id, _, _ in rows}
+    return _waiting(rows, most=max(1, limit // max(1, len(organizations))))
 
 
-def more_waiting_lanes(*, after: Mapping[int, str], most: int) -> list[Lane]:
+def more_waiting_lanes(*, after: Mapping[int, str], most: int) -> WaitingLanes:
     """Returns up to `most` lanes of each of these organizations. `after` has the origin after which each begins."""
-    parameters = {"organizations": list(after), "after": list(after.values()), "most": most}
-    return [Lane(*row) for row in rows_of(_LANES_OF_THESE, parameters)]
+    parameters = {"now": clock.replaced(), "organizations": list(after), "after": list(after.values()), "most": most}
+    return _waiting(rows_of(_LANES_OF_THESE, parameters), most=most)
+
+
+def _waiting(rows: Sequence[tuple[Any, ...]], *, most: int) -> WaitingLanes:
+    lanes = [Lane(organization_id, origin) for organization_id, origin, _ in rows]
+    return WaitingLanes(lanes, [lane for lane, (_, _, is_due) in zip(lanes, rows, strict=True) if is_due], most)

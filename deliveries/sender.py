@@ -80,7 +80,7 @@ class _Run:
 
 
 class Sender:
-    """Sends due deliveries. Each process has one, which only one thread uses."""
+    """Sends due deliveries. Each process has one, which one thread at a time uses."""
 
     def __init__(self, config: SenderSettings) -> None:
         self._config = config

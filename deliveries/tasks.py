@@ -20,4 +20,5 @@ def deliver_without_hint() -> None:
 
 
 def _is_stopping() -> bool:
-    return state.should_stop not in (None, False)
+    # After SIGTERM this is 0, the exit status, and not None or False.
+    return any(each is not None and each is not False for each in (state.should_stop, state.should_terminate))

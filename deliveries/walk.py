@@ -58,23 +58,29 @@ class LaneWalk:
     def _find_organizations(self) -> int:
         look = partial(queue.waiting_lanes, limit=_LANES_AT_ONCE, after=self._last_organization or 0)
         found = unless_away(look, otherwise=WaitingLanes([], [], 1))
-        is_last = len(found.organizations) < _LANES_AT_ONCE
-        self._last_organization = None if is_last else found.organizations[-1]
-        self._take(found.lanes, most=found.most)
-        return len(found.organizations)
+        organizations = found.organizations
+        self._last_organization = organizations[-1] if len(organizations) == _LANES_AT_ONCE else None
+        self._take(found)
+        return len(organizations)
 
     def _find_more_lanes(self) -> None:
         most = max(1, _LANES_AT_ONCE // len(self._reached))
-        nothing: list[Lane] = []
         look = partial(queue.more_waiting_lanes, after=self._reached, most=most)
-        self._take(unless_away(look, otherwise=nothing), most=most)
+        self._take(unless_away(look, otherwise=WaitingLanes([], [], most)))
 
-    def _take(self, lanes: Sequence[Lane], *, most: int) -> None:
-        """Takes one lane of each organization in turn."""
-        by_organization: dict[int, list[Lane]] = {}
-        for lane in lanes:
-            by_organization.setdefault(lane.organization_id, []).append(lane)
-        self._found.extend(lane for turn in zip_longest(*by_organization.values()) for lane in turn if lane is not None)
+    def _take(self, found: WaitingLanes) -> None:
+        """Takes one lane of each organization in turn. Lanes in which nothing is due are left out."""
+        due = _by_organization(found.due).values()
+        self._found.extend(lane for turn in zip_longest(*due) for lane in turn if lane is not None)
         self._reached = {
-            organization: lanes[-1].origin for organization, lanes in by_organization.items() if len(lanes) >= most
+            organization: lanes[-1].origin
+            for organization, lanes in _by_organization(found.lanes).items()
+            if len(lanes) >= found.most
         }
+
+
+def _by_organization(lanes: Sequence[Lane]) -> dict[int, list[Lane]]:
+    grouped: dict[int, list[Lane]] = {}
+    for lane in lanes:
+        grouped.setdefault(lane.organization_id, []).append(lane)
+    return grouped

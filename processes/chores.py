@@ -21,7 +21,9 @@ _TOLERANCE = 0.5
 _BEGIN = """
 WITH turn AS (
     SELECT name FROM processes_chorerun
-    WHERE name = %(name)s AND (started_at <= statement_timestamp() - %(every)s OR started_at > statement_timestamp())
+    WHERE name = %(name)s AND (
+        started_at <= statement_timestamp() - %(every)s OR started_at > statement_timestamp() + %(every)s
+    )
     FOR UPDATE SKIP LOCKED
 ), started AS (
     UPDATE processes_chorerun c SET started_at = statement_timestamp() FROM turn WHERE c.name = turn.name

@@ -40,7 +40,9 @@ DELETE FROM processes_process WHERE id IN (
 )
 """
 _ROLES = """
-SELECT role, count(*) FILTER (WHERE seen_at > statement_timestamp() - %(max_silence)s) AS alive,
+SELECT role, count(*) FILTER (
+           WHERE seen_at BETWEEN statement_timestamp() - %(max_silence)s AND statement_timestamp() + %(max_silence)s
+       ) AS alive,
        statement_timestamp() - max(seen_at) AS seen_ago, statement_timestamp() - max(worked_at) AS worked_ago
 FROM processes_process GROUP BY role
 """
@@ -99,7 +101,10 @@ class Heartbeat(threading.Thread):
                 },
             )
         except Error:
-            # Other threads log that the database is away. The next report needs a new connection.
+            # Other threads log that the database is away.
+            pass
+        finally:
+            # A connection of a pool must not be kept from the threads that work.
             connection.close()
 
     def _leave(self) -> None:

@@ -41,10 +41,9 @@ class _Outage:
 
     def begin(self) -> None:
         with self._lock:
-            if self._is_away:
-                return
-            self._is_away = True
-        threading.Thread(target=self._await_end, name="broker-probe", daemon=True).start()
+            if not self._is_away:
+                threading.Thread(target=self._await_end, name="broker-probe", daemon=True).start()
+                self._is_away = True
 
     def _await_end(self) -> None:
         while True:
@@ -53,7 +52,8 @@ class _Outage:
                 client().ping()
             except (RedisError, OSError):
                 continue
-            self._is_away = False
+            with self._lock:
+                self._is_away = False
             logger.info("hints_are_sent_again")
             return
 
@@ -68,10 +68,13 @@ def client() -> Redis:
 
 
 def answers() -> bool:
-    """Returns whether the broker can be reached now."""
+    """Returns whether the broker can be reached now. During an outage, a thread finds out when it is over."""
+    if _outage.lasts():
+        return False
     try:
         return bool(client().ping())
     except (RedisError, OSError):
+        _outage.begin()
         return False
 
 

@@ -48,6 +48,7 @@ def test_every_lane_with_pending_deliveries_is_found_once() -> None:
     found = queue.waiting_lanes(limit=10)
 
     assert found.lanes == [*(Lane(first, origin) for origin in (BUSY, OTHER, QUIET)), Lane(second, QUIET)]
+    assert found.due == [Lane(first, BUSY), Lane(first, QUIET), Lane(second, QUIET)]
     assert (found.organizations, found.most) == ([first, second], 5)
 
 
@@ -63,7 +64,7 @@ def test_lanes_are_read_in_portions() -> None:
 
     assert first.lanes[:2] == [Lane(organization, BUSY), Lane(organization, OTHER)]
     assert first.most == 2
-    assert rest == [Lane(organization, QUIET)]
+    assert rest.due == rest.lanes == [Lane(organization, QUIET)]
     assert queue.waiting_lanes(limit=1).organizations == [organization]
     assert len(queue.waiting_lanes(limit=5, after=organization).organizations) == 1
 
@@ -229,3 +230,39 @@ def test_organizations_take_turns_on_a_walk() -> None:
     claimed.claim(idle=8, in_flight=1)
 
     assert Lane(one.organization_id, QUIET) in claimed._waiting
+
+
+def test_however_many_lanes_have_nothing_due_a_walk_skips_them() -> None:
+    failing, other = make_command(), make_command()
+    later = clock.now() + timedelta(minutes=5)
+    for number in range(30):
+        make_due(f"http://failing-{number:02}:80", command=failing, next_attempt_at=later)
+    make_due(QUIET, command=other)
+    lanes = Lanes(LaneSettings(first=1), window=8)
+    lanes.mark_busy(Lane(failing.organization_id, BUSY))
+    claimed = intake.Intake(lanes, window=8, lease=LEASE)
+
+    claimed.claim(idle=8, in_flight=1)
+
+    assert list(claimed._waiting) == [Lane(other.organization_id, QUIET)]
+
+
+def test_however_many_busy_lanes_have_no_room_the_others_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_BUSY_AT_ONCE", 5)
+    lanes = Lanes(LaneSettings(failures=1), window=20)
+    for number in range(12):
+        refusing = Lane(1, f"http://refusing-{number}:80")
+        lanes.begin(refusing)
+        lanes.end(refusing, is_answered=False)
+    command = make_command()
+    proven = Lane(command.organization_id, BUSY)
+    lanes.begin(proven)
+    lanes.end(proven, is_answered=True)
+    make_due(BUSY, 3, command=command)
+    lanes.mark_busy(proven)
+    claimed = intake.Intake(lanes, window=20, lease=LEASE)
+
+    for _ in range(4):
+        claimed._claim_of_busy_lanes()
+
+    assert len(claimed._waiting[proven]) == 3

@@ -10,15 +10,28 @@ from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import Client
 
+from commands_platform import health
 from commands_platform.lib import broker, clock
 from commands_platform.local.ports import free_port
 from events.publishing import publish
 from processes.models import Process, Role
 from tests.api import ApiResponse, make_caller
 from tests.events.hooks import event_in, make_hook
-from tests.factories import make_delivery, make_process
+from tests.factories import make_delivery, make_process, make_schedule
 
 SECRET = "hunter2-of-the-test"
+
+
+@pytest.fixture(autouse=True)
+def no_recent_checks() -> None:
+    """Each test asks anew."""
+    health._recent.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No outage of the broker outlasts its test."""
+    monkeypatch.setattr(broker, "_outage", broker._Outage())
 
 
 @pytest.fixture
@@ -128,6 +141,7 @@ def test_readyz_is_not_ready_without_a_worker(role: Role) -> None:
     assert 180 <= check["age_seconds"] < 240
 
     Process.objects.filter(role=role).delete()
+    health._recent.clear()
     assert get("/readyz").json()["checks"][role] == {"status": "down", "note": "None has been seen."}
 
 
@@ -136,7 +150,7 @@ def _make_event(happened_at: datetime) -> None:
     publish([event_in(hook.organization, happened_at=happened_at)])
 
 
-@pytest.mark.parametrize("make", [lambda at: make_delivery(next_attempt_at=at), _make_event], ids=["delivery", "event"])
+@pytest.mark.parametrize("make", [lambda at: make_schedule(next_run_at=at), _make_event], ids=["schedule", "event"])
 @pytest.mark.usefixtures("processes")
 def test_readyz_reports_work_that_is_overdue(make: Callable[[datetime], object]) -> None:
     make(clock.now() - timedelta(minutes=1))
@@ -146,6 +160,31 @@ def test_readyz_reports_work_that_is_overdue(make: Callable[[datetime], object])
     assert (response.status_code, response.json()["status"]) == (200, "degraded")
     assert response.json()["checks"]["overdue"]["status"] == "degraded"
     assert 60 <= response.json()["checks"]["overdue"]["age_seconds"] < 120
+
+
+@pytest.mark.usefixtures("processes")
+def test_deliveries_that_wait_for_their_receiver_do_not_make_readyz_degraded() -> None:
+    make_delivery(next_attempt_at=clock.now() - timedelta(minutes=1))
+
+    response = get("/readyz")
+
+    assert response.json()["status"] == "ready"
+    assert response.json()["checks"]["overdue"]["note"].startswith("The oldest delivery has waited for 6")
+
+
+@pytest.mark.usefixtures("processes")
+def test_readyz_is_degraded_while_no_dispatcher_works() -> None:
+    Process.objects.filter(role=Role.DISPATCHER).update(worked_at=clock.now() - timedelta(minutes=2))
+
+    assert get("/readyz").json()["checks"]["dispatcher"]["status"] == "degraded"
+
+
+@pytest.mark.usefixtures("processes")
+def test_readyz_is_computed_once_a_second(django_assert_num_queries: Any) -> None:
+    get("/readyz")
+
+    with django_assert_num_queries(0):
+        get("/readyz")
 
 
 @pytest.mark.usefixtures("database_is_away")

@@ -29,7 +29,7 @@ def test_a_process_reports_who_it_is_and_removes_its_row_at_its_end() -> None:
     assert process.started_at <= process.worked_at <= process.seen_at
 
     heartbeat.stop()
-    assert not Process.objects.exists()
+    wait_until(lambda: not Process.objects.exists())
 
 
 @pytest.mark.django_db(transaction=True)
