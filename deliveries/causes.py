@@ -65,6 +65,13 @@ def cause_of(error: AttemptError, detail: str) -> str:
     return f"{str(error.label).rstrip('.')}: {reason[:_MAX_DETAIL].rstrip('.')}."
 
 
+def name_failure(errno: int) -> Failure:
+    """Returns why the receiver's name was not resolved: in time, or at all."""
+    label = str(AttemptError.DNS.label)
+    cause = f"{label.rstrip('.')} in time." if errno == pycurl.E_OPERATION_TIMEDOUT else label
+    return Failure(AttemptError.DNS, cause)
+
+
 def proxy_failure(errno: int, *, status: int, is_connected: bool) -> Failure:
     """Returns why the proxy made no tunnel. If it could not connect in time, that may be the receiver's fault.
 

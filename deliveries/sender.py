@@ -18,7 +18,6 @@ import structlog
 from django.conf import settings
 
 from commands_platform.lib.database.availability import retry_while_away, unless_away
-from commands_platform.lib.errors import PlatformError
 from deliveries import hold_ups, outcomes
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
@@ -28,12 +27,14 @@ from deliveries.models import AttemptError, Reason, State
 from deliveries.outcomes import Outcome
 from deliveries.pacing import POLL_SECONDS, poll_seconds, rush_left, until_next_look
 from deliveries.queue import Claim
+from deliveries.resolving import UNRESOLVABLE, Resolving
 from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
 from outbound.address_guard import AddressGuard
 from outbound.forward_proxy import ForwardProxy
 from outbound.guard import address_guard
+from outbound.resolver import LookUp, Resolver, look_up_addresses
 
 logger = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class SenderSettings:
     retry_delays: Sequence[timedelta]
     guard: AddressGuard
     proxy: ForwardProxy | None = None
+    look_up: LookUp = look_up_addresses
     lanes: LaneSettings = field(default_factory=LaneSettings)
     logs_callbacks: bool = False
 
@@ -91,6 +93,7 @@ class Sender:
         self._multi.setopt(pycurl.M_MAXCONNECTS, config.window * 2)
         self._idle = [Transfer(config.guard, config.proxy) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
+        self._resolving = Resolving(None if config.proxy else Resolver(config.look_up))
         self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False, stays_in_rush: bool = True) -> int:
@@ -116,8 +119,10 @@ class Sender:
                     break
                 self._perform(run)
                 self._record(run)
-                if run.in_flight:
-                    self._multi.select(min(self._wait(), poll_seconds()))
+                if run.in_flight > len(self._resolving):
+                    self._multi.select(self._wait())
+                elif run.in_flight:
+                    time.sleep(self._wait())
                 elif run.locked:
                     time.sleep(_LOCKED_RETRY_SECONDS)
                 elif stop_at is not None:
@@ -175,24 +180,34 @@ class Sender:
 
     def _start_one(self, run: _Run, claim: Claim) -> None:
         transfer = self._idle.pop()
-        started_at = datetime.now(UTC)
-        try:
-            request = build_request(claim, now=started_at)
-            transfer.start(claim, request, started_at=started_at, timeout=self._timeout_of(claim))
-            self._multi.add_handle(transfer.curl)
-        except Exception as error:
-            logger.exception("delivery_unsendable", delivery=str(claim.id))
-            self._idle.append(transfer)
-            unsendable = Verdict(State.FAILED, Reason.UNSENDABLE)
-            self._finish(run, claim, unsendable, record=_unsendable(claim, started_at, error))
-            return
+        transfer.begin(claim, started_at=datetime.now(UTC), timeout=self._timeout_of(claim))
         self._busy.add(transfer)
         self._lanes.begin(claim.lane)
         run.in_flight += 1
         run.large_bytes_in_flight += claim.size if claim.is_large else 0
+        addresses = self._resolving.addresses_of(claim)
+        if addresses is None:
+            self._resolving.wait(transfer, claim)
+        else:
+            self._send(run, transfer, claim, addresses)
+
+    def _send(self, run: _Run, transfer: Transfer, claim: Claim, addresses: str) -> None:
+        if addresses == UNRESOLVABLE:
+            self._end(run, transfer, pycurl.E_COULDNT_RESOLVE_HOST)
+            return
+        try:
+            transfer.send(build_request(claim, now=datetime.now(UTC)), addresses=addresses)
+            self._multi.add_handle(transfer.curl)
+        except Exception as error:
+            logger.exception("delivery_unsendable", delivery=str(claim.id))
+            self._abandon(run, transfer)
+            unsendable = Verdict(State.FAILED, Reason.UNSENDABLE)
+            self._finish(run, claim, unsendable, record=transfer.unsendable_record(error))
 
     def _perform(self, run: _Run) -> None:
         self._forgive_stall()
+        for waited in self._resolving.resolved():
+            self._send(run, *waited)
         while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
             pass
         left = 1
@@ -210,6 +225,10 @@ class Sender:
         for transfer in [each for each in self._busy if each.is_late(now) or self._is_lost(each, now)]:
             if self._is_lost(transfer, now):
                 self._abandon(run, transfer)
+            elif (claim := self._resolving.in_line(transfer)) is not None:
+                # The lookup of its name has not begun, and neither has the attempt.
+                self._abandon(run, transfer)
+                release([claim])
             else:
                 self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
 
@@ -234,7 +253,9 @@ class Sender:
 
     def _free(self, run: _Run, transfer: Transfer) -> None:
         """Takes the transfer out of flight, so that it can be used again."""
-        self._multi.remove_handle(transfer.curl)
+        if transfer.curl in self._multi:
+            self._multi.remove_handle(transfer.curl)
+        self._resolving.stop_waiting(transfer)
         self._busy.discard(transfer)
         self._idle.append(transfer)
         run.in_flight -= 1
@@ -350,23 +371,14 @@ class Sender:
         release(claims)
 
     def _wait(self) -> float:
+        """Returns how long the loop may sleep if nothing happens."""
         milliseconds = self._multi.timeout()
-        return POLL_SECONDS if milliseconds < 0 else milliseconds / 1000
+        longest = min(poll_seconds(), self._resolving.poll_seconds())
+        return longest if milliseconds < 0 else min(milliseconds / 1000, longest)
 
 
 def _is_suspect(claim: Claim | None) -> bool:
     return claim is not None and claim.lost >= MIN_LOST_OF_A_SUSPECT
-
-
-def _unsendable(claim: Claim, started_at: datetime, error: Exception) -> dict[str, object]:
-    cause = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}."
-    return {
-        "number": claim.attempt,
-        "started_at": started_at.isoformat(),
-        "status": None,
-        "error": AttemptError.UNSENDABLE,
-        "message": f"The request could not be made: {cause}",
-    }
 
 
 @cache

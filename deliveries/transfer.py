@@ -1,6 +1,7 @@
 """Makes one transfer at a time on a reusable libcurl handle. The address guard checks each socket before it opens.
 
-With a forward proxy, every socket leads to the proxy, so the guard checks only the URL.
+libcurl is told the receiver's addresses, so it looks up no names. With a forward proxy, every socket leads to the
+proxy, so the guard checks only the URL.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 import certifi
 import pycurl
 
+from commands_platform.lib.errors import PlatformError
 from commands_platform.lib.instants import format_instant
 from deliveries.callback import USER_AGENT, CallbackRequest
-from deliveries.causes import Failure, cause_of, error_of, proxy_failure
+from deliveries.causes import Failure, cause_of, error_of, name_failure, proxy_failure
 from deliveries.masking import remove_secrets
 from deliveries.models import AttemptError
 from deliveries.queue import Claim
@@ -34,7 +36,9 @@ BODY_SECONDS = 1.0
 # A connection that was idle or open for this long is not reused, so that callbacks follow a name to its new address.
 _MAX_IDLE_SECONDS = 60
 _MAX_CONNECTION_SECONDS = 120
-_DNS_CACHE_SECONDS = 30
+# libcurl keeps the addresses that it is told for this long. It must be longer than any transfer, because libcurl needs
+# them again if a reused connection breaks.
+_ADDRESSES_KEPT_SECONDS = 3600
 
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
 _END_OF_HEADERS = (b"\n\r\n", b"\n\n")
@@ -70,8 +74,8 @@ class Transfer:
     """A libcurl easy handle with its buffers. It is used again and again, so that nothing is set up twice."""
 
     __slots__ = (
-        *("_answered_at", "_guard", "_has_opened", "_has_proxy", "_headers", "_refusal", "_response", "_url"),
-        *("began_at", "claim", "curl", "ends_at", "started_at", "held_up_for"),
+        *("_answered_at", "_guard", "_has_opened", "_has_proxy", "_has_request", "_headers", "_refusal", "_response"),
+        *("_url", "began_at", "claim", "curl", "ends_at", "started_at", "held_up_for", "waited_us"),
     )
 
     def __init__(self, guard: AddressGuard, proxy: ForwardProxy | None = None) -> None:
@@ -79,7 +83,7 @@ class Transfer:
         self._has_proxy = proxy is not None
         self._url = ""
         self._refusal: str | None = None
-        self._has_opened = False
+        self._has_request = self._has_opened = False
         self._headers = bytearray()
         self._response = bytearray()
         self._answered_at: float | None = None
@@ -88,6 +92,8 @@ class Transfer:
         self.began_at = self.ends_at = 0.0
         # The time in which this process was frozen, or waited for the database, since the attempt began.
         self.held_up_for = 0.0
+        # The microseconds that passed until the receiver's addresses were known.
+        self.waited_us = 0
         curl = self.curl = pycurl.Curl()
         curl.transfer = self
         curl.setopt(pycurl.POST, 1)
@@ -99,7 +105,7 @@ class Transfer:
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE_SECONDS)
         curl.setopt(pycurl.MAXLIFETIME_CONN, _MAX_CONNECTION_SECONDS)
-        curl.setopt(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)
+        curl.setopt(pycurl.DNS_CACHE_TIMEOUT, _ADDRESSES_KEPT_SECONDS)
         # The sender enforces the real limits. libcurl checks its own before it reads the socket, so after a pause of
         # this process it would throw away answers that have already arrived.
         curl.setopt(pycurl.TIMEOUT_MS, 3_600_000)
@@ -114,26 +120,40 @@ class Transfer:
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
-    def start(self, claim: Claim, request: CallbackRequest, *, started_at: datetime, timeout: float) -> None:
-        """Sets up the handle for this request. May raise pycurl.error.
+    def begin(self, claim: Claim, *, started_at: datetime, timeout: float) -> None:
+        """Begins an attempt. `send` follows when the receiver's addresses are known.
 
-        The caller adds it to its multi handle, and ends it as soon as `is_late` returns true.
+        The caller ends it as soon as `is_late` returns true.
         """
-        # The request holds the body now, and one copy of a large one is enough.
+        # Somebody else holds a large body: first the caller, and then the request.
         self.claim = claim._replace(body="") if claim.is_large else claim
         self.started_at = started_at
-        self._url, self._refusal, self._has_opened = request.url, None, False
+        self._refusal, self._has_request, self._has_opened = None, False, False
         self.began_at = time.monotonic()
         self.ends_at = self.began_at + timeout
         self.held_up_for = 0.0
+        self.waited_us = 0
         self._answered_at = None
         self._headers.clear()
         self._response.clear()
+
+    def end_wait(self) -> None:
+        """Counts the time until now as the time in which the receiver's addresses were looked up."""
+        self.waited_us = int((time.monotonic() - self.began_at) * 1_000_000)
+
+    def send(self, request: CallbackRequest, *, addresses: str) -> None:
+        """Sets up the handle for this request. May raise pycurl.error. The caller adds it to its multi handle.
+
+        `addresses` is an entry of CURLOPT_RESOLVE, or empty if libcurl needs none.
+        """
+        self._url, self._has_request = request.url, True
         curl = self.curl
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.REQUEST_TARGET, target_of(request.url))
         curl.setopt(pycurl.HTTPHEADER, request.headers)
         curl.setopt(pycurl.POSTFIELDS, request.body)
+        if addresses:
+            curl.setopt(pycurl.RESOLVE, [addresses])
 
     def forget(self) -> None:
         """Frees a large body, which libcurl would keep until the next request."""
@@ -154,7 +174,8 @@ class Transfer:
     def may_have_sent(self) -> bool:
         """Returns whether a part of the request may have left."""
         # libcurl notes the time once it is connected, but also when no connection could be made.
-        return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME_T) and self.curl.getinfo(pycurl.REQUEST_SIZE))
+        is_of_this_request = self._has_request and self.curl.getinfo(pycurl.PRETRANSFER_TIME_T)
+        return bool(is_of_this_request and self.curl.getinfo(pycurl.REQUEST_SIZE))
 
     def result(self, errno: int | None, *, is_interrupted: bool = False) -> Result:
         """Returns how the transfer ended. `errno` is libcurl's error number, or None if it found no fault.
@@ -175,13 +196,10 @@ class Transfer:
             failure = self._failure(pycurl.E_GOT_NOTHING if errno is None else errno)
             message = failure.cause
         error = failure.error if failure else None
-        record: dict[str, object] = {"number": self.claim.attempt if self.claim else 0}
-        if self.started_at is not None:
-            record["started_at"] = format_instant(self.started_at)
-        record |= {"status": status, "error": error, "message": message}
-        record |= _timings(curl)
+        record = self._record(status, error, message) | self._timings()
         # With a proxy the peer is the proxy, and only it knows the receiver's address.
-        record["address"] = None if self._has_proxy else curl.getinfo(pycurl.PRIMARY_IP) or None
+        is_known = self._has_request and not self._has_proxy
+        record["address"] = (curl.getinfo(pycurl.PRIMARY_IP) or None) if is_known else None
         record["response"] = self._kept_response()
         retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
         return Result(
@@ -193,9 +211,19 @@ class Transfer:
             is_proxys_fault=failure is not None and failure.is_proxys_fault,
         )
 
+    def unsendable_record(self, error: Exception) -> dict[str, object]:
+        """Returns the record of an attempt whose request could not be made."""
+        cause = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}."
+        return self._record(None, AttemptError.UNSENDABLE, f"The request could not be made: {cause}")
+
     def is_answered(self) -> bool:
         """Returns whether the final status and all headers have arrived."""
         return self._headers.endswith(_END_OF_HEADERS) and self.curl.getinfo(pycurl.RESPONSE_CODE) >= 200
+
+    def _record(self, status: int | None, error: AttemptError | None, message: str) -> dict[str, object]:
+        started_at = self.started_at and format_instant(self.started_at)
+        number = self.claim.attempt if self.claim else 0
+        return {"number": number, "started_at": started_at, "status": status, "error": error, "message": message}
 
     def _fault_of_body(self, errno: int | None) -> str:
         if errno is None or len(self._response) >= RESPONSE_LIMIT:
@@ -241,6 +269,8 @@ class Transfer:
         return refusal
 
     def _failure(self, errno: int) -> Failure:
+        if not self._has_request:
+            return name_failure(errno)
         # A name may have one address that is refused and another that is down now, but may answer on a retry.
         if self._refusal is not None and not self._has_opened and errno == pycurl.E_COULDNT_CONNECT:
             return Failure(AttemptError.BLOCKED_ADDRESS, self._refusal)
@@ -258,6 +288,26 @@ class Transfer:
         if self._has_opened:
             return 200 <= int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) < 300
         return bool(self.curl.getinfo(pycurl.PRIMARY_IP))
+
+    def _timings(self) -> dict[str, object]:
+        """Returns how long each part of the attempt took. Without a request, the handle's times are of another one."""
+        if not self._has_request:
+            self.end_wait()
+            waited_ms = self.waited_us / 1000
+            return {"dns_ms": waited_ms, "connect_ms": 0.0, "tls_ms": 0.0, "first_byte_ms": 0.0, "total_ms": waited_ms}
+        curl = self.curl
+        looked_up = curl.getinfo(pycurl.NAMELOOKUP_TIME_T)
+        connected = curl.getinfo(pycurl.CONNECT_TIME_T)
+        secured = curl.getinfo(pycurl.APPCONNECT_TIME_T)
+        ready = curl.getinfo(pycurl.PRETRANSFER_TIME_T)
+        first_byte = curl.getinfo(pycurl.STARTTRANSFER_TIME_T)
+        return {
+            "dns_ms": (self.waited_us + looked_up) / 1000,
+            "connect_ms": max(connected - looked_up, 0) / 1000,
+            "tls_ms": max(secured - connected, 0) / 1000,
+            "first_byte_ms": max(first_byte - ready, 0) / 1000,
+            "total_ms": (self.waited_us + curl.getinfo(pycurl.TOTAL_TIME_T)) / 1000,
+        }
 
 
 def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:
@@ -288,18 +338,3 @@ def _meaning(status: int) -> str:
 
 def _join(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
-
-
-def _timings(curl: Any) -> dict[str, object]:
-    looked_up = curl.getinfo(pycurl.NAMELOOKUP_TIME_T)
-    connected = curl.getinfo(pycurl.CONNECT_TIME_T)
-    secured = curl.getinfo(pycurl.APPCONNECT_TIME_T)
-    ready = curl.getinfo(pycurl.PRETRANSFER_TIME_T)
-    first_byte = curl.getinfo(pycurl.STARTTRANSFER_TIME_T)
-    return {
-        "dns_ms": looked_up / 1000,
-        "connect_ms": max(connected - looked_up, 0) / 1000,
-        "tls_ms": max(secured - connected, 0) / 1000,
-        "first_byte_ms": max(first_byte - ready, 0) / 1000,
-        "total_ms": curl.getinfo(pycurl.TOTAL_TIME_T) / 1000,
-    }

@@ -11,6 +11,7 @@ import math
 import socket
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +89,12 @@ class Resolver:
         self._names: dict[str, _Name] = {}
         self._in_progress: dict[str, _Lookup] = {}
         self._held: Counter[int] = Counter()
+        # Threads take names from one queue and put results into the other. None ends a thread.
+        self._hosts: SimpleQueue[str | None] = SimpleQueue()
         self._finished: SimpleQueue[_Finished] = SimpleQueue()
+        # There are as many threads as there were ever lookups in progress, so none waits for a thread.
+        self._threads = 0
+        weakref.finalize(self, _end_threads, self._hosts)
 
     def addresses_of(self, host: str, *, organization: int) -> tuple[str, ...] | None:
         """Returns the addresses of a name, an empty tuple if it cannot be resolved, or None if that is not known yet.
@@ -126,27 +132,22 @@ class Resolver:
         free = MAX_LOOKUPS - len(self._in_progress) - (_KEPT_FOR_FIRST_LOOKUPS if held else 0)
         if held * (_SHARE_IF_NOT_URGENT if name.is_slow or name.addresses else _SHARE) >= free:
             return
-        thread = threading.Thread(target=self._run, args=(host,), name=f"lookup of {host}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # The system allows no more threads.
+        if len(self._in_progress) == self._threads and not self._start_thread():
             name.failed_at = now
             return
         self._in_progress[host] = _Lookup(organization, now)
         self._held[organization] += 1
+        self._hosts.put(host)
 
-    def _run(self, host: str) -> None:
-        """Looks up one name in a thread of its own. It always reports the end, or the name would hang for ever."""
-        addresses: tuple[str, ...] = ()
-        is_final = False
+    def _start_thread(self) -> bool:
+        """Starts one more thread. Returns False if the system allows no more."""
+        work = (self._look_up, self._clock, self._hosts, self._finished)
         try:
-            addresses = self._look_up(host)[:MAX_ADDRESSES]
-        except OSError as error:
-            is_final = error.errno in _ERRORS_OF_NO_ADDRESS
-        except Exception:
-            logger.exception("lookup_broke", host=host)
-        self._finished.put(_Finished(host, self._clock(), addresses, is_final))
+            threading.Thread(target=_work, args=work, name="resolver", daemon=True).start()
+        except RuntimeError:
+            return False
+        self._threads += 1
+        return True
 
     def _note_finished(self) -> None:
         while not self._finished.empty():
@@ -180,6 +181,30 @@ class Resolver:
         """Makes room for one name. Those that are being looked up stay, and are few."""
         if len(self._names) >= MAX_NAMES:
             del self._names[next(host for host in self._names if host not in self._in_progress)]
+
+
+def _work(
+    look_up: LookUp,
+    clock: Callable[[], float],
+    hosts: SimpleQueue[str | None],
+    finished: SimpleQueue[_Finished],
+) -> None:
+    """Looks up names. It reports the end of each lookup in any case, or the name would hang for ever."""
+    while (host := hosts.get()) is not None:
+        addresses: tuple[str, ...] = ()
+        is_final = False
+        try:
+            addresses = look_up(host)[:MAX_ADDRESSES]
+        except OSError as error:
+            is_final = error.errno in _ERRORS_OF_NO_ADDRESS
+        except Exception:
+            logger.exception("lookup_broke", host=host)
+        finished.put(_Finished(host, clock(), addresses, is_final))
+
+
+def _end_threads(hosts: SimpleQueue[str | None]) -> None:
+    for _ in range(MAX_LOOKUPS):
+        hosts.put(None)
 
 
 def look_up_addresses(host: str) -> tuple[str, ...]:
