@@ -53,13 +53,24 @@ class ChaosPlan:
         return [f"{kind}.{number}" for kind, count in counts.items() for number in range(1, count + 1)]
 
 
-# The plan of the test suite.
-SHORT_PLAN = ChaosPlan(rate=50, seconds=26, dispatchers=2, deliverers=2, beats=2, pause=2.3, freeze=7.0)
-
 _HARD = ChaosPlan(seconds=120, dispatchers=2, deliverers=2, beats=1, once=(), calm=12.0)
 
 # The clocks do not differ by whole seconds, so that the ticks of hosts do not fall together.
 _HOSTS_APART = 30.4
+
+# The plan of the test suite: all faults that are over within seconds.
+SHORT_PLAN = ChaosPlan(
+    rate=50,
+    seconds=26,
+    dispatchers=2,
+    deliverers=2,
+    beats=2,
+    pause=1.7,
+    freeze=7.0,
+    faults=(*EVERYDAY, *LOCK_FAULTS),
+    broker_half=True,
+    hosts_apart=_HOSTS_APART,
+)
 
 CHAOS_SCENARIOS = {
     "chaos": ChaosPlan(),

@@ -1,4 +1,4 @@
-"""No slot is lost or fires twice when workers are killed, servers restart and the clock steps, all under load."""
+"""No slot is lost or fires twice, whatever happens to workers, servers, clocks and locks under load."""
 
 from __future__ import annotations
 
