@@ -9,7 +9,10 @@ from typing import Any
 
 from benchmarks.support.platform import BenchmarkError
 
-NAMES = ("burst", "steady", "alone", "statements", "api", "memory", "fairness", "hostile", "ledger_size", "chaos")
+NAMES = (
+    *("burst", "sustained", "steady", "alone", "statements", "api", "memory", "fairness", "hostile", "ledger_size"),
+    "chaos",
+)
 
 _USAGE = f"""usage: python -m benchmarks {{{",".join(NAMES)},all}} [options]
 

@@ -44,11 +44,19 @@ class Receiver:
     """
 
     def __init__(
-        self, *, answering: int = 1, hanging: int = 0, trickling: int = 0, keep: str = "due", delay: float = 0.0
+        self,
+        *,
+        answering: int = 1,
+        hanging: int = 0,
+        trickling: int = 0,
+        keep: str = "due",
+        delay: float = 0.0,
+        failing: int = 0,
     ) -> None:
         self._command = [
             *(sys.executable, "-m", "benchmarks.support.sink", "--keep", keep, "--delay", str(delay)),
             *("--answering", str(answering), "--hanging", str(hanging), "--trickling", str(trickling)),
+            *("--failing", str(failing)),
         ]
         self._process: subprocess.Popen[str] | None = None
         self.urls: list[str] = []

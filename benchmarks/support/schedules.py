@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 from benchmarks.support.platform import MeasuredPlatform, Owner
 
@@ -90,6 +91,7 @@ def settle(platform: MeasuredPlatform) -> None:
         platform.execute(statement)
 
 
+@cache
 def _defaults(platform: MeasuredPlatform) -> dict[str, str | None]:
     defaults: dict[str, str | None] = platform.run_module("benchmarks.support.schedule_defaults")
     return defaults

@@ -19,6 +19,7 @@ from contextlib import suppress
 from enum import StrEnum
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _ID = re.compile(rb"\r\nwebhook-id:[ \t]*(\S+)", re.IGNORECASE)
 _DUE = b'"due_at":"'
@@ -39,10 +40,12 @@ class Mode(StrEnum):
 class Sink:
     """Counts requests. Depending on `keep`, it also keeps the time, the due time and the webhook-id of each."""
 
-    def __init__(self, *, keep: str, delay: float) -> None:
+    def __init__(self, *, keep: str, delay: float, failing: int = 0) -> None:
         self._epoll = select.epoll()
         self._keep = keep
         self._delay = delay
+        # One in this many requests fails; 0: none.
+        self._failing = failing
         self._listeners: dict[int, tuple[socket.socket, Mode]] = {}
         self._connections: dict[int, tuple[socket.socket, Mode]] = {}
         # How much of the answer each trickling connection has got.
@@ -131,9 +134,14 @@ class Sink:
         if begin < len(held):
             self._unread[number] = held[begin:]
         if requests and self._delay:
-            self._owed.append((time.monotonic() + self._delay, number, connection, _ANSWER * requests))
+            self._owed.append((time.monotonic() + self._delay, number, connection, self._answers(requests)))
         elif requests:
-            self._send(number, connection, _ANSWER * requests)
+            self._send(number, connection, self._answers(requests))
+
+    def _answers(self, requests: int) -> bytes:
+        if self._failing and self.count % self._failing < requests:
+            return _FAILURE + _ANSWER * (requests - 1)
+        return _ANSWER * requests
 
     def _note(self, held: bytes, begin: int, end: int) -> None:
         self.last = time.time()
@@ -190,9 +198,10 @@ def main() -> None:
     parser.add_argument("--hanging", type=int, default=0, help="Ports that never do.")
     parser.add_argument("--trickling", type=int, default=0, help="Ports that send one byte a second.")
     parser.add_argument("--keep", choices=("none", "due", "ids"), default="due")
+    parser.add_argument("--failing", type=int, default=0, help="One in this many requests fails.")
     parser.add_argument("--delay", type=float, default=0.0, help="Seconds before each answer.")
     options = parser.parse_args()
-    sink = Sink(keep=options.keep, delay=options.delay)
+    sink = Sink(keep=options.keep, delay=options.delay, failing=options.failing)
     ports = {
         mode.value: [sink.listen(mode) for _ in range(count)]
         for mode, count in (
