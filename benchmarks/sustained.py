@@ -21,7 +21,7 @@ from benchmarks.support.results import emit, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
 
 _DELAYS = (0.001, 0.01, 0.05, 0.15, 0.3)
-_FAILING = 100
+_ONE_IN_FAILS = 100
 _MAX_P99_MS = 500.0
 _SINGLES_AT = tuple(number / 10 for number in range(1, 10))
 _SHARE_OF_SINGLES = 0.2
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         options.seconds, options.high, options.rounds = 4, 200, 1
     with ExitStack() as stack:
         receivers = [
-            stack.enter_context(Receiver(keep="none", delay=delay, failing=_FAILING if not number else 0))
+            stack.enter_context(Receiver(keep="none", delay=delay, failing=_ONE_IN_FAILS if not number else 0))
             for number, delay in enumerate(_DELAYS)
         ]
         running = stack.enter_context(platform(deliverers=options.deliverers, dispatchers=options.dispatchers))
