@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -167,11 +167,11 @@ def test_an_unexpected_error_fails_the_lookup(clock: Clock) -> None:
 def test_a_thread_that_the_system_refuses_fails_the_lookup(
     resolver: Resolver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+        patched.setattr(_thread, "start_new_thread", refuse)
         assert resolver.addresses_of("receiver.example", organization=OURS) is None
     assert resolver.addresses_of("receiver.example", organization=OURS) == ()
     clock.now += FAILED_SECONDS
