@@ -39,7 +39,10 @@ from tests.admin import (
 from tests.factories import make_delivery, make_schedule
 
 # Models that no operator needs to see. Every other model must have pages.
-INTERNAL = {"scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"}
+INTERNAL = {
+    *("scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"),
+    *("processes.Process", "processes.ChoreRun"),
+}
 LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, LogEntry]
 
 

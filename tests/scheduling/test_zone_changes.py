@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -76,18 +75,6 @@ def test_saving_a_zone_writes_one_row_and_moves_nothing_itself(alice: ApiClient)
 
     assert next_run(schedule) == before
     assert ZoneMove.objects.get().organization == alice.caller.organization
-
-
-def test_dispatchers_get_a_hint_after_a_move_is_committed(
-    alice: ApiClient, django_capture_on_commit_callbacks: Any
-) -> None:
-    organization = alice.caller.organization
-
-    with django_capture_on_commit_callbacks() as callbacks:
-        move(organization, "America/New_York")
-        move(organization, "America/New_York")
-
-    assert len(callbacks) == 1
 
 
 @pytest.mark.parametrize("fields", [["name"], None])
