@@ -20,6 +20,7 @@ from benchmarks.support.platform import MeasuredPlatform, Owner, platform
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
+from harness.names import environment_with_names, hanging_name
 
 _BEGINS_IN = 5
 # The other organization's work is due this long before the steady load begins.
@@ -45,6 +46,8 @@ class Scenario:
     cause: _Cause
     hanging: int = 0
     trickling: int = 0
+    names: bool = False
+    """Whether it needs names that hang."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -88,7 +91,7 @@ def _measure(scenario: Scenario, *, rate: int, seconds: int, deliverers: int) ->
     with (
         Receiver() as receiver,
         Receiver(keep="none", hanging=scenario.hanging, trickling=scenario.trickling) as others,
-        platform(deliverers=deliverers) as running,
+        platform(deliverers=deliverers, environment=environment_with_names() if scenario.names else None) as running,
     ):
         owner = running.make_owner(receiver.url, name="Steady")
         other = running.make_owner(others.url, name="Other")
@@ -166,6 +169,11 @@ SCENARIOS = {
         "500 callbacks for a receiver that answers one byte a second",
         _schedules(500, lambda receivers: receivers.others.trickling_urls),
         trickling=1,
+    ),
+    "names": Scenario(
+        "1,000 callbacks for 100 names whose resolution hangs",
+        _schedules(1_000, lambda _: [f"http://{hanging_name(number)}:8080/callback" for number in range(100)]),
+        names=True,
     ),
     "hooks": Scenario("an event that 5,000 hooks want", _publish_to_many_hooks),
     "failures": Scenario("200 failed callbacks that 500 hooks hear of", _fail_before_many_hooks, hanging=20),
