@@ -56,7 +56,7 @@ class GatewayLimits:
     """Requests that one client address may have in progress."""
     send_seconds: float = 10.0
     """The time in which a client must read a piece of a long response."""
-    pending_bytes: int = 64 * 1024 * 1024
+    pending_bytes: int = 24 * 1024 * 1024
     """Bytes of responses that clients have not read yet. With more, requests are refused."""
 
 
