@@ -16,6 +16,7 @@ from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
 from commands_platform.lib import clock
+from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from deliveries.lanes import Lane
 from deliveries.models import Kind, State
@@ -35,7 +36,7 @@ class Outcome(NamedTuple):
     status: int | None = None
     attempt: dict[str, object] | None = None
     if_held_up: Outcome | None = None
-    """What to record instead if the database turns out to be out of reach."""
+    """The outcome to record if the database turns out to be out of reach, or None for the same one."""
 
 
 class Recorded(NamedTuple):
@@ -55,9 +56,6 @@ class _Written(NamedTuple):
     """Whether a run of any source waits for the run before it."""
 
 
-# The database's clock, unless another one replaces it.
-_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
-
 _WRITTEN = """d.id, d.state, d.kind, d.source_uuid, d.attempt_count, (
     SELECT created_at FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL
     ORDER BY created_at LIMIT 1
@@ -74,8 +72,8 @@ WITH v AS (
 UPDATE deliveries_delivery d
 SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' ELSE v.state END,
     reason = CASE WHEN v.state = 'delivered' THEN '' WHEN v.state = 'pending' THEN d.reason ELSE v.reason END,
-    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN {_NOW} + v.retry_in END,
-    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE {_NOW} END,
+    next_attempt_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN {NOW_SQL} + v.retry_in END,
+    finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE {NOW_SQL} END,
     lease = NULL, leased_until = NULL,
     last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
     attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt::jsonb END,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from commands_platform.lib import clock
+from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
@@ -108,9 +109,6 @@ _NO_LIMIT = 1 << 40
 _LARGE_BODY = 16 * 1024
 _RECENT = timedelta(seconds=1)
 
-# The database's clock, unless another one replaces it.
-_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
-
 _OLDEST = """
 SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_delivery
 WHERE state = 'pending' AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
@@ -173,7 +171,7 @@ _REASON_OF_CLAIMED = sendable.reason_sql(
 )
 _CLAIM_OLDEST, _CLAIM_OF_EACH = (
     _CLAIM.replace("{due}", due).format(
-        now=_NOW, joins=_PARTIES_OF_CLAIMED, reason=_REASON_OF_CLAIMED, max_count=MAX_SMALLINT
+        now=NOW_SQL, joins=_PARTIES_OF_CLAIMED, reason=_REASON_OF_CLAIMED, max_count=MAX_SMALLINT
     )
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
@@ -197,34 +195,34 @@ FROM {organizations} AS wanted(organization_id, after, most), LATERAL (
 ) lane
 """
 _LANES_OF_THESE = _LANES.format(
-    now=_NOW, organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
+    now=NOW_SQL, organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
 )
 # And one for each organization.
 _LANES_OF_ALL = """
 WITH RECURSIVE organizations AS (
     SELECT %(after)s::bigint AS id, 0 AS number
     UNION ALL
-    SELECT (
-        SELECT d.organization_id FROM deliveries_delivery d
+    SELECT next.id, organizations.number + 1
+    FROM organizations, LATERAL (
+        SELECT d.organization_id AS id FROM deliveries_delivery d
         WHERE d.state = 'pending' AND d.organization_id > organizations.id
         ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
-    ), number + 1
-    FROM organizations WHERE id IS NOT NULL AND number < %(limit)s
+    ) next
+    WHERE organizations.number < %(limit)s
 ), waiting AS (
-    SELECT id, '' AS after, greatest(1, %(limit)s / count(*) OVER ()) AS most
-    FROM organizations WHERE id IS NOT NULL AND number > 0
+    SELECT id, '' AS after, greatest(1, %(limit)s / count(*) OVER ()) AS most FROM organizations WHERE number > 0
 )
-""" + _LANES.format(now=_NOW, organizations="waiting")
+""" + _LANES.format(now=NOW_SQL, organizations="waiting")
 
 # The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
 SELECT FROM deliveries_delivery
-WHERE state = 'pending' AND next_attempt_at <= COALESCE(%(until)s::timestamptz, {_NOW})
-  AND (lease IS NULL OR leased_until <= {_NOW})
+WHERE state = 'pending' AND next_attempt_at <= COALESCE(%(until)s::timestamptz, {NOW_SQL})
+  AND (lease IS NULL OR leased_until <= {NOW_SQL})
 """
 _COUNT_FREE = f"""
 SELECT greatest(
-    (SELECT count(*) FROM ({_FREE} AND next_attempt_at > COALESCE(%(until)s::timestamptz, {_NOW}) - %(recent)s
+    (SELECT count(*) FROM ({_FREE} AND next_attempt_at > COALESCE(%(until)s::timestamptz, {NOW_SQL}) - %(recent)s
                            LIMIT %(most)s) recent),
     (SELECT count(*) FROM ({_FREE} LIMIT 1) oldest)
 )

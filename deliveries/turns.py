@@ -12,12 +12,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from commands_platform.lib import clock
+from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.statements import rows_as, rows_of
 
-_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
-
 # A retry that is not due yet counts as finished: it may wait for hours.
-_IS_BEING_SENT = f"(d.next_attempt_at <= {_NOW} OR d.leased_until > {_NOW})"
+_IS_BEING_SENT = f"(d.next_attempt_at <= {NOW_SQL} OR d.leased_until > {NOW_SQL})"
 
 _UNFINISHED = f"""
 SELECT d.source_uuid, bool_or({_IS_BEING_SENT}) IS TRUE AS is_one_being_sent,
@@ -39,7 +38,7 @@ WITH next AS (
     FOR UPDATE OF w SKIP LOCKED
 )
 UPDATE deliveries_delivery d
-SET next_attempt_at = {_NOW}, expires_at = greatest(d.expires_at, {_NOW} + (d.expires_at - d.created_at))
+SET next_attempt_at = {NOW_SQL}, expires_at = greatest(d.expires_at, {NOW_SQL} + (d.expires_at - d.created_at))
 FROM next WHERE d.ctid = next.row
 RETURNING d.id
 """

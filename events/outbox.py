@@ -19,9 +19,10 @@ from uuid import UUID
 
 import orjson
 import structlog
-from django.db import Error, transaction
+from django.db import transaction
 
 from commands_platform.lib import broker, clock
+from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.availability import is_away
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
@@ -45,7 +46,6 @@ _POSTPONED_FOR = timedelta(minutes=1)
 # Hints wake the thread. Without them it looks this often, shortly before deliverers without hints do.
 _RHYTHM = Rhythm(every=0.25, offset=0.1)
 
-_NOW = "COALESCE(%(now)s::timestamptz, statement_timestamp())"
 _COLUMNS = """
 id, organization_id, uuid, name, object_id, happened_at, after_hook_id, until_hook_id,
 octet_length(body) AS body_bytes
@@ -65,7 +65,7 @@ WITH RECURSIVE turns AS (
 SELECT e.*
 FROM turns CROSS JOIN LATERAL (
     SELECT {_COLUMNS} FROM events_outboxevent
-    WHERE organization_id = turns.organization_id AND (retry_at IS NULL OR retry_at <= {_NOW})
+    WHERE organization_id = turns.organization_id AND (retry_at IS NULL OR retry_at <= {NOW_SQL})
     ORDER BY id LIMIT %(of_organization)s
     FOR UPDATE SKIP LOCKED
 ) e
@@ -76,7 +76,7 @@ _TAKE_ONE = f"SELECT {_COLUMNS} FROM events_outboxevent WHERE id = %(id)s FOR UP
 _BODIES = "SELECT id, body FROM events_outboxevent WHERE id = ANY(%(ids)b::bigint[])"
 _REMOVE_DONE = "DELETE FROM events_outboxevent WHERE id = ANY(%(ids)b::bigint[])"
 _MOVE_ON = "UPDATE events_outboxevent SET after_hook_id = %(after)s WHERE id = %(id)s"
-_POSTPONE = f"UPDATE events_outboxevent SET retry_at = {_NOW} + %(retry_after)s WHERE id = %(id)s"
+_POSTPONE = f"UPDATE events_outboxevent SET retry_at = {NOW_SQL} + %(retry_after)s WHERE id = %(id)s"
 
 # Wakes the thread of this process.
 bell = threading.Event()
@@ -138,7 +138,7 @@ class FanOut:
                 parts = _parts(taken)
                 _write(parts)
         except Exception as error:
-            if not taken or _is_away(error):
+            if not taken or is_away(error):
                 raise
             # One of these events is to blame, and it must not stop the others.
             for event in taken:
@@ -209,15 +209,11 @@ def _write_alone(event: _Event) -> None:
         with transaction.atomic():
             _write(_parts(rows_as(_Event, _TAKE_ONE, {"id": event.id})))
     except Exception as error:
-        if _is_away(error):
+        if is_away(error):
             raise
         # The message is not logged, because it may hold the row with its body.
         logger.error("event_not_fanned_out", name=event.name, error=type(error).__name__, event_uuid=str(event.uuid))
         execute(_POSTPONE, {"now": clock.replaced(), "id": event.id, "retry_after": _POSTPONED_FOR})
-
-
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, Error) and is_away(error)
 
 
 def _rows(parts: Sequence[_EventPart], bodies: Mapping[int, str]) -> Iterator[NewRow]:

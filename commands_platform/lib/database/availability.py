@@ -25,7 +25,7 @@ _PAUSED_FOR_TOO_LONG = "25P03"
 _LOCKED = frozenset({"55P03", "40P01"})
 
 
-def is_away(error: Error) -> bool:
+def is_away(error: BaseException) -> bool:
     """Returns whether the database is unreachable, closed the connection, or is too slow, so that a retry may help."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
@@ -48,7 +48,7 @@ def busy_if_locked() -> Iterator[None]:
         raise
 
 
-def log_away(error: Error, **where: str) -> None:
+def log_away(error: BaseException, **where: str) -> None:
     """Logs one line with the reason. Tracebacks would add nothing during an outage."""
     name = type(error.__cause__ or error).__name__
     logger.error("database_was_unavailable", error=name, reason=str(error).partition("\n")[0], **where)
