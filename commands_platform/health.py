@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
-from functools import cache
 from typing import NamedTuple
 
 from django.db import Error, connection
@@ -31,6 +30,8 @@ _MAX_OVERDUE = timedelta(seconds=10)
 # Anybody may ask, so the answer is computed once in this time.
 _KEPT_SECONDS = 1.0
 _recent: dict[str, tuple[float, dict[str, Check]]] = {}
+# When each check last succeeded in this process.
+_last_successes: dict[str, float] = {}
 
 
 class Status(StrEnum):
@@ -143,16 +144,11 @@ def _overdue() -> Check:
     return Check(Status.DEGRADED if age > _MAX_OVERDUE else Status.OK, age, note)
 
 
-@cache
-def _last_successes() -> dict[str, float]:
-    return {}
-
-
 def _since_last_success(name: str, check: Callable[[], bool], *, otherwise: Status) -> Check:
     if check():
-        _last_successes()[name] = time.monotonic()
+        _last_successes[name] = time.monotonic()
         return Check(Status.OK, timedelta())
-    last = _last_successes().get(name)
+    last = _last_successes.get(name)
     age = None if last is None else timedelta(seconds=time.monotonic() - last)
     return Check(otherwise, age, "It does not answer.")
 
@@ -166,18 +162,14 @@ def _database_answers() -> bool:
     return True
 
 
-@cache
-def _applied() -> list[bool]:
-    return []
-
-
 def _migrations_are_applied() -> bool:
-    """Looks only until they are: an applied migration stays applied."""
-    if not _applied():
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            return False
-        _applied().append(True)
+    """Looks only until they are, because an applied migration stays applied."""
+    if "migrations" in _last_successes:
+        return True
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return False
+    _last_successes["migrations"] = time.monotonic()
     return True
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
-from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
+from commands_platform.lib.metronome import Metronome, TimedWork
 
 logger = structlog.get_logger(__name__)
 
@@ -68,12 +69,6 @@ class Turns:
 turns = Turns()
 
 
-def pacemaker(works: Mapping[str, tuple[Rhythm, Callable[[], object]]]) -> Metronome:
+def pacemaker(works: Iterable[TimedWork]) -> Metronome:
     """Returns the thread that does these works in their rhythms while hints are missing."""
-
-    def beside_hints(work: Callable[[], object]) -> Callable[[], None]:
-        return lambda: turns.work_without_hint(work)
-
-    return Metronome(
-        "pacemaker", [TimedWork(name, rhythm, beside_hints(work)) for name, (rhythm, work) in works.items()]
-    )
+    return Metronome("pacemaker", [each._replace(work=partial(turns.work_without_hint, each.work)) for each in works])

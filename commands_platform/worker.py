@@ -9,7 +9,7 @@ from celery import bootsteps
 from celery.worker import consumer, state
 
 from commands_platform import __version__, housekeeping
-from commands_platform.lib.metronome import Metronome, Rhythm
+from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
 from commands_platform.pacemaker import pacemaker, turns
 from deliveries.tasks import deliver_without_hint
 from events.outbox import fan_out_thread
@@ -62,9 +62,9 @@ class Threads(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         queues = worker.app.amqp.queues.consume_from
         dispatches = "dispatch" in queues
-        works = _dispatchers_works(worker.app) if dispatches else {}
+        works = _dispatchers_works(worker.app) if dispatches else []
         if "deliver" in queues:
-            works["deliveries.deliver_pending"] = (_DELIVERERS_RHYTHM, deliver_without_hint)
+            works.append(TimedWork("deliveries.deliver_pending", _DELIVERERS_RHYTHM, deliver_without_hint))
         self._metronomes = [pacemaker(works)]
         if dispatches:
             self._metronomes += [housekeeping.housekeeping(), fan_out_thread()]
@@ -84,7 +84,7 @@ class Threads(bootsteps.StartStopStep):
         self.stop(worker)
 
 
-def _dispatchers_works(app: Any) -> dict[str, Any]:
+def _dispatchers_works(app: Any) -> list[TimedWork]:
     """Returns the tasks that beat sends to dispatchers, with their rhythms."""
     entries = app.conf.beat_schedule.values()
-    return {entry["task"]: (entry["schedule"].rhythm, app.tasks[entry["task"]].run) for entry in entries}
+    return [TimedWork(each["task"], each["schedule"].rhythm, app.tasks[each["task"]].run) for each in entries]

@@ -48,9 +48,7 @@ class _Outage:
     def _await_end(self) -> None:
         while True:
             time.sleep(_PROBE_EVERY_SECONDS)
-            try:
-                client().ping()
-            except (RedisError, OSError):
+            if not _ping():
                 continue
             with self._lock:
                 self._is_away = False
@@ -71,10 +69,16 @@ def answers() -> bool:
     """Returns whether the broker can be reached now. During an outage, a thread finds out when it is over."""
     if _outage.lasts():
         return False
+    if _ping():
+        return True
+    _outage.begin()
+    return False
+
+
+def _ping() -> bool:
     try:
         return bool(client().ping())
     except (RedisError, OSError):
-        _outage.begin()
         return False
 
 

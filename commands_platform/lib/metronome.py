@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
-from django.db import Error, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from commands_platform.lib.database.availability import is_away, log_away
 
@@ -79,13 +79,11 @@ class Metronome(threading.Thread):
     def _do(self, each: TimedWork) -> None:
         try:
             each.work()
-        except Error as error:
+        except Exception as error:
+            # One failing work must not stop the others.
             if is_away(error):
                 log_away(error, work=each.name)
             else:
                 logger.exception("work_failed", work=each.name)
-        except Exception:
-            # One failing work must not stop the others.
-            logger.exception("work_failed", work=each.name)
         finally:
             close_old_connections()
