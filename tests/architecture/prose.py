@@ -25,13 +25,16 @@ class Sentence:
 
 
 def python_sentences(path: Path, root: Path) -> Iterator[Sentence]:
-    """Yields the sentences of a module's docstrings and comments."""
+    """Yields the sentences of a module's docstrings, of the texts below its fields, and of its comments."""
     source, name = path.read_text(), path.relative_to(root).as_posix()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
             if docstring:
                 yield from _split(name, node.body[0].lineno, docstring)
+            if isinstance(node, ast.ClassDef):
+                for line, text in _field_texts(node):
+                    yield from _split(name, line, text)
     for line, text in _comment_blocks(source):
         yield from _split(name, line, text)
 
@@ -54,6 +57,13 @@ def markdown_sentences(path: Path, root: Path) -> Iterator[Sentence]:
         elif line.strip():
             begin = begin if paragraph else number
             paragraph = f"{paragraph} {_LIST_MARK.sub('', line)}".strip()
+
+
+def _field_texts(node: ast.ClassDef) -> Iterator[tuple[int, str]]:
+    """Yields the texts that stand below the fields of a class, with the line of each."""
+    for each in node.body[1:]:
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str):
+            yield each.lineno, each.value.value
 
 
 def _comment_blocks(source: str) -> Iterator[tuple[int, str]]:

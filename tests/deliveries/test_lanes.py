@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 
 from deliveries.lanes import Lane, Lanes, LaneSettings
+from tests.clocks import Clock
 
 SETTINGS = LaneSettings(most=20, first=8, failures=3, first_pause=5, longest_pause=12)
 HANGING, HEALTHY = Lane(1, "http://hanging:80"), Lane(1, "http://healthy:80")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -201,6 +194,14 @@ def make_proven(lanes: Lanes, lane: Lane) -> None:
     send(lanes, lane, *[True] * 50)
 
 
+def make_proven_lanes(lanes: Lanes) -> list[Lane]:
+    """Returns four lanes of one organization. Together they could use twice the window."""
+    own = [Lane(1, f"http://{number}:80") for number in range(4)]
+    for lane in own:
+        make_proven(lanes, lane)
+    return own
+
+
 def test_two_organizations_at_one_origin_have_breakers_of_their_own(lanes: Lanes) -> None:
     other = Lane(2, HANGING.origin)
 
@@ -253,19 +254,16 @@ def test_however_many_lanes_have_failed_a_new_lane_of_their_organization_finds_a
 
 def test_an_organization_alone_may_use_almost_the_whole_window(clock: Clock) -> None:
     lanes = Lanes(LaneSettings(most=50), window=100, clock=clock)
-    own = [Lane(1, f"http://{number}:80") for number in range(4)]
-    for lane in own:
-        make_proven(lanes, lane)
+    own = make_proven_lanes(lanes)
 
     assert fill(lanes, *own) == 95
 
 
 def test_organizations_with_something_to_send_share_the_window_equally(clock: Clock) -> None:
     lanes = Lanes(LaneSettings(most=50), window=100, clock=clock)
-    own = [Lane(1, f"http://{number}:80") for number in range(4)]
+    own = make_proven_lanes(lanes)
     other = Lane(2, HEALTHY.origin)
-    for lane in (*own, other):
-        make_proven(lanes, lane)
+    make_proven(lanes, other)
     assert fill(lanes, *own) > 50
 
     assert lanes.room(other) == 50
@@ -303,9 +301,7 @@ def test_many_active_organizations_may_use_a_window_that_is_free(clock: Clock) -
 
 def test_an_organization_that_fills_the_window_leaves_places_for_a_newcomer(clock: Clock) -> None:
     lanes = Lanes(LaneSettings(most=50), window=100, clock=clock)
-    own = [Lane(1, f"http://{number}:80") for number in range(4)]
-    for lane in own:
-        make_proven(lanes, lane)
+    own = make_proven_lanes(lanes)
 
     assert fill(lanes, *own) == 95
     assert lanes.room(Lane(2, HEALTHY.origin)) > 0

@@ -11,18 +11,11 @@ import pytest
 
 from outbound import resolver as resolving
 from outbound.resolver import FAILED_SECONDS, FRESH_SECONDS, MAX_LOOKUPS, STALE_SECONDS, Resolver
+from tests.clocks import Clock
 from tests.outbound.lookups import Lookups, settle
 
 ADDRESSES = ("192.0.2.1", "2001:db8::1")
 OURS, THEIRS = 1, 2
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
