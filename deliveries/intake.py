@@ -12,7 +12,7 @@ from typing import NamedTuple
 from commands_platform.lib.database.availability import unless_away
 from deliveries import outcomes, queue
 from deliveries.lanes import Lane, Lanes
-from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left
+from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left, until_second
 from deliveries.queue import Claim
 from deliveries.walk import LaneWalk
 
@@ -62,7 +62,6 @@ class Intake:
         self._next_poll_at = self._next_busy_poll_at = 0.0
         self._next_paused_look_at = self._next_expiry_at = 0.0
         self._walk = LaneWalk()
-        self._walked_for = 0.0
         self._more_may_be_due = True
         self._has_begun = self._was_full = False
         self._is_expiring = False
@@ -73,7 +72,7 @@ class Intake:
         """Returns whether there may be a delivery to send or to fail right now."""
         if self.waiting_count or self._suspects or self._more_may_be_due or self._is_expiring:
             return True
-        return any(self._lanes.room(lane) for lane in self._lanes.busy())
+        return self._walk.is_under_way or any(self._lanes.room(lane) for lane in self._lanes.busy())
 
     @property
     def has_suspects(self) -> bool:
@@ -90,7 +89,7 @@ class Intake:
         `idle` and `in_flight` count the sender's handles.
         """
         now = time.monotonic()
-        if self._more_may_be_due or now >= self._next_poll_at:
+        if self._more_may_be_due or now >= self._next_poll_at or (self._walk.is_under_way and not in_flight):
             self._claim_if_there_is_place(now, idle)
         if now >= self._next_busy_poll_at or not in_flight:
             self._next_busy_poll_at = now + POLL_SECONDS / 5
@@ -112,14 +111,14 @@ class Intake:
             limit = min(limit, _FIRST_CLAIM)
         claims, self._was_full = self._look(limit, max_bytes)
         self._has_begun = self._has_begun or bool(claims)
-        self._more_may_be_due = self._was_full or self._walk.is_under_way
+        # A portion of a walk that found nothing to claim is followed by a pause, like the end of the walk.
+        self._more_may_be_due = self._was_full or bool(claims and self._walk.is_under_way)
         ended = time.monotonic()
-        self._walked_for += ended - now
+        pause = (_RUSH_PAUSES if rush_left() else _PAUSES) * (ended - now)
         if not self._walk.is_under_way:
-            # Only the end of a walk is followed by a pause.
-            pause = (_RUSH_PAUSES if rush_left() else _PAUSES) * self._walked_for
-            self._next_poll_at = ended + min(max(poll_seconds(), pause), MAX_POLL_SECONDS)
-            self._walked_for = 0.0
+            pause = max(poll_seconds(), pause)
+        # Slots are due on whole seconds, so no pause goes beyond one.
+        self._next_poll_at = ended + min(pause, MAX_POLL_SECONDS, until_second())
         self.take(claims)
 
     def take(self, claims: Sequence[Claim]) -> None:
@@ -249,11 +248,12 @@ class Intake:
             if organizations < 2 and not self._lanes.busy():
                 self._walk.end()
         if self._walk.is_under_way:
+            self._walk.read_on()
             return self._claim_on_walk(limit, max_bytes)
         return self._claim_due(limit, max_bytes)
 
     def _claim_on_walk(self, limit: int, max_bytes: int) -> _Claimed:
-        """Claims for the next lanes that are not busy."""
+        """Claims for the next lanes of the walk that are not busy."""
         of: dict[Lane, int] = {}
         while len(of) < limit and (lane := self._walk.next_lane()) is not None:
             if not self._lanes.is_busy(lane):
@@ -286,7 +286,10 @@ class Intake:
         granted = self._lanes.grant(busy, limit=2 * self._window)
         of: dict[Lane, int] = {}
         for lane in busy:
-            held, ahead, room = len(self._waiting.get(lane, ())), self._max_ahead(lane), granted.get(lane, 0)
+            room = granted.get(lane, 0)
+            if not room and not self._lanes.is_proven(lane):
+                continue
+            held, ahead = len(self._waiting.get(lane, ())), self._max_ahead(lane)
             has_bytes = not held or (max_bytes > 0 and self._bytes[lane] < MAX_BYTES_WAITING // len(busy))
             if held * 4 <= ahead and (ahead or room) and has_bytes:
                 of[lane] = max(ahead, room) - held

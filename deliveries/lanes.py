@@ -121,9 +121,20 @@ class Lanes:
         """
         granted: dict[Lane, int] = {}
         began: list[tuple[_Lane, int, bool]] = []
+        # Organizations that have no place left for lanes that are not proven, those that have failed or the others.
+        full: set[tuple[int, bool]] = set()
+        now = self.clock()
         for lane in lanes:
             if limit <= 0:
                 break
+            known = self._lanes.get(lane)
+            if known is not None and now >= known.proven_until:
+                group = (lane.organization_id, known.failures > 0)
+                if group in full:
+                    continue
+                if self._unproven_part(known) <= 0:
+                    full.add(group)
+                    continue
             room = min(self.room(lane), limit)
             if room:
                 granted[lane] = room
@@ -277,21 +288,27 @@ class Lanes:
     def _unproven_room(self, state: _Lane) -> int:
         """Returns how many more requests may begin in a lane that is not proven.
 
-        Each organization leaves as much free as it uses, and each lane as much of its organization's part. Lanes that
-        have failed use only half of that part, so that new ones find a place. One request may begin if nothing else of
+        Each lane leaves as much of its organization's part free as it uses. One request may begin if nothing else of
         the organization is in flight.
+        """
+        room = self._unproven_part(state)
+        if state.unproven_in_flight:
+            return (room - state.unproven_in_flight) // 2
+        return max(1, room // 2) if room > 0 else 0
+
+    def _unproven_part(self, state: _Lane) -> int:
+        """Returns how many more requests an organization may begin in lanes that are not proven, such as this one.
+
+        Each organization leaves as much free as it uses. Lanes that have failed use only half of that part, so that
+        new ones find a place.
         """
         if self._unproven * 4 >= self.window * 3:
             # Very many organizations have one such request each. The rest of the window is for others.
             return 0
         own = state.organization.unproven
         left = max(2, self.window // 2) - self._unproven
-        room = (left - own) // 2 if own else max(1, left // 2)
-        if state.failures:
-            room -= own
-        if state.unproven_in_flight:
-            return (room - state.unproven_in_flight) // 2
-        return max(1, room // 2) if room > 0 else 0
+        part = (left - own) // 2 if own else max(1, left // 2)
+        return part - own if state.failures else part
 
     def _release(self, state: _Lane) -> None:
         state.in_flight -= 1

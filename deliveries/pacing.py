@@ -17,15 +17,20 @@ def rush_left() -> float:
     return max(0.0, _RUSH_BEFORE + _RUSH_AFTER - _since_rush_began())
 
 
+def until_second() -> float:
+    """Returns the seconds until the next whole second."""
+    return 1.0 - time.time() % 1.0
+
+
 def until_next_look() -> float:
     """Returns how long an idle sender sleeps in a rush. The next look comes at once when the second begins."""
-    left = 1.0 - time.time() % 1.0
+    left = until_second()
     return left if left <= 2 * _RUSH_POLL_SECONDS else _RUSH_POLL_SECONDS
 
 
 def poll_seconds() -> float:
     """Returns how long to wait before the next look for new work, while requests are in flight."""
-    return _RUSH_POLL_SECONDS if rush_left() else min(POLL_SECONDS, 1.0 - _since_rush_began())
+    return until_next_look() if rush_left() else min(POLL_SECONDS, 1.0 - _since_rush_began())
 
 
 def _since_rush_began() -> float:

@@ -8,10 +8,10 @@ which makes them cheap (PostgreSQL's heap-only tuples).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from commands_platform.lib import clock
@@ -176,29 +176,11 @@ _CLAIM_OLDEST, _CLAIM_OF_EACH = (
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
 
-# Takes one probe of the index for each lane, however much is due for it.
-_LANES = """
-SELECT wanted.organization_id, lane.origin, lane.next_attempt_at <= {now} AS is_due
-FROM {organizations} AS wanted(organization_id, after, most), LATERAL (
-    WITH RECURSIVE found AS (
-        SELECT wanted.after AS origin, NULL::timestamptz AS next_attempt_at, 0 AS number
-        UNION ALL
-        SELECT next.origin, next.next_attempt_at, found.number + 1
-        FROM found, LATERAL (
-            SELECT d.origin, d.next_attempt_at FROM deliveries_delivery d
-            WHERE d.state = 'pending' AND d.organization_id = wanted.organization_id AND d.origin > found.origin
-            ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
-        ) next
-        WHERE found.number < wanted.most
-    )
-    SELECT origin, next_attempt_at FROM found WHERE number > 0
-) lane
-"""
-_LANES_OF_THESE = _LANES.format(
-    now=NOW_SQL, organizations="(SELECT *, %(most)s FROM unnest(%(organizations)b::bigint[], %(after)b::text[]))"
-)
-# And one for each organization.
-_LANES_OF_ALL = """
+# However many organizations there are, this many lanes of each are read.
+_MIN_OF_EACH = 4
+# Takes one probe of the index for each organization and each lane, however much is due. An organization without a lane
+# after the one that was read last has a row too.
+_LANES = f"""
 WITH RECURSIVE organizations AS (
     SELECT %(after)s::bigint AS id, 0 AS number
     UNION ALL
@@ -210,9 +192,28 @@ WITH RECURSIVE organizations AS (
     ) next
     WHERE organizations.number < %(limit)s
 ), waiting AS (
-    SELECT id, '' AS after, greatest(1, %(limit)s / count(*) OVER ()) AS most FROM organizations WHERE number > 0
+    SELECT o.id, COALESCE(read.origin, '') AS after, greatest({_MIN_OF_EACH}, %(limit)s / count(*) OVER ()) AS most
+    FROM organizations o
+    LEFT JOIN unnest(%(organizations)b::bigint[], %(origins)b::text[]) AS read(organization_id, origin)
+        ON read.organization_id = o.id
+    WHERE o.number > 0
 )
-""" + _LANES.format(now=NOW_SQL, organizations="waiting")
+SELECT waiting.id, lane.origin, lane.next_attempt_at <= {NOW_SQL} AS is_due
+FROM waiting LEFT JOIN LATERAL (
+    WITH RECURSIVE found AS (
+        SELECT waiting.after AS origin, NULL::timestamptz AS next_attempt_at, 0 AS number
+        UNION ALL
+        SELECT next.origin, next.next_attempt_at, found.number + 1
+        FROM found, LATERAL (
+            SELECT d.origin, d.next_attempt_at FROM deliveries_delivery d
+            WHERE d.state = 'pending' AND d.organization_id = waiting.id AND d.origin > found.origin
+            ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
+        ) next
+        WHERE found.number < waiting.most
+    )
+    SELECT origin, next_attempt_at FROM found WHERE number > 0
+) lane ON true
+"""
 
 # The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
@@ -299,30 +300,48 @@ def count_due(*, most: int, until: datetime | None = None) -> int:
 
 
 class WaitingLanes(NamedTuple):
-    """Lanes with pending deliveries, at most `most` of each organization, and those of them with a due delivery."""
+    """The lanes with pending deliveries of some organizations.
 
+    `due` has those lanes in which a delivery is due. `unread` has the organizations that may have more lanes, with the
+    origin after which those begin.
+    """
+
+    organizations: list[int]
     lanes: list[Lane]
     due: list[Lane]
-    most: int
-
-    @property
-    def organizations(self) -> list[int]:
-        return sorted({lane.organization_id for lane in self.lanes})
+    unread: dict[int, str]
 
 
-def waiting_lanes(*, limit: int, after: int = 0) -> WaitingLanes:
-    """Returns about `limit` lanes of the first `limit` organizations after `after`, as many of each organization."""
-    rows = rows_of(_LANES_OF_ALL, {"now": clock.replaced(), "limit": limit, "after": after})
-    organizations = {organization_id for organization_id, _, _ in rows}
-    return _waiting(rows, most=max(1, limit // max(1, len(organizations))))
+def waiting_lanes(
+    *, limit: int, after_organization: int = 0, after_origins: Mapping[int, str] | None = None
+) -> WaitingLanes:
+    """Returns lanes of the first `limit` organizations, the same number of each, and about `limit` in all.
 
-
-def more_waiting_lanes(*, after: Mapping[int, str], most: int) -> WaitingLanes:
-    """Returns up to `most` lanes of each of these organizations. `after` has the origin after which each begins."""
-    parameters = {"now": clock.replaced(), "organizations": list(after), "after": list(after.values()), "most": most}
-    return _waiting(rows_of(_LANES_OF_THESE, parameters), most=most)
-
-
-def _waiting(rows: Sequence[tuple[Any, ...]], *, most: int) -> WaitingLanes:
-    lanes = [Lane(organization_id, origin) for organization_id, origin, _ in rows]
-    return WaitingLanes(lanes, [lane for lane, (_, _, is_due) in zip(lanes, rows, strict=True) if is_due], most)
+    It reads organizations after `after_organization`, and of some of them only lanes after an origin.
+    """
+    after_origins = after_origins or {}
+    rows = rows_of(
+        _LANES,
+        {
+            "now": clock.replaced(),
+            "limit": limit,
+            "after": after_organization,
+            "organizations": list(after_origins),
+            "origins": list(after_origins.values()),
+        },
+    )
+    of_each: dict[int, list[Lane]] = {}
+    due = []
+    for organization_id, origin, is_due in rows:
+        lanes = of_each.setdefault(organization_id, [])
+        if origin is not None:
+            lanes.append(Lane(organization_id, origin))
+            if is_due:
+                due.append(lanes[-1])
+    most = max(_MIN_OF_EACH, limit // max(1, len(of_each)))
+    return WaitingLanes(
+        organizations=sorted(of_each),
+        lanes=[lane for lanes in of_each.values() for lane in lanes],
+        due=due,
+        unread={organization_id: lanes[-1].origin for organization_id, lanes in of_each.items() if len(lanes) >= most},
+    )

@@ -49,24 +49,41 @@ def test_every_lane_with_pending_deliveries_is_found_once() -> None:
 
     assert found.lanes == [*(Lane(first, origin) for origin in (BUSY, OTHER, QUIET)), Lane(second, QUIET)]
     assert found.due == [Lane(first, BUSY), Lane(first, QUIET), Lane(second, QUIET)]
-    assert (found.organizations, found.most) == ([first, second], 5)
+    assert (found.organizations, found.unread) == ([first, second], {})
 
 
 def test_lanes_are_read_in_portions() -> None:
     command = make_command()
-    for origin in (BUSY, QUIET, OTHER):
-        make_due(origin, command=command)
+    for number in range(6):
+        make_due(f"http://many-{number}:80", command=command)
     make_due(QUIET)
     organization = command.organization_id
 
-    first = queue.waiting_lanes(limit=4)
-    rest = queue.more_waiting_lanes(after={organization: first.lanes[1].origin}, most=2)
+    first = queue.waiting_lanes(limit=8)
+    rest = queue.waiting_lanes(limit=8, after_origins=first.unread)
 
-    assert first.lanes[:2] == [Lane(organization, BUSY), Lane(organization, OTHER)]
-    assert first.most == 2
-    assert rest.due == rest.lanes == [Lane(organization, QUIET)]
-    assert queue.waiting_lanes(limit=1).organizations == [organization]
-    assert len(queue.waiting_lanes(limit=5, after=organization).organizations) == 1
+    assert first.lanes[:-1] == [Lane(organization, f"http://many-{number}:80") for number in range(4)]
+    assert first.unread == {organization: "http://many-3:80"}
+    assert rest.lanes[:-1] == [Lane(organization, f"http://many-{number}:80") for number in (4, 5)]
+    assert rest.unread == {}
+
+
+def test_organizations_are_read_in_portions() -> None:
+    make_due(QUIET)
+    make_due(QUIET)
+
+    [first] = queue.waiting_lanes(limit=1).organizations
+    [second] = queue.waiting_lanes(limit=1, after_organization=first).organizations
+
+    assert queue.waiting_lanes(limit=5).organizations == [first, second]
+
+
+def test_an_organization_that_was_read_to_its_end_is_still_known() -> None:
+    lane = lane_of(make_due(QUIET)[0])
+
+    found = queue.waiting_lanes(limit=5, after_origins={lane.organization_id: QUIET})
+
+    assert found == ([lane.organization_id], [], [], {})
 
 
 def test_a_claim_for_some_lanes_takes_no_more_of_each_than_it_asks_for() -> None:
