@@ -22,11 +22,12 @@ INSERT INTO events_hook (
 )
 SELECT %(organization)s, %(command)s, u.id, ARRAY[%(pattern)s], '{}', now(), now()
 FROM organizations_user u WHERE u.organization_id = %(organization)s AND u.id <> %(user)s
+ON CONFLICT DO NOTHING
 """
 
 
 def insert_hooks(running: MeasuredPlatform, owner: Owner, *, count: int, pattern: str) -> None:
-    """Inserts `count` hooks of the owner's command, each for another user."""
+    """Inserts `count` hooks of the owner's command, each for a new user."""
     values = {
         "count": count,
         "user": owner.user_id,
