@@ -13,6 +13,7 @@ from commands_platform.lib.http.fields import (
     StrictCharField,
     UUIDField,
 )
+from commands_platform.lib.http.filters import InstantFilter, UUIDFilter, WordFilter
 from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.http.pagination import PageQuery
 
@@ -39,11 +40,11 @@ class ActivityInput(NullIsAbsentSerializer[ActivityRecord]):
 class ActivityQuery(PageQuery):
     """The query of the list."""
 
-    category = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
-    action = StrictCharField(max_length=_MAX_WORD_LENGTH, required=False)
-    user_uuid = UUIDField(required=False)
-    since = InstantField(required=False, help_text="Records at or after this time.")
-    until = InstantField(required=False, help_text="Records before this time.")
+    category = WordFilter(max_length=_MAX_WORD_LENGTH)
+    action = WordFilter(max_length=_MAX_WORD_LENGTH)
+    user_uuid = UUIDFilter("user__uuid")
+    since = InstantFilter("created_at__gte", help_text="Records at or after this time.")
+    until = InstantFilter("created_at__lt", help_text="Records before this time.")
 
 
 class ActivityOutput(Output[ActivityRecord]):

@@ -13,7 +13,7 @@ from commands_platform.lib.errors import NotFoundError, UnknownParameterError
 from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
-from commands_platform.lib.http.pagination import PageQuery, paginate
+from commands_platform.lib.http.pagination import ListQuery, paginate
 from commands_platform.lib.http.routes import uuid_or_not_found
 from events.models import Hook
 from installations import openapi, services
@@ -31,11 +31,11 @@ class InstallationList(PlatformView):
     required_scope = Scope.MANAGE
     error_statuses = {AlreadyInstalledError: status.HTTP_409_CONFLICT}
 
-    @extend_schema(operation_id="list_installations", parameters=[PageQuery], responses=page_of(InstallationOutput))
+    @extend_schema(operation_id="list_installations", parameters=[ListQuery], responses=page_of(InstallationOutput))
     @raises(UnknownParameterError)
     def get(self, request: ApiRequest) -> Response:
         """Lists the public commands that the key's organization has installed, newest first."""
-        query = read_query(PageQuery, request)
+        query = read_query(ListQuery, request)
         return Response(paginate(request, _visible(request.context), query, render=InstallationOutput.render_many))
 
     @extend_schema(
@@ -82,12 +82,12 @@ class InstallationDetail(PlatformView):
 class InstalledHookList(PlatformView):
     required_scope = Scope.MANAGE
 
-    @extend_schema(operation_id="list_installed_hooks", parameters=[PageQuery], responses=page_of(InstalledHookOutput))
+    @extend_schema(operation_id="list_installed_hooks", parameters=[ListQuery], responses=page_of(InstalledHookOutput))
     @raises(UnknownParameterError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """Lists the command's hooks for events of this organization."""
         installation = _find(request.context, uuid)
-        query = read_query(PageQuery, request)
+        query = read_query(ListQuery, request)
         hooks = Hook.objects.filter(organization=installation.organization_id, command=installation.command_id)
         return Response(paginate(request, hooks.select_related("user"), query, render=InstalledHookOutput.render_many))
 

@@ -7,8 +7,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from django.db.models import Q
 from rest_framework import serializers
 
+from commands_platform.lib.http.cursors import SortField
 from commands_platform.lib.http.fields import (
     LINES,
     BoundedListField,
@@ -21,8 +23,16 @@ from commands_platform.lib.http.fields import (
     StrictIntegerField,
     UUIDField,
 )
+from commands_platform.lib.http.filters import (
+    BooleanFilter,
+    ChoiceFilter,
+    InstantFilter,
+    QueryInstantField,
+    SearchFilter,
+    UUIDFilter,
+)
 from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
-from commands_platform.lib.http.pagination import LimitQuery, PageQuery
+from commands_platform.lib.http.pagination import CursorQuery, ListQuery
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFields, unknown_message
 from deliveries.masking import shown_attempts
@@ -33,6 +43,7 @@ from scheduling.models import (
     FOREVER,
     MAX_MISFIRE_GRACE,
     MAX_SCHEDULE_ATTEMPTS,
+    DeactivationReason,
     GapRule,
     MisfirePolicy,
     OverlapPolicy,
@@ -174,21 +185,35 @@ class ExpandQuery(serializers.Serializer[ScheduledExecution]):
     expand = ExpandField(ScheduledExecutionOutput)
 
 
-class ScheduledExecutionQuery(ExpandQuery, PageQuery):
+class ScheduledExecutionQuery(ExpandQuery, ListQuery):
     """The query of the list of schedules."""
 
+    is_active = BooleanFilter()
+    command_uuid = UUIDFilter("command__uuid")
+    owner = UUIDFilter("owner__uuid", help_text="The UUID of the user that it runs as.")
+    q = SearchFilter("name", help_text="A part of the name.")
+    deactivation_reason = ChoiceFilter(choices=DeactivationReason.choices)
+    next_run_after = InstantFilter(
+        "next_run_at__gte", also=Q(is_active=True), help_text="Its next run is at or after this instant."
+    )
+    next_run_before = InstantFilter(
+        "next_run_at__lt", also=Q(is_active=True), help_text="Its next run is before this instant."
+    )
+    sort = SortField(created_at="id", updated_at="updated_at", name="name", next_run_at=("-is_active", "next_run_at"))
 
-class SlotQuery(LimitQuery):
+
+class SlotQuery(CursorQuery):
     """The query of a list of slots. The span includes `from` but not `to`."""
+
+    state = ChoiceFilter(choices=State.choices)
+    order = StrictChoiceField(choices=["asc", "desc"], required=False, help_text="`desc`: the newest slots first.")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # A class cannot declare the name `from`.
         return {
             **super().get_fields(),
-            "from": InstantField(required=False, help_text="Slots from this instant on."),
-            "to": InstantField(required=False, help_text="Slots before this instant."),
-            "state": StrictChoiceField(choices=State.choices, required=False),
-            "cursor": InstantField(required=False, help_text="Slots after this instant. Taken from `next`."),
+            "from": QueryInstantField(required=False, help_text="Slots from this instant on."),
+            "to": InstantFilter("due_at__lt", help_text="Slots before this instant."),
         }
 
 
@@ -213,6 +238,7 @@ class SlotPageOutput(Output[Delivery]):
     """A page of slots. It has no count, because counting a long history would be slow."""
 
     next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
     results = SlotOutput(many=True)
 
 

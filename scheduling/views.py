@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from django.db.models import Q
-from django.utils.encoding import escape_uri_path
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
@@ -16,13 +13,14 @@ from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import UnknownParameterError
+from commands_platform.lib.http.cursors import Column, Order
 from commands_platform.lib.http.error_responses import raises
-from commands_platform.lib.http.inputs import read_body, read_query
+from commands_platform.lib.http.filters import narrow
+from commands_platform.lib.http.inputs import QueryValues, read_body, read_query
 from commands_platform.lib.http.outputs import page_of
-from commands_platform.lib.http.pagination import fitting_rows, paginate
+from commands_platform.lib.http.pagination import paginate, read_from_cursor
 from commands_platform.lib.http.unknown_fields import note_ignored
-from commands_platform.lib.instants import format_instant
-from deliveries.models import Delivery, Kind
+from deliveries.models import DeliveryQuerySet, Kind
 from scheduling import openapi, services
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
@@ -143,9 +141,10 @@ class SlotList(PlatformView):
         """Lists a schedule's slots, oldest first. This includes a row of skipped slots that reaches into the span."""
         schedule = find_schedule(request.context, uuid)
         query = read_query(SlotQuery, request)
-        rows, more = _slots_page(schedule, query)
-        following = request.build_absolute_uri(_with_cursor(request, rows[-1])) if more else None
-        return Response(SlotPageOutput.of(next=following, results=rows))
+        slots = _slots(schedule, query)
+        order = Order.of(slots, [Column("due_at", is_descending=query.get("order") == "desc")])
+        page = read_from_cursor(request, slots, query, order=order, weigh=["url"])
+        return Response(SlotPageOutput.of(next=page.next, previous=page.previous, results=page.rows))
 
 
 class SlotDetail(PlatformView):
@@ -194,32 +193,18 @@ class Redelivery(PlatformView):
         return Response(RedeliveryOutput.of(count=count, dry_run=values["dry_run"]))
 
 
-def _slots_page(schedule: ScheduledExecution, filters: Mapping[str, Any]) -> tuple[list[Delivery], bool]:
-    """Returns the first rows of the span, without the columns that a list does not show, and whether there are more.
+def _slots(schedule: ScheduledExecution, query: QueryValues) -> DeliveryQuerySet:
+    """Returns the rows that match, without the columns that a list does not show.
 
-    The query walks the unique index of slots in order.
+    Reading them in order walks the unique index of slots.
     """
-    rows = schedule.slots().defer("attempts", "body", "headers")
-    if "state" in filters:
-        rows = rows.filter(state=filters["state"])
-    if "to" in filters:
-        rows = rows.filter(due_at__lt=filters["to"])
-    start = filters.get("from")
-    if "cursor" in filters:
-        rows = rows.filter(due_at__gt=filters["cursor"])
-    elif start is not None:
-        # Rows of skipped slots do not overlap, so only the latest row before the span can reach into it.
-        before = schedule.slots().filter(kind=Kind.SCHEDULED, due_at__lt=start).last()
-        if before is not None and before.last_due_at is not None and before.last_due_at >= start:
-            # A manual run may lie between the two.
-            rows = rows.filter(Q(pk=before.pk) | Q(due_at__gte=start))
-            start = before.due_at
-    if start is not None:
-        rows = rows.filter(due_at__gte=start)
-    return fitting_rows(rows, limit=filters["limit"], weigh=["url"])
-
-
-def _with_cursor(request: ApiRequest, last: Delivery) -> str:
-    query = request.GET.copy()
-    query["cursor"] = format_instant(last.due_at)
-    return f"{escape_uri_path(request.path)}?{query.urlencode()}"
+    rows = narrow(schedule.slots().defer("attempts", "body", "headers"), query)
+    start = query.get("from")
+    if start is None:
+        return rows
+    # Rows of skipped slots do not overlap, so only the latest row before the span can reach into it.
+    before = schedule.slots().filter(kind=Kind.SCHEDULED, due_at__lt=start).last()
+    if before is not None and before.last_due_at is not None and before.last_due_at >= start:
+        # A manual run may lie between the two.
+        return rows.filter(Q(pk=before.pk) | Q(due_at__gte=start), due_at__gte=before.due_at)
+    return rows.filter(due_at__gte=start)

@@ -104,8 +104,8 @@ def test_a_page_of_slots_has_a_budget_too(alice: ApiClient, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("path", "name", "known"),
     [
-        (f"{LIST}?limt=5", "limt", "expand, limit, offset"),
-        ("{slots}?limit=5&offset=3", "offset", "cursor, from, limit, state, to"),
+        (f"{LIST}?limt=5", "limt", "command_uuid, cursor, deactivation_reason, expand, is_active, limit"),
+        ("{slots}?limit=5&offset=3", "offset", "cursor, from, limit, order, state, to"),
     ],
 )
 def test_a_list_names_an_unknown_parameter(alice: ApiClient, path: str, name: str, known: str) -> None:

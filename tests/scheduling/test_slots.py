@@ -78,6 +78,7 @@ def test_the_slots_of_a_schedule_are_listed_oldest_first(alice: ApiClient, sched
     assert response.status_code == 200
     assert response.json() == {
         "next": None,
+        "previous": None,
         "results": [
             {
                 "uuid": str(skipped.pk),
@@ -122,6 +123,7 @@ def test_the_pages_contain_every_slot_once(alice: ApiClient, schedule: Scheduled
         path = answer["next"]
 
     assert pages == [[0, 1], [2, 3], [4]]
+    assert due_times(alice.get(answer["previous"]).json()) == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,12 @@ def test_the_pages_contain_every_slot_once(alice: ApiClient, schedule: Scheduled
         ("from=2026-02-25T12:03:00Z&to=2026-02-25T12:01:00Z", []),
         ("state=failed", [2]),
         ("state=pending", []),
+        ("state=failed,pending", [2]),
+        ("state=failed&state=delivered", [0, 1, 2, 3]),
         ("limit=1", [0]),
-        ("cursor=2026-02-25T12:01:00Z", [2, 3]),
+        ("order=asc&limit=2", [0, 1]),
+        ("order=desc", [3, 2, 1, 0]),
+        ("order=desc&to=2026-02-25T12:02:00Z", [1, 0]),
     ],
 )
 def test_the_list_can_be_filtered(
@@ -158,6 +164,7 @@ def test_a_row_of_skipped_slots_that_reaches_into_the_range_is_listed(
     assert due_times(alice.get(f"{slots(schedule)}?from=2026-02-25T12:05:00Z").json()) == [1, 9]
     assert due_times(alice.get(f"{slots(schedule)}?from=2026-02-25T12:08:30Z").json()) == [9]
     assert due_times(alice.get(f"{slots(schedule)}?from=2026-02-25T12:05:00Z&state=delivered").json()) == [9]
+    assert due_times(alice.get(f"{slots(schedule)}?from=2026-02-25T12:05:00Z&order=desc").json()) == [9, 1]
 
 
 def test_a_page_costs_the_same_for_few_and_for_many(
@@ -179,6 +186,7 @@ def test_a_page_costs_the_same_for_few_and_for_many(
         ("to=%00", None),
         ("state=lost", "state"),
         ("cursor=junk", "cursor"),
+        ("order=random", "order"),
         ("limit=many", "limit"),
     ],
 )

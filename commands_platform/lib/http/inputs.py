@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from commands_platform.lib.errors import UnknownParameterError
 from commands_platform.lib.http import unknown_fields
-from commands_platform.lib.http.fields import InstantField
 
 _Serializer = TypeVar("_Serializer", bound=serializers.Serializer[Any])
 
 
-# An unencoded `+` in a query string arrives as a blank.
-_BLANK_OFFSET = re.compile(r" (\d{2}:?\d{2})\Z", re.ASCII)
+class QueryValues(dict[str, Any]):
+    """The checked values of a query string, and the serializer that has read them."""
+
+    def __init__(self, values: Mapping[str, Any], serializer: type[serializers.Serializer[Any]]) -> None:
+        super().__init__(values)
+        self.serializer = serializer
 
 
 def read_body(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -53,35 +56,18 @@ def read_part(
 
 def read_query(
     serializer: type[serializers.Serializer[Any]], request: HttpRequest, *, ignore_unknown: bool = False
-) -> dict[str, Any]:
+) -> QueryValues:
     """Returns the checked values of the query string, and the defaults of parameters that are missing.
 
-    A blank before the offset of an instant is read as `+`. Raises REST framework's ValidationError, and
-    UnknownParameterError for a name that is not one of the serializer's fields. `ignore_unknown` is for the documented
-    lists, whose clients may send other parameters.
+    Raises REST framework's ValidationError, and UnknownParameterError for a name that is not one of the serializer's
+    fields. `ignore_unknown` is for the documented paths, whose clients may send other parameters.
     """
+    reader = instance_of(serializer)
     if not ignore_unknown:
-        known = instance_of(serializer).fields
-        unknown = next((name for name in request.GET if name not in known), None)
+        unknown = next((name for name in request.GET if name not in reader.fields), None)
         if unknown is not None:
-            raise UnknownParameterError(unknown, known)
-    values: dict[str, Any] = instance_of(serializer).run_validation(_with_plus(serializer, request.GET))
-    return values
-
-
-def _with_plus(serializer: type[serializers.Serializer[Any]], query: QueryDict) -> QueryDict:
-    """Returns the query with the `+` of its instants restored."""
-    restored = {}
-    for name, field in instance_of(serializer).fields.items():
-        text = query.get(name)
-        if isinstance(field, InstantField) and isinstance(text, str) and " " in text:
-            restored[name] = _BLANK_OFFSET.sub(r"+\1", text)
-    if restored:
-        # It stays a QueryDict, because REST framework treats an empty parameter of a QueryDict as missing.
-        query = query.copy()
-        for name, text in restored.items():
-            query[name] = text
-    return query
+            raise UnknownParameterError(unknown, reader.fields)
+    return QueryValues(reader.run_validation(request.GET), serializer)
 
 
 @cache

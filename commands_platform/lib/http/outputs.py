@@ -113,7 +113,12 @@ def page_of(output: type[Output[Any]]) -> type[Output[Any]]:
         (Output,),
         {
             "__doc__": "A page of a list. `next` and `previous` are the URLs of its neighbours, or null.",
-            "count": serializers.IntegerField(help_text="The number of rows in the whole list."),
+            "count": serializers.IntegerField(
+                required=False,
+                allow_null=True,
+                help_text="The number of rows in the whole list, or null if there are too many to count. With `cursor` "
+                "there is no count.",
+            ),
             "next": serializers.URLField(allow_null=True, help_text="The URL of the rows after these."),
             "previous": serializers.URLField(allow_null=True),
             "results": serializers.ListField(child=output()),
