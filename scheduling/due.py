@@ -33,7 +33,7 @@ ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
 _DUE_COLUMNS = f"""
-s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
+s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.every, s.execution_frequency, s.repeats,
 octet_length(s.payload) AS payload_bytes, {_CALLED_URL} AS callback_url, {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
 s.organization_id, s.command_id, s.owner_id, {_REASON_OF_SCHEDULE} AS reason
@@ -62,8 +62,8 @@ _LOCK_OLDEST_OTHERS = _LOCK_DUE.format(which="id <> ALL(%(postponed)b::bigint[])
 _LOCK_THESE = _LOCK_DUE.format(which="id = ANY(%(ids)b::bigint[])")
 # Schedules that can be planned before their time: no end, and no earlier run whose outcome matters.
 _LOCK_AHEAD = _LOCK_DUE.format(
-    which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow' AND (cron, execution_frequency) <> ('', 0)"
-    " AND id <> ALL(%(left)b::bigint[])"
+    which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow'"
+    " AND (cron, every, execution_frequency) <> ('', '', 0) AND id <> ALL(%(left)b::bigint[])"
 )
 
 # A row that a sender has claimed stays, because its time has come by the database's clock. There may be several rows if
