@@ -100,9 +100,11 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     labels = {"expires_at": "Expires at (UTC)"}
     actions = ("revoke",)
     actions_detail = ("revoke",)
-    add_fieldsets = ((None, {"fields": ("name", "organization", "command", "owner", "scopes", "expires_at")}),)
+    add_fieldsets = (
+        (None, {"fields": ("name", "organization", "command", "owner", "scopes", "rate_limit", "expires_at")}),
+    )
     fieldsets = (
-        (None, {"fields": ("name", "prefix", "state", *_OWNER_FIELDS, "scope_badges")}),
+        (None, {"fields": ("name", "prefix", "state", *_OWNER_FIELDS, "scope_badges", "shown_rate_limit")}),
         ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
     )
     readonly_fields = (
@@ -112,6 +114,7 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
             "state",
             *_OWNER_FIELDS,
             "scope_badges",
+            "shown_rate_limit",
             "created",
             "expires",
             "last_used",
@@ -147,6 +150,7 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
             owner=values["owner"],
             name=values["name"],
             scopes=values["scopes"],
+            rate_limit=values["rate_limit"],
             expires_at=values["expires_at"],
         )
         obj.pk = made.pk
@@ -170,6 +174,12 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     @admin.display(description="Scopes")
     def scope_badges(self, key: ApiKey) -> SafeString:
         return html.badges(key.scopes)
+
+    @admin.display(description="Rate limit")
+    def shown_rate_limit(self, key: ApiKey) -> str:
+        if key.rate_limit is None:
+            return "the server's default"
+        return f"{key.rate_limit} requests a minute" if key.rate_limit else "none"
 
     @admin.display(description="State")
     def state(self, key: ApiKey) -> SafeString:

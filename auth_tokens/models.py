@@ -10,9 +10,11 @@ from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
+from commands_platform.lib.database.encrypted import EncryptedTextField
 from organizations.models import Command, Installation, Organization, User
 
 
@@ -33,6 +35,9 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=8, unique=True, editable=False)
     secret_hash = models.BinaryField(unique=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=40, choices=Scope.choices), default=list)
+    rate_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests a minute. Empty: the server's default. 0: no limit."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -57,6 +62,29 @@ class ApiKey(models.Model):
             and self.organization.is_active
             and (self.command is None or self.command.is_active)
         )
+
+
+class IdempotentRequest(models.Model):
+    """The answer to a request that had an `Idempotency-Key`, so that the same request gets it again for a day."""
+
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, db_index=False, related_name="+")
+    digest = models.BinaryField(help_text="The SHA-256 of its API key, method, path and key.")
+    fingerprint = models.BinaryField(help_text="The SHA-256 of its body, query and token.")
+    status = models.PositiveSmallIntegerField()
+    answer = EncryptedTextField(help_text="Its headers and body. They may hold a secret that is shown only once.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["api_key", "digest"], name="auth_tokens_idempotentrequest_once"),
+        ]
+        indexes = [
+            # For the removal of answers whose time is over.
+            models.Index(fields=["created_at"], name="auth_tokens_idempotentreq_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} at {self.created_at}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def create_api_key(
     owner: User | None = None,
     name: str = "",
     scopes: Sequence[str] = (),
+    rate_limit: int | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """Creates a key. Without scopes it may do nothing.
@@ -54,6 +55,7 @@ def create_api_key(
         prefix=prefix,
         secret_hash=hash_key(key),
         scopes=list(scopes),
+        rate_limit=rate_limit,
         expires_at=expires_at,
     )
     return row, key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auth_tokens import idempotency
 from commands_platform.lib.metronome import Metronome, Rhythm
 from commands_platform.operators import expired_sessions
 from installations import ending
@@ -23,6 +24,7 @@ CHORES = (
     Chore("follow-gone", Rhythm(every=2, offset=1.15), gone.follow_gone),
     Chore("remove-finished", Rhythm(every=5, offset=0.16), retention.remove_finished),
     Chore("remove-expired-items", Rhythm(every=10, offset=0.12), lambda: expiry.remove_expired(limit=2_000)),
+    Chore("remove-expired-answers", Rhythm(every=10, offset=5.12), idempotency.remove_expired_answers),
     Chore("end-removed-installations", Rhythm(every=2, offset=0.17), ending.end_removed),
     Chore("deactivate-failing", Rhythm(every=10, offset=7.18), failures.deactivate_failing),
     Chore("remove-expired-sessions", Rhythm(every=60, offset=3.13), expired_sessions.remove_expired_sessions),

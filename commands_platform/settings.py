@@ -18,6 +18,7 @@ from csp.constants import NONCE, NONE, SELF, UNSAFE_INLINE
 from commands_platform import __version__, env
 from commands_platform.lib import zones
 from commands_platform.lib.logs import logging_config
+from commands_platform.lib.rates import parse_rate
 from commands_platform.local.directory import STARTED_BY_UP, ServerUrls, read_server_urls, secret_key
 from commands_platform.operators import site as admin_site
 from outbound.address_guard import parse_places
@@ -96,6 +97,8 @@ MAX_BODY_SECONDS = env.integer("MAX_BODY_SECONDS", 30, minimum=1, maximum=600)
 # The requests that one client address may have in progress in each web process.
 MAX_REQUESTS_PER_ADDRESS = env.integer("MAX_REQUESTS_PER_ADDRESS", 256, minimum=1, maximum=100_000)
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1, maximum=256)
+# The requests of one API key, unless the key has a limit of its own.
+API_RATE_LIMIT = env.parsed("API_RATE_LIMIT", "6000/min", parse_rate)
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
@@ -139,6 +142,7 @@ SERVES_PAGES = PROCESS_NAME not in _APPS_OF_PROCESS
 INSTALLED_APPS = [*_PAGES, *_PLATFORM] if SERVES_PAGES else _APPS_OF_PROCESS[PROCESS_NAME]
 
 MIDDLEWARE = [
+    "commands_platform.lib.http.correlation.CorrelationMiddleware",
     "commands_platform.lib.http.security_policy.SecurityPolicyMiddleware",
     "commands_platform.lib.http.middleware.RequestHygieneMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -46,7 +46,7 @@ def build_request(claim: Claim, *, now: datetime) -> CallbackRequest:
             f"webhook-timestamp: {timestamp}",
             f"webhook-signature: {signature}",
             f"X-DailyBot-Signature: {claim.command.signature}",
-            f"X-Correlation-Id: {message_id}",
+            f"X-Correlation-Id: {claim.correlation_id or message_id}",
             *_next_signature(claim),
             *_extra_headers(claim),
             # libcurl would wait for a "100 Continue" before a body of more than 1 MiB.

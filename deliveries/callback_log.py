@@ -38,6 +38,7 @@ def log_callback(claim: Claim, verdict: Verdict, result: Result | None, *, logs_
         "reason": str(verdict.reason) or None,
         "retry_in_seconds": round(verdict.retry_in.total_seconds(), 1) if verdict.retry_in else None,
         "delivery": str(claim.id),
+        "correlation_id": claim.correlation_id,
     }
     if is_delivered:
         logger.info("callback_delivered", **facts)

@@ -29,6 +29,7 @@ class NewRow:
     url: str = ""
     origin: str = ""
     body: str = ""
+    correlation_id: str | None = None
     skipped: Reason | None = None
     last_due_at: datetime | None = None
     slot_count: int = 1
@@ -42,16 +43,16 @@ _INSERT_NEW_ROWS = """
 INSERT INTO deliveries_delivery (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
     reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts,
-    created_at, finished_at
+    created_at, finished_at, correlation_id
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
        v.slot_count, v.state, v.reason, v.url, v.origin, '', NULL, v.body, 0, %(max_attempts)s,
        CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
-       CASE WHEN v.state <> 'pending' THEN %(now)s END
+       CASE WHEN v.state <> 'pending' THEN %(now)s END, v.correlation_id
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
     due_at timestamptz, last_due_at timestamptz, slot_count bigint, state text, reason text, url text, origin text,
-    body text
+    body text, correlation_id text
 )
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
@@ -113,4 +114,5 @@ def _values(row: NewRow) -> dict[str, object]:
         "url": row.url,
         "origin": row.origin,
         "body": row.body,
+        "correlation_id": row.correlation_id,
     }

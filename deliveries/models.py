@@ -137,6 +137,10 @@ class Delivery(models.Model):
     timeout = models.PositiveSmallIntegerField(
         null=True, help_text="In seconds. If empty, the server's default applies."
     )
+    # NULL takes no space in a row, unlike an empty text.
+    correlation_id = models.TextField(  # noqa: DJ001
+        null=True, editable=False, help_text="The X-Correlation-Id of the request that caused it. If empty, its own id."
+    )
     body = models.TextField(blank=True, default="", help_text="The JSON body, without the exchange token.")
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)

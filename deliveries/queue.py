@@ -52,6 +52,7 @@ class Claim(NamedTuple):
     timeout: int | None
     body: str
     size: int
+    correlation_id: str | None
     attempt: int
     max_attempts: int
     attempts_before: int
@@ -85,6 +86,7 @@ class _Row(NamedTuple):
     timeout: int | None
     body: str
     size: int
+    correlation_id: str | None
     attempt: int
     max_attempts: int
     attempts_before: int
@@ -147,14 +149,15 @@ WITH due AS ({due}), sized AS (
     FROM sized WHERE d.ctid = sized.row AND sized.bytes_before < %(max_bytes)s
       AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, sized.size,
-              d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
+              d.correlation_id, d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
               CASE WHEN d.attempt_count < 3 THEN 0
                   ELSE d.attempt_count - 1 - jsonb_array_length(d.attempts) END AS lost,
               sized.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
-       claimed.body, claimed.size, claimed.attempt, claimed.max_attempts, claimed.attempts_before, claimed.lost,
-       claimed.organization_id, claimed.user_id, COALESCE(u.token_generation, 0) AS user_token_generation,
+       claimed.body, claimed.size, claimed.correlation_id, claimed.attempt, claimed.max_attempts,
+       claimed.attempts_before, claimed.lost, claimed.organization_id, claimed.user_id,
+       COALESCE(u.token_generation, 0) AS user_token_generation,
        {now} - claimed.next_attempt_at AS lateness, {reason} AS skip,
        claimed.command_id, COALESCE(c.token_generation, 0) AS command_token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END AS previous_signing_secret,

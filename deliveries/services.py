@@ -12,6 +12,7 @@ from django.db.models import Case, DurationField, ExpressionWrapper, F, IntegerF
 from django.db.models.functions import Cast, Greatest, Least
 
 from commands_platform.lib import broker, clock
+from commands_platform.lib.correlation import current_correlation_id
 from deliveries import ledger
 from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.retry_policy import longest_last_wait
@@ -102,6 +103,7 @@ def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
         expires_at=Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
         max_attempts=Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_SMALLINT),
         attempts_before=F("attempt_count"),
+        correlation_id=current_correlation_id(),
     )
     if count:
         broker.send_hint_on_commit(deliver_pending)

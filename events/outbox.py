@@ -47,7 +47,7 @@ _POSTPONED_FOR = timedelta(minutes=1)
 _RHYTHM = Rhythm(every=0.25, offset=0.1)
 
 _COLUMNS = """
-id, organization_id, uuid, name, object_id, happened_at, after_hook_id, until_hook_id,
+id, organization_id, uuid, name, object_id, happened_at, correlation_id, after_hook_id, until_hook_id,
 octet_length(body) AS body_bytes
 """
 
@@ -110,6 +110,7 @@ class _Event(NamedTuple):
     name: str
     object_id: str
     happened_at: datetime
+    correlation_id: str | None
     after_hook_id: int
     until_hook_id: int
     body_bytes: int
@@ -237,6 +238,7 @@ def _row(event: _Event, listener: Listener, body: orjson.Fragment) -> NewRow:
         url="" if reason else listener.url,
         origin=origin,
         body="" if reason else _callback_body(event, listener, body),
+        correlation_id=event.correlation_id,
         skipped=reason,
     )
 

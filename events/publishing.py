@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import orjson
 from django.db import connection, transaction
 
+from commands_platform.lib.correlation import current_correlation_id
 from events.listeners import INSTALLATION_JOIN, hears_sql
 from events.matching import patterns_for
 from events.signals import events_published
@@ -27,9 +28,10 @@ WITH names AS MATERIALIZED (
     FROM json_to_recordset(%(names)s::json) AS n(organization_id bigint, name text, patterns text[])
 )
 INSERT INTO events_outboxevent (
-    uuid, organization_id, name, object_id, body, happened_at, after_hook_id, until_hook_id
+    uuid, organization_id, name, object_id, body, happened_at, after_hook_id, until_hook_id, correlation_id
 )
-SELECT e.uuid, e.organization_id, e.name, e.object_id, e.body, e.happened_at, 0, names.newest_hook_id
+SELECT e.uuid, e.organization_id, e.name, e.object_id, e.body, e.happened_at, 0, names.newest_hook_id,
+       %(correlation_id)s::text
 FROM json_to_recordset(%(events)s::json) AS e(
     uuid uuid, organization_id bigint, name text, object_id text, body text, happened_at timestamptz
 )
@@ -69,6 +71,7 @@ def publish(events: Sequence[NewEvent]) -> int:
                     for organization_id, name in names
                 ),
                 "events": _as_json(map(_values, events)),
+                "correlation_id": current_correlation_id(),
             },
         )
         stored = int(cursor.rowcount)

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
+from commands_platform.lib.correlation import current_correlation_id
 from commands_platform.lib.database.availability import busy_if_locked
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
@@ -33,12 +34,15 @@ from scheduling.validation import check_fields, check_has_run, check_headers_hav
 
 _EDITABLE_FIELDS = frozenset(
     {
-        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at", "every"),
+        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at"),
         *("execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace", "misfire_policy", "name"),
         *("overlap", "payload", "repeats", "starts_at", "timeout", "timezone", "timezone_type"),
     }
 )
-_TIMING_COLUMNS = ["anchor_at", "deactivation_reason", "effective_from", "next_run_at", "repeats_since", "updated_at"]
+_TIMING_COLUMNS = [
+    *("anchor_at", "correlation_id", "deactivation_reason", "effective_from", "next_run_at", "repeats_since"),
+    "updated_at",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +65,8 @@ def create_scheduled_execution(
 
     `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError or InvalidInputError.
     """
-    now = clock.now()
-    schedule = new_scheduled_execution(
-        context=context, values=values, command_uuid=command_uuid, is_owned_by_user=is_owned_by_user, now=now
-    )
-    schedule.save(force_insert=True)
-    _after_commit(schedule, now)
-    log_created(schedule)
-    return schedule
-
-
-def new_scheduled_execution(
-    *,
-    context: CallerContext,
-    values: Mapping[str, Any],
-    now: datetime,
-    command_uuid: UUID | None = None,
-    is_owned_by_user: bool = True,
-) -> ScheduledExecution:
-    """Returns a schedule with its first run, without storing it. Raises the errors of `create_scheduled_execution`."""
     party = _party(context, command_uuid, is_owned_by_user=is_owned_by_user)
-    schedule = ScheduledExecution(
-        organization=party.organization, command=party.command, owner=party.owner, created_at=now
-    )
+    schedule = ScheduledExecution(organization=party.organization, command=party.command, owner=party.owner)
     _apply(schedule, values)
     if schedule.repeats == 0:
         raise InvalidInputError(
@@ -91,10 +74,15 @@ def new_scheduled_execution(
                 "repeats": ["Must be -1, for ever, or at least 1. To create it without a run, set is_active to false."]
             }
         )
+    now = clock.now()
     timing.start(schedule, now)
+    schedule.correlation_id = current_correlation_id()
     check_has_run(schedule, now)
     if not schedule.is_active:
         schedule.deactivation_reason = DeactivationReason.PAUSED
+    schedule.save(force_insert=True)
+    _after_commit(schedule, now)
+    log_created(schedule)
     return schedule
 
 
@@ -128,6 +116,8 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     effect = effect_of(schedule, now)
     timing_changed = effect.timing != effect_before.timing
     timing.apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
+    if timing_changed or (schedule.is_active and not was_active):
+        schedule.correlation_id = current_correlation_id()
     if "repeats" in changes:
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)

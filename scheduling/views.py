@@ -25,7 +25,6 @@ from scheduling import openapi, services
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
 from scheduling.reach import find_own_schedule, find_schedule, find_slot, refuse_foreign, visible_schedules
-from scheduling.rule_views import RuleView
 from scheduling.serializers import (
     ExpandQuery,
     RedeliveryInput,
@@ -44,7 +43,7 @@ from scheduling.serializers import (
 _LARGE_COLUMNS = ("payload", "callback_url", "description")
 
 
-class ScheduledExecutionList(RuleView):
+class ScheduledExecutionList(PlatformView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(
@@ -80,7 +79,7 @@ class ScheduledExecutionList(RuleView):
         return Response(ScheduledExecutionCreatedOutput.render(schedule))
 
 
-class ScheduledExecutionDetail(RuleView):
+class ScheduledExecutionDetail(PlatformView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(operation_id="get_schedule", parameters=[ExpandQuery], responses=ScheduledExecutionOutput)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 
+from commands_platform.lib.http import rate_limits
 from events.outbox import process_fan_out
 from scheduling import uptime
 from scheduling.backoff import process_backoff
@@ -32,6 +34,13 @@ def _dispatchers_start_fresh() -> None:
     uptime._process_looks.cache_clear()
     process_backoff.cache_clear()
     process_fan_out.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _callers_start_with_their_whole_rate_limit() -> None:
+    """Keeps the requests of other tests from counting."""
+    rate_limits.process_limiter.cache_clear()
+    rate_limits.process_limiter().storage.key_prefix = f"rates-of-a-test-{uuid4()}"
 
 
 @pytest.fixture

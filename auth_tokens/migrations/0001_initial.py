@@ -1,5 +1,7 @@
+import commands_platform.lib.database.encrypted
 import django.contrib.postgres.fields
 import django.db.models.deletion
+import django.db.models.functions.datetime
 import uuid
 from django.db import migrations, models
 
@@ -22,6 +24,7 @@ class Migration(migrations.Migration):
                 ('prefix', models.CharField(editable=False, max_length=8, unique=True)),
                 ('secret_hash', models.BinaryField(unique=True)),
                 ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('AUTH_FETCH_EXCHANGE_TOKEN', 'Auth Fetch Exchange Token'), ('SCHEDULING', 'Scheduling'), ('STORAGE', 'Storage'), ('EVENT_SUBSCRIPTION', 'Event Subscription'), ('EVENTS_PUBLISH', 'Events Publish'), ('ACTIVITY', 'Activity'), ('DIRECTORY', 'Directory'), ('MANAGE', 'Manage')], max_length=40), default=list, size=None)),
+                ('rate_limit', models.PositiveIntegerField(blank=True, help_text="Requests a minute. Empty: the server's default. 0: no limit.", null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
@@ -33,6 +36,22 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'API key',
                 'ordering': ['-created_at'],
+            },
+        ),
+        migrations.CreateModel(
+            name='IdempotentRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.BinaryField(help_text='The SHA-256 of its API key, method, path and key.')),
+                ('fingerprint', models.BinaryField(help_text='The SHA-256 of its body, query and token.')),
+                ('status', models.PositiveSmallIntegerField()),
+                ('answer', commands_platform.lib.database.encrypted.EncryptedTextField(help_text='Its headers and body. They may hold a secret that is shown only once.')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('api_key', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='auth_tokens.apikey')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['created_at'], name='auth_tokens_idempotentreq_age')],
+                'constraints': [models.UniqueConstraint(fields=('api_key', 'digest'), name='auth_tokens_idempotentrequest_once')],
             },
         ),
     ]

@@ -75,6 +75,16 @@ def answers() -> bool:
     return False
 
 
+def is_away() -> bool:
+    """Returns whether the broker was away a moment ago. A thread finds out when it is back."""
+    return _outage.lasts()
+
+
+def note_away() -> None:
+    """Notes that the broker could not be reached, so that nobody waits for it until it is back."""
+    _outage.begin()
+
+
 def _ping() -> bool:
     try:
         return bool(client().ping())

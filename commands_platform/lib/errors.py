@@ -56,6 +56,24 @@ class PermissionDeniedError(PlatformError):
     code = "permission_denied"
 
 
+class InvalidIdempotencyKeyError(BadRequestError):
+    """The Idempotency-Key must have 1 to 255 printable ASCII characters."""
+
+    code = "invalid_idempotency_key"
+
+
+class IdempotencyMismatchError(PlatformError):
+    """Another request has used this Idempotency-Key. Use a new key for each operation."""
+
+    code = "idempotency_key_payload_mismatch"
+
+
+class IdempotencyInProgressError(PlatformError):
+    """A request with this Idempotency-Key is still running. Try again in a moment."""
+
+    code = "idempotency_in_progress"
+
+
 class BusyError(PlatformError):
     """Somebody else is changing the same thing right now. Try again in a moment."""
 

@@ -6,7 +6,6 @@ The counts are in Valkey, which all web processes share. While Valkey is away, e
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import time
 import unicodedata
@@ -20,6 +19,8 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
 
+from commands_platform.lib.http.client_address import network_of
+
 logger = structlog.get_logger(__name__)
 
 ATTEMPTS_WINDOW = timedelta(minutes=15)
@@ -30,9 +31,6 @@ MAX_ATTEMPTS_PER_ADDRESS = 50
 _seconds = int(ATTEMPTS_WINDOW.total_seconds())
 _PER_ACCOUNT = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ACCOUNT, _seconds, namespace="account")
 _PER_ADDRESS = RateLimitItemPerSecond(MAX_ATTEMPTS_PER_ADDRESS, _seconds, namespace="address")
-# Somebody who has one IPv6 address usually has its whole /64 network.
-_IPV6_PREFIX = 64
-
 _is_away = False
 
 
@@ -55,7 +53,7 @@ def forget_account(account: str) -> None:
 
 
 def _counters(account: str, address: str) -> tuple[tuple[RateLimitItem, str], ...]:
-    return (_PER_ACCOUNT, _account_key(account)), (_PER_ADDRESS, _address_key(address))
+    return (_PER_ACCOUNT, _account_key(account)), (_PER_ADDRESS, network_of(address))
 
 
 def _count(item: RateLimitItem, key: str) -> int:
@@ -101,14 +99,3 @@ def _of_this_process() -> MovingWindowRateLimiter:
 def _account_key(account: str) -> str:
     # People sometimes type a password into the wrong field, so only a hash of the text is stored.
     return hashlib.sha256(unicodedata.normalize("NFKC", account).casefold().encode()).hexdigest()
-
-
-def _address_key(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if parsed.version == 4:
-        return str(parsed)
-    mapped = parsed.ipv4_mapped
-    return str(mapped or ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
                 ('origin', models.TextField(blank=True, default='', help_text='Scheme, host and port of the URL.')),
                 ('headers', commands_platform.lib.database.encrypted.CopiedValuesField(blank=True, default='', help_text='Extra headers as a JSON object with encrypted values, or empty.')),
                 ('timeout', models.PositiveSmallIntegerField(help_text="In seconds. If empty, the server's default applies.", null=True)),
+                ('correlation_id', models.TextField(editable=False, help_text='The X-Correlation-Id of the request that caused it. If empty, its own id.', null=True)),
                 ('body', models.TextField(blank=True, default='', help_text='The JSON body, without the exchange token.')),
                 ('attempt_count', models.PositiveSmallIntegerField(default=0)),
                 ('max_attempts', models.PositiveSmallIntegerField(default=0)),

@@ -39,6 +39,7 @@ class Migration(migrations.Migration):
                 ('object_id', models.TextField(blank=True, default='', help_text='Empty if the event is about no single object.')),
                 ('body', models.TextField(help_text='As JSON.')),
                 ('happened_at', models.DateTimeField()),
+                ('correlation_id', models.TextField(help_text='The X-Correlation-Id of the request that published it.', null=True)),
                 ('after_hook_id', models.BigIntegerField(default=0, help_text='Hooks up to this one have been handled.')),
                 ('until_hook_id', models.BigIntegerField(help_text='The newest hook for it when it was published. Newer hooks do not get it.')),
                 ('retry_at', models.DateTimeField(help_text='When to try again after an error.', null=True)),

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from django.test import Client
 
-from commands_platform.lib.http.client_address import client_address
+from commands_platform.lib.http.client_address import client_address, network_of
 from outbound.addresses import parse_networks
 
 CLIENT, PROXY, OTHER_PROXY = "203.0.113.7", "10.0.0.1", "10.0.0.2"
@@ -62,3 +62,9 @@ def test_the_request_log_names_the_client(settings: Any, trusted: str) -> None:
         Client().get("/v1/me/", headers={"x-forwarded-for": CLIENT})
 
     assert log[0]["ip"] == (CLIENT if trusted else "127.0.0.1")
+
+
+def test_an_ipv6_network_counts_as_one_address() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1")
+    assert network_of("nonsense") == network_of("")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
+
+# Somebody who has one IPv6 address usually has its whole /64 network.
+_IPV6_PREFIX = 64
 
 Address = IPv4Address | IPv6Address
 
@@ -29,6 +32,17 @@ def client_address(environ: Mapping[str, Any]) -> str:
             break
         client = before
     return str(client) if client is not None else peer
+
+
+def network_of(address: str) -> str:
+    """Returns the address that limits count by: the address itself, or for IPv6 its network."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, _IPV6_PREFIX), strict=False))
 
 
 def _is_trusted(address: Address) -> bool:

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple, TypeVar, cast
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import exceptions, serializers
 
-from commands_platform.lib.errors import InvalidInputError, NotFoundError, PlatformError
+from commands_platform.lib.errors import (
+    IdempotencyInProgressError,
+    IdempotencyMismatchError,
+    InvalidIdempotencyKeyError,
+    InvalidInputError,
+    NotFoundError,
+    PlatformError,
+)
 from commands_platform.lib.http.exception_handler import ErrorAnswer, answer_to, error_body
 from commands_platform.lib.http.outputs import Output
 from commands_platform.lib.http.parsers import unsupported
@@ -22,11 +29,15 @@ _DESCRIPTIONS = {
     403: "The API key may not do this.",
     404: "There is no such object, or it belongs to another organization.",
     406: "No exchange token can be made for this user.",
-    409: "The state of the object does not allow it.",
+    409: "The state of the object does not allow it, or a request with the same `Idempotency-Key` is still running.",
+    412: "The object has changed since the version in `If-Match`.",
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8, or it is compressed.",
+    422: "Another request has used the `Idempotency-Key`.",
     429: "Too many requests. `Retry-After` says when to come back.",
 }
+
+_ERRORS_OF_WRITES = (InvalidIdempotencyKeyError, IdempotencyInProgressError, IdempotencyMismatchError)
 
 
 class ErrorOutput(Output[Any]):
@@ -73,10 +84,12 @@ def raises(*errors: type[PlatformError]) -> Callable[[_Handler], _Handler]:
     return declare
 
 
-def error_responses(view: Any, handler: object, *, has_body: bool, has_path: bool) -> dict[str, OpenApiResponse]:
+def error_responses(
+    view: Any, handler: object, *, has_body: bool, has_path: bool, is_write: bool
+) -> dict[str, OpenApiResponse]:
     """Returns the responses of the 4xx statuses that a handler of the view can answer, with an example of each code."""
     bodies: dict[int, dict[str, object]] = {}
-    for name, error in _cases(handler, has_body=has_body, has_path=has_path):
+    for name, error in _cases(handler, has_body=has_body, has_path=has_path, is_write=is_write):
         answer = cast("ErrorAnswer", answer_to(error, view))
         bodies.setdefault(answer.status, {})[name] = answer.body
     bodies[429] = {"throttled": error_body("Request was throttled. Expected available in 5 seconds.", "throttled")}
@@ -90,9 +103,9 @@ def error_responses(view: Any, handler: object, *, has_body: bool, has_path: boo
     }
 
 
-def _cases(handler: object, *, has_body: bool, has_path: bool) -> Iterator[_Case]:
+def _cases(handler: object, *, has_body: bool, has_path: bool, is_write: bool) -> Iterator[_Case]:
     declared: tuple[type[PlatformError], ...] = getattr(handler, "raises", ())
-    for error in declared:
+    for error in (*declared, *(_ERRORS_OF_WRITES if is_write else ())):
         yield _Case(error.code, error())
     field = (
         {"name": ["This field is required."]} if has_body else {"limit": ["A valid non-negative integer is required."]}

@@ -22,6 +22,8 @@ from rest_framework.views import set_rollback
 from commands_platform.lib.database.availability import is_away, is_locked, log_away
 from commands_platform.lib.errors import (
     BusyError,
+    IdempotencyInProgressError,
+    IdempotencyMismatchError,
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
@@ -37,6 +39,8 @@ MAX_REPORTED_FIELDS = 50
 AUTHENTICATE_HEADER = 'Api-Key realm="Commands Platform"'
 RETRY_AFTER_SECONDS = 5
 RETRY_BUSY_AFTER_SECONDS = 1
+
+_STATUSES: dict[type[PlatformError], int] = {PermissionDeniedError: 403, IdempotencyMismatchError: 422}
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,9 @@ def _domain_answer(exc: PlatformError, view: object) -> ErrorAnswer:
             return _invalid_input(view, exc.message, exc.code, errors)
         case NotFoundError():
             return _not_found()
-        case BusyError():
+        case BusyError() | IdempotencyInProgressError():
             return _busy(exc)
-    status = 403 if isinstance(exc, PermissionDeniedError) else 400
+    status = next((status for kind, status in _STATUSES.items() if isinstance(exc, kind)), 400)
     return ErrorAnswer(status, error_body(exc.message, exc.code))
 
 
@@ -145,8 +149,9 @@ def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Error
     return None
 
 
-def _busy(exc: BusyError) -> ErrorAnswer:
-    return ErrorAnswer(503, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
+def _busy(exc: BusyError | IdempotencyInProgressError) -> ErrorAnswer:
+    status = 503 if isinstance(exc, BusyError) else 409
+    return ErrorAnswer(status, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
 
 
 def _not_found() -> ErrorAnswer:

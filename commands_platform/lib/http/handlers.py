@@ -75,7 +75,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         return _busy(request)
     if wants_page(request):
         return defaults.server_error(request)
-    return internal_error(request)
+    return internal_error()
 
 
 def _busy(request: HttpRequest) -> HttpResponseBase:
@@ -87,7 +87,7 @@ def _busy(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def internal_error(request: HttpRequest) -> HttpResponse:
+def internal_error() -> HttpResponse:
     """Returns the API's 500."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id") or request.headers.get("X-Request-ID")
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
     return json_error(500, "Internal server error.", "internal_error", request_id=request_id)

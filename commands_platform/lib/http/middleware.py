@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
+from uuid import uuid4
 
 import structlog
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from commands_platform.lib.http.correlation import CORRELATION_HEADER, correlation_id_of
 from commands_platform.lib.http.exception_handler import error_body
 from commands_platform.lib.http.gateway.refusals import REFUSAL, Refusal
 from commands_platform.lib.http.handlers import INVALID_REQUEST, internal_error, is_api_path, json_error
@@ -55,7 +57,7 @@ class RequestHygieneMiddleware:
         _forget_misleading_headers(request)
         response = self.get_response(request)
         if response.status_code >= 400 and is_api_path(request.path_info):
-            return _in_the_documented_shape(request, response)
+            return _in_the_documented_shape(response)
         return response
 
 
@@ -67,13 +69,17 @@ def refuse_unreadable_requests(application: WSGIApplication) -> WSGIApplication:
     """
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        name = "ContentTypeTooLong"
         if len(environ.get("CONTENT_TYPE") or "") <= MAX_CONTENT_TYPE_LENGTH:
             try:
                 return application(environ, start_response)
             except (ValueError, LookupError, SuspiciousOperation) as error:
-                logger.warning("request_was_unreadable", error=type(error).__name__)
+                name = type(error).__name__
+        correlation_id = correlation_id_of(environ) or str(uuid4())
+        logger.warning("request_was_unreadable", error=name, correlation_id=correlation_id)
         body = strict_json.dumps(error_body(INVALID_REQUEST, "bad_request"))
-        start_response("400 Bad Request", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        start_response("400 Bad Request", [*headers.items(), (CORRELATION_HEADER, correlation_id)])
         return [body]
 
     return guarded
@@ -155,12 +161,12 @@ def _forget_misleading_headers(request: HttpRequest) -> None:
         request.META.pop("CONTENT_TYPE", None)
 
 
-def _in_the_documented_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def _in_the_documented_shape(response: HttpResponseBase) -> HttpResponseBase:
     """Returns the same response if it is JSON, or else one with its status and headers and a JSON body."""
     if not isinstance(response, HttpResponse) or response.get("Content-Type", "").startswith("application/json"):
         return response
     if response.status_code >= 500:
-        error = internal_error(request)
+        error = internal_error()
     else:
         detail, code = _ERRORS_BY_STATUS.get(response.status_code, _ERRORS_BY_STATUS[400])
         error = json_error(response.status_code, detail, code)

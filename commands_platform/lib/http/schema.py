@@ -10,8 +10,10 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction, OpenApiParameter
 from rest_framework import serializers
 
+from commands_platform.lib.http.correlation import CORRELATION_HEADER, CORRELATION_PATTERN
 from commands_platform.lib.http.error_responses import error_responses
 from commands_platform.lib.http.fields import AnyJsonField
+from commands_platform.lib.http.idempotency import IDEMPOTENCY_HEADER, IDEMPOTENT_METHODS, REPLAYED_HEADER
 from commands_platform.lib.http.unknown_fields import IGNORED_HEADER
 
 _TAGS_BY_SEGMENT = {
@@ -40,6 +42,36 @@ _IGNORED_FIELDS = OpenApiParameter(
 )  # fmt: skip
 
 
+_CORRELATION_ID = OpenApiParameter(
+    CORRELATION_HEADER, str, OpenApiParameter.HEADER, response=True,
+    description="The id of the request in the server's log: the caller's, or else a new one.",
+)  # fmt: skip
+_SENT_CORRELATION_ID = OpenApiParameter(
+    CORRELATION_HEADER, {"type": "string", "pattern": CORRELATION_PATTERN}, OpenApiParameter.HEADER,
+    description="An id of the caller's choice for the request. Deliveries that it causes send it on.",
+)  # fmt: skip
+
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    IDEMPOTENCY_HEADER, {"type": "string", "minLength": 1, "maxLength": 255}, OpenApiParameter.HEADER,
+    description="Makes it safe to send the request again: it runs once, and its answer is given again for 24 hours.",
+)  # fmt: skip
+_REPLAYED = OpenApiParameter(
+    REPLAYED_HEADER, str, OpenApiParameter.HEADER, response=True, enum=["true"],
+    description="The request ran earlier. This is its answer from then.",
+)  # fmt: skip
+_RATE_LIMITS = [
+    OpenApiParameter(name, {"type": kind}, OpenApiParameter.HEADER, response=True, description=description)
+    for name, kind, description in (
+        ("X-RateLimit-Limit", "integer", "The requests that the caller may send in a period."),
+        ("X-RateLimit-Remaining", "integer", "The requests that are left."),
+        ("X-RateLimit-Reset", "integer", "When the present period ends, in Unix seconds."),
+        ("RateLimit", "string", "The requests that are left, and the seconds until the period ends."),
+        ("RateLimit-Policy", "string", "The limit, and the length of the period in seconds."),
+    )
+]
+_HEADERS_OF_ALL = [_SENT_CORRELATION_ID, _CORRELATION_ID, _TOKEN_STATUS, _WWW_AUTHENTICATE, _RETRY_AFTER, *_RATE_LIMITS]
+
+
 def example_uuid(segment: str) -> UUID:
     """Returns the UUID that examples use for the object of a path segment."""
     return uuid5(NAMESPACE_URL, f"https://example.com/{segment}")
@@ -59,7 +91,9 @@ class PlatformSchema(AutoSchema):
         return re.split(r"(?<=[.!?])\s", super().get_description(), maxsplit=1)[0].rstrip(".") or None
 
     def get_override_parameters(self) -> list[Any]:
-        parameters = [*super().get_override_parameters(), _TOKEN_STATUS, _WWW_AUTHENTICATE, _RETRY_AFTER]
+        parameters = [*super().get_override_parameters(), *_HEADERS_OF_ALL]
+        if self.method in IDEMPOTENT_METHODS:
+            parameters += [_IDEMPOTENCY_KEY, _REPLAYED]
         return [*parameters, _IGNORED_FIELDS] if self._takes_body() else parameters
 
     def get_serializer_name(self, serializer: serializers.Serializer[Any], direction: Direction) -> str:
@@ -95,7 +129,10 @@ class PlatformSchema(AutoSchema):
         responses: dict[str, Any] = super()._get_response_bodies(direction)
         if direction == "response":
             handler = getattr(self.view, self.method.lower(), None)
-            errors = error_responses(self.view, handler, has_body=self._takes_body(), has_path="{" in self.path)
+            is_write = self.method in IDEMPOTENT_METHODS
+            errors = error_responses(
+                self.view, handler, has_body=self._takes_body(), has_path="{" in self.path, is_write=is_write
+            )
             for status, response in errors.items():
                 if status not in responses:
                     responses[status] = self._get_response_for_code(response, status)  # type: ignore[no-untyped-call]

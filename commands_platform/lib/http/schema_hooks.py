@@ -50,7 +50,11 @@ _CALLBACK_HEADERS = [
         "The command's static signature, for receivers written for DailyBot.",
         "a135e61aeb88692d4add1ad9b240ff9cc973d3fe4d3b4558ccdf08946ec454a8",
     ),
-    _header("X-Correlation-Id", "It is in the server's log too.", _EXAMPLE_ID),
+    _header(
+        "X-Correlation-Id",
+        "That of the request that caused the delivery, or else the `webhook-id`. It is in the server's log too.",
+        _EXAMPLE_ID,
+    ),
 ]
 
 
