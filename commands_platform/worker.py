@@ -9,12 +9,14 @@ from celery import bootsteps
 from celery.worker import consumer, state
 
 from commands_platform import __version__, housekeeping
-from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
+from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork, stop_all
 from commands_platform.pacemaker import pacemaker, turns
+from deliveries.takeover import take_over_thread
 from deliveries.tasks import deliver_without_hint
 from events.outbox import fan_out_thread
 from processes.heartbeats import Heartbeat
 from processes.models import Role
+from processes.standing import this_process
 
 logger = structlog.get_logger(__name__)
 
@@ -48,8 +50,8 @@ class PromptConsumer(consumer.Consumer):
 class Threads(bootsteps.StartStopStep):
     """The threads of a worker beside its main one: heartbeat and pacemaker.
 
-    A dispatcher also has one for housekeeping and one that fans out events. They start before the worker connects to
-    the broker, which may be away.
+    A dispatcher also has one for housekeeping and one that fans out events. A deliverer has one that takes over from
+    lost deliverers. They start before the worker connects to the broker, which may be away.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -61,21 +63,23 @@ class Threads(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         queues = worker.app.amqp.queues.consume_from
-        dispatches = "dispatch" in queues
+        dispatches, delivers = "dispatch" in queues, "deliver" in queues
         works = _dispatchers_works(worker.app) if dispatches else []
-        if "deliver" in queues:
+        if delivers:
             works.append(TimedWork("deliveries.deliver_pending", _DELIVERERS_RHYTHM, deliver_without_hint))
         self._metronomes = [pacemaker(works)]
         if dispatches:
             self._metronomes += [housekeeping.housekeeping(), fan_out_thread()]
-        self._heartbeat = Heartbeat(Role.DISPATCHER if dispatches else Role.DELIVERER, version=__version__)
+        if delivers:
+            self._metronomes.append(take_over_thread())
+        role = Role.DISPATCHER if dispatches else Role.DELIVERER
+        self._heartbeat = Heartbeat(role, version=__version__, standing=this_process)
         turns.on_work, turns.expects_hints = self._heartbeat.note_work, dispatches
         for thread in (self._heartbeat, *self._metronomes):
             thread.start()
 
     def stop(self, worker: Any) -> None:
-        for metronome in self._metronomes:
-            metronome.stop(patience=_STOP_PATIENCE_SECONDS)
+        stop_all(self._metronomes, patience=_STOP_PATIENCE_SECONDS)
         if self._heartbeat is not None:
             self._heartbeat.stop()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
+from uuid import UUID
 
 from commands_platform.lib.database.availability import unless_away
 from deliveries import outcomes, queue
@@ -51,10 +52,11 @@ class Intake:
     that no backlog hides the deliveries of other lanes. Busy lanes, which have a backlog, have claims of their own.
     """
 
-    def __init__(self, lanes: Lanes, *, window: int, lease: timedelta) -> None:
+    def __init__(self, lanes: Lanes, *, window: int, lease: timedelta, holder: UUID | None = None) -> None:
         self._lanes = lanes
         self._window = window
         self._lease = lease
+        self._holder = holder
         self._waiting: dict[Lane, deque[Claim]] = {}
         self.waiting_count = 0
         self._bytes: Counter[Lane] = Counter()
@@ -353,7 +355,7 @@ class Intake:
         no_later_than: timedelta | None = None,
     ) -> list[Claim]:
         """Claims the oldest. While the database is away nothing is claimed, and requests in flight go on."""
-        claim = partial(queue.claim, limit=limit, lease=self._lease, of=of, max_bytes=max_bytes)
+        claim = partial(queue.claim, limit=limit, lease=self._lease, holder=self._holder, of=of, max_bytes=max_bytes)
         nothing: list[Claim] = []
         return unless_away(partial(claim, no_later_than=no_later_than), otherwise=nothing)
 

@@ -1,4 +1,4 @@
-"""Writes to the queue after a claim, in SQL: records outcomes, releases claims, and fails what has waited for too long.
+"""Writes to the queue after a claim, in SQL: records outcomes, releases claims, ends leases, and fails old deliveries.
 
 Recording and releasing name the lease, so a sender that has lost it writes nothing. No statement waits for a row: each
 leaves out the rows that another session has locked. So none can be part of a deadlock, whatever the order of its rows.
@@ -19,6 +19,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from deliveries.lanes import Lane
+from deliveries.leases import leases_of
 from deliveries.models import Kind, State
 from deliveries.queue import Claim
 from deliveries.signals import deliveries_failed, runs_started, runs_unsent
@@ -107,6 +108,24 @@ WHERE id IN (
     SELECT id FROM deliveries_delivery WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s AND state = 'pending'
     FOR UPDATE SKIP LOCKED
 )
+"""
+
+# The rows keep their leases, so a deliverer that was only frozen or cut off can still record an outcome if nobody has
+# claimed its row yet. The claim still counts as lost, because the row may have killed its sender.
+_END_LEASES = f"""
+WITH held AS MATERIALIZED (
+    SELECT id FROM deliveries_delivery
+    WHERE state = 'pending' AND next_attempt_at <= {NOW_SQL} AND lease BETWEEN %(first)s AND %(last)s
+      AND leased_until > {NOW_SQL}
+), free AS (
+    SELECT d.id FROM deliveries_delivery d JOIN held ON held.id = d.id
+    WHERE d.lease BETWEEN %(first)s AND %(last)s
+    FOR UPDATE OF d SKIP LOCKED
+), ended AS (
+    UPDATE deliveries_delivery d SET leased_until = {NOW_SQL} FROM free WHERE d.id = free.id
+    RETURNING d.id
+)
+SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM ended)
 """
 
 # While an origin does not answer, its rows fail once they have waited longer than all retries would have taken.
@@ -208,3 +227,10 @@ def release(claims: Sequence[Claim]) -> None:
         by_lease.setdefault(claim.lease, []).append(claim.id)
     for lease, ids in by_lease.items():
         execute(_RELEASE, {"ids": ids, "lease": lease})
+
+
+def end_leases(holder: UUID) -> tuple[int, int]:
+    """Ends the leases of a holder. Returns the number of its leases, and the number of those that were ended."""
+    first, last = leases_of(holder)
+    held, ended = rows_of(_END_LEASES, {"now": clock.replaced(), "first": first, "last": last})[0]
+    return held, ended

@@ -1,7 +1,8 @@
 """The queue side of the ledger, in SQL: claims due deliveries under a lease.
 
-When a lease ends, its row is free again, so the rows of a sender that dies return to the queue by themselves. Later
-writes name the lease, and a sender that has lost it writes nothing. Claiming and releasing change no indexed column,
+When a lease ends, its row is free again, so the rows of a sender that dies return to the queue by themselves. Other
+deliverers end the leases of a sender that is lost (see `takeover`). Later writes name the lease, and a sender that has
+lost it writes nothing. Claiming and releasing change no indexed column,
 which makes them cheap (PostgreSQL's heap-only tuples).
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
@@ -20,6 +21,7 @@ from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
 from deliveries.lanes import Lane
+from deliveries.leases import new_lease
 from deliveries.models import MAX_SMALLINT
 
 
@@ -237,18 +239,20 @@ def claim(
     *,
     limit: int,
     lease: timedelta,
+    holder: UUID | None = None,
     of: Mapping[Lane, int] | None = None,
     no_later_than: timedelta | None = None,
     max_bytes: int = _NO_LIMIT,
 ) -> list[Claim]:
     """Claims up to `limit` of the oldest due deliveries. They belong to this caller alone until the lease ends.
 
+    `holder` is the id of this process, by which others end its leases when it is lost.
     `of` restricts the claim to these lanes, with a maximum for each. Limits then apply in the order of the lanes.
     `no_later_than` restricts it to deliveries that have been due for less than that time. The claim ends with the
     delivery whose body makes the total exceed `max_bytes`.
     """
     # Read before the rows are locked, so that for this process the lease ends no later than for the database.
-    held_since, token = time.monotonic(), uuid4()
+    held_since, token = time.monotonic(), new_lease(holder)
     parameters: dict[str, object] = {
         "now": clock.replaced(),
         "limit": limit,

@@ -6,19 +6,18 @@ The handles and their connections stay open between runs.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
-from uuid import UUID
+from functools import cache
 
 import pycurl
 import structlog
 from django.conf import settings
 
-from commands_platform.lib.database.availability import retry_while_away, unless_away
-from deliveries import hold_ups, outcomes
+from deliveries import hold_ups
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
 from deliveries.intake import MIN_LOST_OF_A_SUSPECT, Intake, release
@@ -27,43 +26,25 @@ from deliveries.models import AttemptError, Reason, State
 from deliveries.outcomes import Outcome
 from deliveries.pacing import POLL_SECONDS, poll_seconds, rush_left, until_next_look
 from deliveries.queue import Claim
+from deliveries.recording import LOCKED_RETRY_SECONDS, Recording
 from deliveries.resolving import UNRESOLVABLE, Resolving
 from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
+from deliveries.sender_settings import SenderSettings
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
-from outbound.address_guard import AddressGuard
-from outbound.forward_proxy import ForwardProxy
 from outbound.guard import address_guard
-from outbound.resolver import LookUp, Resolver, look_up_addresses
+from outbound.resolver import Resolver
+from processes.standing import this_process
 
 logger = structlog.get_logger(__name__)
 
-_RECORD_AT_ONCE = 200
-_RECORD_WITHIN_SECONDS = 0.05
 _STOP_WITHIN_SECONDS = 3.0
 # The loop runs many times a second. A longer time between two rounds is not the fault of a receiver.
 _STALL_SECONDS = 0.5
-# A row that another session has locked is recorded later. This is the time between two tries.
-_LOCKED_RETRY_SECONDS = 0.02
 # Crashes and deploys may lose this many claims beyond a row's attempts. After that, the row is taken for their cause.
 MAX_LOST_CLAIMS = 3
 # A request that we ended is made again at once.
 _INTERRUPTED = Verdict(State.PENDING, retry_in=timedelta(0))
-
-
-@dataclass(frozen=True, slots=True)
-class SenderSettings:
-    """How a sender works. `window` is the largest number of transfers in flight."""
-
-    window: int
-    timeout: timedelta
-    lease: timedelta
-    retry_delays: Sequence[timedelta]
-    guard: AddressGuard
-    proxy: ForwardProxy | None = None
-    look_up: LookUp = look_up_addresses
-    lanes: LaneSettings = field(default_factory=LaneSettings)
-    logs_callbacks: bool = False
 
 
 @dataclass(slots=True)
@@ -71,14 +52,13 @@ class _Run:
     """The state of one run of the loop."""
 
     intake: Intake
+    recording: Recording
+    # Since when others have known without a gap that this process is alive, or infinity if they may think it is dead.
+    alive_since: float
     in_flight: int = 0
     large_bytes_in_flight: int = 0
-    outcomes: list[Outcome] = field(default_factory=list)
-    first_outcome_at: float = 0.0
-    # Outcomes whose rows another session has locked, by row.
-    locked: dict[UUID, Outcome] = field(default_factory=dict)
-    next_locked_try_at: float = 0.0
-    finished: int = 0
+    # Claims that were not sent in time. They are released together.
+    left: list[Claim] = field(default_factory=list)
 
 
 class Sender:
@@ -111,21 +91,23 @@ class Sender:
                 stays = time.monotonic() < stay_until
                 if stop_at is None and should_stop():
                     stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
-                if stop_at is None:
+                may_begin = self._may_begin(run)
+                if stop_at is None and may_begin:
                     run.intake.claim(idle=len(self._idle), in_flight=run.in_flight)
                     run.intake.leave_paused()
                     self._start(run)
-                elif time.monotonic() >= stop_at:
+                elif stop_at is not None and time.monotonic() >= stop_at:
                     break
                 self._perform(run)
-                self._record(run)
+                run.recording.write_due(is_idle=not run.in_flight)
+                self._release_left(run)
                 if run.in_flight > len(self._resolving):
                     self._multi.select(self._wait())
                 elif run.in_flight:
                     time.sleep(self._wait())
-                elif run.locked:
-                    time.sleep(_LOCKED_RETRY_SECONDS)
-                elif stop_at is not None:
+                elif run.recording.locked:
+                    time.sleep(LOCKED_RETRY_SECONDS)
+                elif stop_at is not None or not may_begin:
                     break
                 elif not run.intake.has_more():
                     if not stays:
@@ -134,13 +116,39 @@ class Sender:
                     run.intake.look_at_once()
         finally:
             try:
-                self._record(run, everything=True)
+                run.recording.write_all()
             finally:
                 self._give_back(run)
-        return run.finished
+        return run.recording.finished
 
     def _begin_run(self) -> _Run:
-        return _Run(Intake(self._lanes, window=self._config.window, lease=self._config.lease))
+        standing = self._config.standing
+        intake = Intake(self._lanes, window=self._config.window, lease=self._config.lease, holder=standing.id)
+        return _Run(intake, Recording(patience=self._lease_seconds), alive_since=standing.alive_since())
+
+    def _may_begin(self, run: _Run) -> bool:
+        """Returns whether others know that this process is alive, so that they leave its claims alone.
+
+        If they may have taken it for dead, everything that was not sent is given up.
+        """
+        alive_since = self._config.standing.alive_since()
+        if alive_since != run.alive_since:
+            run.alive_since = alive_since
+            self._leave_unsent(run)
+        return alive_since < math.inf
+
+    def _leave_unsent(self, run: _Run) -> None:
+        run.left += run.intake.give_up()
+        for transfer in list(self._busy):
+            if transfer.claim is not None and not transfer.may_have_sent():
+                self._abandon(run, transfer)
+                run.left.append(transfer.claim)
+
+    def _release_left(self, run: _Run) -> None:
+        # While the database is away, this would only take time.
+        if run.left and run.alive_since < math.inf:
+            left, run.left = run.left, []
+            release(left)
 
     def _start(self, run: _Run) -> None:
         """Begins as many requests as there is room for."""
@@ -155,16 +163,15 @@ class Sender:
         suspect = run.intake.next_suspect()
         if suspect is not None:
             # Recorded first, because sending the suspect may kill this process.
-            self._record(run, everything=True)
+            run.recording.write_all()
             self._start_or_finish(run, suspect)
 
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
-        # A request must end before its lease does. After a freeze it may be too late to begin.
-        if time.monotonic() + self._timeout_of(claim) > claim.held_since + self._lease_seconds:
-            release([claim])
-        elif claim.id in run.locked:
+        if not self._holds(claim):
+            run.left.append(claim)
+        elif claim.id in run.recording.locked:
             # It was already sent, so its outcome is written under the new lease.
-            self._keep(run, run.locked.pop(claim.id)._replace(lease=claim.lease))
+            run.recording.keep_under_new_lease(claim.id, claim.lease)
         elif claim.reason:
             self._finish(run, claim, Verdict(State.CANCELLED, claim.reason))
         elif claim.attempt > claim.max_attempts + MAX_LOST_CLAIMS:
@@ -173,6 +180,14 @@ class Sender:
             self._finish(run, claim, Verdict(State.SKIPPED, claim.skip))
         else:
             self._start_one(run, claim)
+
+    def _holds(self, claim: Claim) -> bool:
+        """Returns whether the claim is surely ours until its request ends. After a freeze it may not be."""
+        ends_at = time.monotonic() + self._timeout_of(claim)
+        return (
+            ends_at <= claim.held_since + self._lease_seconds
+            and claim.held_since >= self._config.standing.alive_since()
+        )
 
     def _timeout_of(self, claim: Claim) -> float:
         """Returns the schedule's own timeout or the server's, in seconds. It is always shorter than a lease."""
@@ -228,7 +243,7 @@ class Sender:
             elif (claim := self._resolving.in_line(transfer)) is not None:
                 # The lookup of its name has not begun, and neither has the attempt.
                 self._abandon(run, transfer)
-                release([claim])
+                run.left.append(claim)
             else:
                 self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
 
@@ -320,54 +335,20 @@ class Sender:
             attempt=result.record if result else record,
             if_held_up=hold_ups.interrupted(claim, result),
         )
-        self._keep(run, outcome)
-
-    def _keep(self, run: _Run, outcome: Outcome) -> None:
-        if not run.outcomes:
-            run.first_outcome_at = time.monotonic()
-        run.outcomes.append(outcome)
-
-    def _record(self, run: _Run, *, everything: bool = False) -> None:
-        """Writes outcomes in batches. When nothing is in flight, it writes the rest at once."""
-        now = time.monotonic()
-        if run.locked and (everything or now >= run.next_locked_try_at):
-            run.next_locked_try_at = now + _LOCKED_RETRY_SECONDS
-            tried, run.locked = list(run.locked.values()), {}
-            self._write(run, tried)
-        due = (
-            everything
-            or not run.in_flight
-            or len(run.outcomes) >= _RECORD_AT_ONCE
-            or now - run.first_outcome_at >= _RECORD_WITHIN_SECONDS
-        )
-        if not run.outcomes or not due:
-            return
-        written, run.outcomes = run.outcomes, []
-        self._write(run, written)
-
-    def _write(self, run: _Run, written: list[Outcome]) -> None:
-        """Writes outcomes. Those whose rows another session has locked are kept for later."""
-        written = hold_ups.excuse(written, patience=self._lease_seconds)
-        # Trying longer than the lease is of no use, because by then the rows belong to another sender.
-        recorded = retry_while_away(lambda: outcomes.record(written), patience=self._lease_seconds)
-        for outcome in recorded.locked:
-            run.locked[outcome.id] = outcome
-        run.finished += len(written) - len(recorded.locked)
+        run.recording.keep(outcome)
 
     def _give_back(self, run: _Run) -> None:
         """Ends requests in flight and releases every claim, so that other senders need not wait for leases to end.
 
         A request that may have reached its receiver is an attempt. It is recorded, and its repeat stays spent.
         """
-        claims = run.intake.give_up()
+        claims = [*run.left, *run.intake.give_up()]
         for transfer in list(self._busy):
             if transfer.is_answered():
                 self._end(run, transfer, pycurl.E_OPERATION_TIMEDOUT)
             else:
                 self._interrupt(run, transfer)
-        if run.outcomes:
-            recorded = unless_away(partial(outcomes.record, run.outcomes), otherwise=outcomes.Recorded(0, []))
-            run.finished += recorded.written
+        run.recording.write_last()
         release(claims)
 
     def _wait(self) -> float:
@@ -393,6 +374,7 @@ def process_sender() -> Sender:
             guard=address_guard(),
             proxy=settings.CALLBACK_PROXY,
             logs_callbacks=settings.LOG_CALLBACKS,
+            standing=this_process,
             lanes=LaneSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

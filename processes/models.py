@@ -17,7 +17,7 @@ class Role(models.TextChoices):
 
 
 class Process(models.Model):
-    """One running process. It updates its row every few seconds, and removes it when it ends in an orderly way.
+    """One running process. It updates its row every second, and removes it when it ends in an orderly way.
 
     All times are those of the database's clock, so that hosts whose clocks differ can be compared.
     """
@@ -25,15 +25,21 @@ class Process(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     role = models.CharField(max_length=16, choices=Role.choices)
     host = models.CharField(max_length=255)
+    machine = models.CharField(
+        max_length=100, blank=True, default="", help_text="Is the same for processes that see each other's pids."
+    )
     pid = models.PositiveIntegerField(help_text="The id of the process on its host.")
     version = models.CharField(max_length=64)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(help_text="When it last reported that it is alive.")
+    steady_since = models.DateTimeField(help_text="Since when it has reported without a gap.")
     worked_at = models.DateTimeField(null=True, help_text="When it last began some work, for example a tick.")
+    taken_over_at = models.DateTimeField(
+        null=True, help_text="When others last took over what it held, because it was dead or out of reach."
+    )
 
     class Meta:
         verbose_name_plural = "processes"
-        indexes = [models.Index(fields=["seen_at"], name="processes_process_seen")]
 
     def __str__(self) -> str:
         return f"{self.role} on {self.host}"

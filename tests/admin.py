@@ -24,6 +24,7 @@ from commands_platform.lib import clock
 from events.models import Hook
 from organizations import services as organization_services
 from organizations.models import Command
+from processes.models import Role
 from storage.models import Item
 from tests.factories import (
     make_api_key,
@@ -31,6 +32,7 @@ from tests.factories import (
     make_delivery,
     make_installation,
     make_organization,
+    make_process,
     make_schedule,
     make_token,
     make_user,
@@ -38,7 +40,7 @@ from tests.factories import (
 
 _numbers = count(1)
 
-OWN_APPS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage")
+OWN_APPS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage", "processes")
 MODELS: list[type[Model]] = [
     model for app in OWN_APPS for model in apps.get_app_config(app).get_models() if model in admin.site._registry
 ]
@@ -87,6 +89,7 @@ def make_samples() -> Samples:
     record = ActivityRecord.objects.create(
         organization=organization, command=command, user=user, category="forms", action="opened", metadata={"n": 1}
     )
+    process = make_process(Role.DISPATCHER, worked_ago=timedelta(seconds=1))
     login = User.objects.create(
         username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}="
     )
@@ -102,7 +105,7 @@ def make_samples() -> Samples:
     return Samples(
         rows=[
             *(organization, user, command, installation, api_key, schedule, delivery, hook, item, record),
-            *(login, group, entry),
+            *(process, login, group, entry),
         ],
         secrets=[
             *(command.signing_secret, command.previous_signing_secret, command.signature),

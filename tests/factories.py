@@ -129,14 +129,21 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
     )
 
 
-def make_process(role: Role, *, seen_ago: timedelta = timedelta(), worked_ago: timedelta | None = None) -> Process:
+def make_process(
+    role: Role, *, seen_ago: timedelta = timedelta(), worked_ago: timedelta | None = None, **values: Any
+) -> Process:
+    """Creates a process that has reported for an hour without a gap."""
     now = clock.now()
     return Process.objects.create(
-        role=role,
-        host="a",
-        pid=1,
-        version="1",
-        started_at=now - timedelta(hours=1),
-        seen_at=now - seen_ago,
-        worked_at=None if worked_ago is None else now - worked_ago,
+        **{
+            "role": role,
+            "host": "a",
+            "pid": 1,
+            "version": "1",
+            "started_at": now - timedelta(hours=1),
+            "steady_since": now - timedelta(hours=1),
+            "seen_at": now - seen_ago,
+            "worked_at": None if worked_ago is None else now - worked_ago,
+            **values,
+        }
     )

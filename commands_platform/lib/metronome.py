@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,11 +66,10 @@ class Metronome(threading.Thread):
                     self._do(each)
         connection.close()
 
-    def stop(self, *, patience: float) -> None:
-        """Ends after the work in hand. Waits for that up to `patience` seconds."""
+    def stop(self) -> None:
+        """Makes the thread end after the work in hand. Does not wait for that."""
         self._is_ended = True
         self._bell.set()
-        self.join(patience)
 
     def _seconds_to_next(self) -> float:
         now = time.time()
@@ -87,3 +86,13 @@ class Metronome(threading.Thread):
                 logger.exception("work_failed", work=each.name)
         finally:
             close_old_connections()
+
+
+def stop_all(metronomes: Iterable[Metronome], *, patience: float) -> None:
+    """Stops the threads at the same time. Waits up to `patience` seconds in all until they have ended."""
+    give_up_at = time.monotonic() + patience
+    stopped = list(metronomes)
+    for metronome in stopped:
+        metronome.stop()
+    for metronome in stopped:
+        metronome.join(max(0.0, give_up_at - time.monotonic()))

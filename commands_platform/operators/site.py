@@ -96,6 +96,7 @@ THEME: dict[str, Any] = {
                     _item("Log", "receipt_long", "admin.logentry"),
                 ],
             },
+            {"title": "Server", "items": [_item("Processes", "memory", "processes.process")]},
         ],
     },
 }

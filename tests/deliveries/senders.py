@@ -9,7 +9,8 @@ from django.db import connection
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery
-from deliveries.sender import Sender, SenderSettings
+from deliveries.sender import Sender
+from deliveries.sender_settings import SenderSettings
 from outbound.address_guard import AddressGuard
 from outbound.addresses import parse_networks
 

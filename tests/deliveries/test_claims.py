@@ -11,7 +11,8 @@ from commands_platform.lib import clock
 from deliveries import intake, queue
 from deliveries.lanes import Lane, Lanes, LaneSettings
 from deliveries.models import Delivery, DeliveryQuerySet, Reason, State
-from deliveries.sender import Sender, SenderSettings
+from deliveries.sender import Sender
+from deliveries.sender_settings import SenderSettings
 from organizations.models import Command
 from outbound.address_guard import AddressGuard
 from outbound.addresses import parse_networks

@@ -77,11 +77,11 @@ def test_a_failed_connection_does_not_count_if_the_database_is_out_of_reach_when
     run = sender._begin_run()
     run.intake.claim(idle=1, in_flight=0)
     sender._start(run)
-    while not run.outcomes:
+    while not run.recording.kept:
         sender._perform(run)
 
     stop_database()
-    sender._record(run, everything=True)
+    run.recording.write_all()
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.lease, delivery.attempt_count, delivery.attempts) == (State.PENDING, None, 0, [])

@@ -89,4 +89,4 @@ def test_an_answer_whose_body_has_not_ended_counts() -> None:
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.attempt_count, len(delivery.attempts)) == (State.DELIVERED, 1, 1)
-    assert run.finished == 1
+    assert run.recording.finished == 1

@@ -133,11 +133,12 @@ def test_a_new_claim_of_a_row_that_was_already_sent_only_writes_its_outcome(rece
     delivery = make_delivery(url=receiver.url)
     (lost,) = queue.claim(limit=1, lease=timedelta(0))
     run = sender._begin_run()
-    run.locked[lost.id] = outcomes.Outcome(lost.id, lost.lease, State.DELIVERED, status=200, attempt={"number": 1})
+    outcome = outcomes.Outcome(lost.id, lost.lease, State.DELIVERED, status=200, attempt={"number": 1})
+    run.recording.locked[lost.id] = outcome
     (again,) = queue.claim(limit=1, lease=MINUTE)
 
     sender._start_or_finish(run, again)
-    sender._record(run, everything=True)
+    run.recording.write_all()
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.last_status) == (State.DELIVERED, 200)

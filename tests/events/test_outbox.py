@@ -6,6 +6,7 @@ import pytest
 from django.db import transaction
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
+from commands_platform.lib.metronome import stop_all
 from deliveries.models import Delivery
 from events import outbox, tasks
 from events.models import OutboxEvent
@@ -152,7 +153,7 @@ def test_the_thread_fans_out_events_without_a_hint(alice: ApiClient) -> None:
     try:
         wait_until(Delivery.objects.exists)
     finally:
-        thread.stop(patience=10)
+        stop_all([thread], patience=10)
     assert not thread.is_alive()
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError
 
-from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
+from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork, stop_all
 
 QUICK = Rhythm(every=0.02)
 
@@ -22,7 +22,7 @@ def running(*works: TimedWork, bell: threading.Event | None = None) -> Iterator[
     try:
         yield
     finally:
-        metronome.stop(patience=10)
+        stop_all([metronome], patience=10)
         assert not metronome.is_alive()
 
 

@@ -41,7 +41,7 @@ from tests.factories import make_delivery, make_schedule
 # Models that no operator needs to see. Every other model must have pages.
 INTERNAL = {
     *("scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"),
-    *("processes.Process", "processes.ChoreRun", "events.OutboxEvent"),
+    *("processes.ChoreRun", "events.OutboxEvent"),
 }
 LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, LogEntry]
 
