@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -33,9 +33,11 @@ _EXPIRE_SECONDS = 5.0
 MAX_BYTES_WAITING = 4 * 1024 * 1024
 # Bounds the bytes of large bodies in flight. Small bodies neither count nor wait.
 MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
-# A delivery whose claim was lost this often may have killed its senders. It is sent alone, so that no other is lost
-# with it.
+# A delivery whose claim was lost this often may have killed its senders, or was lost together with one that did. A few
+# of them are sent at a time. One that was lost more often is sent alone.
 MIN_LOST_OF_A_SUSPECT = 2
+MAX_SUSPECTS_IN_FLIGHT = 10
+_SUSPECTS_WAIT = timedelta(seconds=0.2)
 
 
 class _Claimed(NamedTuple):
@@ -60,7 +62,8 @@ class Intake:
         self._waiting: dict[Lane, deque[Claim]] = {}
         self.waiting_count = 0
         self._bytes: Counter[Lane] = Counter()
-        self._suspects: deque[Claim] = deque()
+        self._suspects: list[Claim] = []
+        self._suspects_due_at = 0.0
         self._next_poll_at = self._next_busy_poll_at = 0.0
         self._next_paused_look_at = self._next_expiry_at = 0.0
         self._walk = LaneWalk()
@@ -78,8 +81,13 @@ class Intake:
 
     @property
     def has_suspects(self) -> bool:
-        """Returns whether a claim waits here that may kill this process."""
+        """Returns whether a claim is here that may kill this process."""
         return bool(self._suspects)
+
+    @property
+    def waits_for_suspects(self) -> bool:
+        """Returns whether suspects were postponed that can be claimed again within a moment."""
+        return time.monotonic() < self._suspects_due_at + POLL_SECONDS
 
     def look_at_once(self) -> None:
         """Makes the next `claim` look at once, without the usual pause."""
@@ -182,19 +190,26 @@ class Intake:
             if not has_begun:
                 return
 
-    def next_suspect(self) -> Claim | None:
-        """Returns a claim that may kill this process, if one may begin now. Releases all others that wait here."""
-        if not self._suspects:
-            return None
-        lane = self._suspects[0].lane
-        if not self._lanes.room(lane):
-            if lane in self._lanes.paused():
-                release([self._suspects.popleft()])
-            return None
-        claim = self._suspects.popleft()
-        release(self.give_up())
-        self._more_may_be_due = True
-        return claim
+    def next_suspects(self, in_flight: Iterable[Claim]) -> Iterator[Claim]:
+        """Yields the suspects that may begin now, beside those in flight. The caller begins or ends each at once."""
+        lost = [claim.lost for claim in in_flight]
+        for claim in list(self._suspects):
+            if claim.lost > MIN_LOST_OF_A_SUSPECT:
+                may_begin = all(each <= MIN_LOST_OF_A_SUSPECT for each in lost)
+            else:
+                may_begin = lost.count(MIN_LOST_OF_A_SUSPECT) < MAX_SUSPECTS_IN_FLIGHT
+            if may_begin and self._lanes.room(claim.lane):
+                self._suspects.remove(claim)
+                lost.append(claim.lost)
+                yield claim
+
+    def postpone_suspects(self) -> None:
+        """Releases the other suspects for a moment. So they are not lost, too, if one in flight kills this process."""
+        postponed, self._suspects = self._suspects, []
+        if postponed:
+            if any(self._lanes.room(claim.lane) for claim in postponed):
+                self._suspects_due_at = time.monotonic() + _SUSPECTS_WAIT.total_seconds()
+            unless_away(partial(outcomes.postpone, postponed, by=_SUSPECTS_WAIT), otherwise=None)
 
     def leave_paused(self) -> None:
         """Releases the claims of paused lanes, and fails deliveries that have waited in them for too long."""

@@ -19,7 +19,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from deliveries.lanes import Lane
-from deliveries.leases import leases_of
+from deliveries.leases import leases_of, new_lease
 from deliveries.models import Kind, State
 from deliveries.queue import Claim
 from deliveries.signals import deliveries_failed, runs_started, runs_unsent
@@ -101,14 +101,17 @@ SELECT id FROM deliveries_delivery WHERE (id, lease) IN (SELECT * FROM unnest(%(
 """
 
 # An attempt that never began is not counted.
-_RELEASE = """
+_GIVE_BACK = """
 UPDATE deliveries_delivery
-SET lease = NULL, leased_until = NULL, attempt_count = greatest(attempt_count - 1, 0)
+SET {lease}, attempt_count = greatest(attempt_count - 1, 0)
 WHERE id IN (
     SELECT id FROM deliveries_delivery WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s AND state = 'pending'
     FOR UPDATE SKIP LOCKED
 )
 """
+_RELEASE = _GIVE_BACK.format(lease="lease = NULL, leased_until = NULL")
+# A lease of nobody keeps the row from being claimed. A later next attempt would look as if it waited for a retry.
+_POSTPONE = _GIVE_BACK.format(lease=f"lease = %(nobodys)s, leased_until = {NOW_SQL} + %(by)s")
 
 # The rows keep their leases, so a deliverer that was only frozen or cut off can still record an outcome if nobody has
 # claimed its row yet. The claim still counts as lost, because the row may have killed its sender.
@@ -222,11 +225,22 @@ def expire(*, lane: Lane, limit: int) -> int:
 
 def release(claims: Sequence[Claim]) -> None:
     """Releases claims that no request was made for. A row that somebody has locked becomes free when its lease ends."""
+    for lease, ids in _ids_by_lease(claims).items():
+        execute(_RELEASE, {"ids": ids, "lease": lease})
+
+
+def postpone(claims: Sequence[Claim], *, by: timedelta) -> None:
+    """Releases claims that no request was made for, so that nobody claims them again too soon."""
+    for lease, ids in _ids_by_lease(claims).items():
+        parameters = {"now": clock.replaced(), "ids": ids, "lease": lease, "nobodys": new_lease(None), "by": by}
+        execute(_POSTPONE, parameters)
+
+
+def _ids_by_lease(claims: Sequence[Claim]) -> dict[UUID, list[UUID]]:
     by_lease: dict[UUID, list[UUID]] = {}
     for claim in claims:
         by_lease.setdefault(claim.lease, []).append(claim.id)
-    for lease, ids in by_lease.items():
-        execute(_RELEASE, {"ids": ids, "lease": lease})
+    return by_lease
 
 
 def end_leases(holder: UUID) -> tuple[int, int]:

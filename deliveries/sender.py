@@ -91,8 +91,8 @@ class Sender:
                 stays = time.monotonic() < stay_until
                 if stop_at is None and should_stop():
                     stop_at = time.monotonic() + _STOP_WITHIN_SECONDS
-                may_begin = self._may_begin(run)
-                if stop_at is None and may_begin:
+                may_begin = self._may_begin(run) and stop_at is None
+                if may_begin:
                     run.intake.claim(idle=len(self._idle), in_flight=run.in_flight)
                     run.intake.leave_paused()
                     self._start(run)
@@ -101,19 +101,8 @@ class Sender:
                 self._perform(run)
                 run.recording.write_due(is_idle=not run.in_flight)
                 self._release_left(run)
-                if run.in_flight > len(self._resolving):
-                    self._multi.select(self._wait())
-                elif run.in_flight:
-                    time.sleep(self._wait())
-                elif run.recording.locked:
-                    time.sleep(LOCKED_RETRY_SECONDS)
-                elif stop_at is not None or not may_begin:
+                if not self._wait(run, may_begin=may_begin, stays=stays):
                     break
-                elif not run.intake.has_more():
-                    if not stays:
-                        break
-                    time.sleep(until_next_look())
-                    run.intake.look_at_once()
         finally:
             try:
                 run.recording.write_all()
@@ -152,19 +141,23 @@ class Sender:
 
     def _start(self, run: _Run) -> None:
         """Begins as many requests as there is room for."""
-        if not self._idle:
-            return
-        for claim in run.intake.next_claims(lambda: run.large_bytes_in_flight):
+        if self._idle:
+            for claim in run.intake.next_claims(lambda: run.large_bytes_in_flight):
+                self._start_or_finish(run, claim)
+                if not self._idle:
+                    break
+        if run.intake.has_suspects:
+            self._start_suspects(run)
+
+    def _start_suspects(self, run: _Run) -> None:
+        """Begins requests that may kill this process, after everything else that can begin."""
+        run.recording.write_all()
+        in_flight = [each.claim for each in self._busy if each.claim is not None and _is_suspect(each.claim)]
+        for claim in run.intake.next_suspects(in_flight) if self._idle else ():
             self._start_or_finish(run, claim)
             if not self._idle:
-                return
-        if not run.intake.has_suspects or any(_is_suspect(transfer.claim) for transfer in self._busy):
-            return
-        suspect = run.intake.next_suspect()
-        if suspect is not None:
-            # Recorded first, because sending the suspect may kill this process.
-            run.recording.write_all()
-            self._start_or_finish(run, suspect)
+                break
+        run.intake.postpone_suspects()
 
     def _start_or_finish(self, run: _Run, claim: Claim) -> None:
         if not self._holds(claim):
@@ -351,15 +344,35 @@ class Sender:
         run.recording.write_last()
         release(claims)
 
-    def _wait(self) -> float:
+    def _wait(self, run: _Run, *, may_begin: bool, stays: bool) -> bool:
+        """Waits for something to do, if there is nothing. Returns whether the run goes on."""
+        if run.in_flight > len(self._resolving):
+            self._multi.select(self._seconds_to_sleep())
+        elif run.in_flight:
+            time.sleep(self._seconds_to_sleep())
+        elif run.recording.locked:
+            time.sleep(LOCKED_RETRY_SECONDS)
+        elif not may_begin:
+            return False
+        elif run.intake.waits_for_suspects:
+            time.sleep(POLL_SECONDS)
+            run.intake.look_at_once()
+        elif not run.intake.has_more():
+            if not stays:
+                return False
+            time.sleep(until_next_look())
+            run.intake.look_at_once()
+        return True
+
+    def _seconds_to_sleep(self) -> float:
         """Returns how long the loop may sleep if nothing happens."""
         milliseconds = self._multi.timeout()
         longest = min(poll_seconds(), self._resolving.poll_seconds())
         return longest if milliseconds < 0 else min(milliseconds / 1000, longest)
 
 
-def _is_suspect(claim: Claim | None) -> bool:
-    return claim is not None and claim.lost >= MIN_LOST_OF_A_SUSPECT
+def _is_suspect(claim: Claim) -> bool:
+    return claim.lost >= MIN_LOST_OF_A_SUSPECT
 
 
 @cache

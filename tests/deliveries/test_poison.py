@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from commands_platform.lib import clock
-from deliveries import outcomes, queue
+from deliveries import outcomes, queue, turns
+from deliveries.intake import MAX_SUSPECTS_IN_FLIGHT
 from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.sender import MAX_LOST_CLAIMS, Sender
 from deliveries.services import MAX_KEPT_ATTEMPTS, redeliver
@@ -73,37 +74,89 @@ def test_a_delivery_that_was_never_sent_has_no_attempts(sender: Sender, receiver
     assert (delivery.state, delivery.attempt_count) == (State.SKIPPED, 0)
 
 
-def test_a_row_that_may_kill_its_sender_is_sent_alone(receiver: Receiver) -> None:
-    """If it kills the process, no claim of another row is lost with it."""
-    sender = make_sender(window=50)
-    suspect = make_delivery(url=receiver.url, now=clock.now() - timedelta(seconds=1))
-    lose_claims(suspect, 2)
-    others = [make_delivery(url=f"{receiver.url}/other") for _ in range(10)]
+def lost_before(receiver: Receiver, count: int, *, lost: int) -> list[Delivery]:
+    """Returns due deliveries that were lost so often, together with their senders."""
+    rows = [make_delivery(url=receiver.url) for _ in range(count)]
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(attempt_count=lost)
+    return rows
+
+
+def begun_and_left(sender: Sender) -> tuple[int, set[tuple[object, int]]]:
+    """Claims and starts once. Returns the number of requests begun, and the lease ends and attempts of other rows."""
     run = sender._begin_run()
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
+    begun = {transfer.claim.id for transfer in sender._busy if transfer.claim}
+    left = Delivery.objects.exclude(pk__in=begun).values_list("leased_until", "attempt_count")
+    return len(begun), {(leased_until, attempts) for leased_until, attempts in left}
 
+
+def test_only_a_few_rows_that_may_kill_their_sender_are_sent_at_a_time(receiver: Receiver) -> None:
+    lost_before(receiver, 15, lost=2)
+
+    begun, left = begun_and_left(make_sender(window=50))
+
+    assert begun == MAX_SUSPECTS_IN_FLIGHT
+    assert {attempts for _, attempts in left} == {2}
+    assert all(until is not None and until < clock.now() + timedelta(seconds=1) for until, _ in left)
+
+
+def test_a_row_that_was_lost_often_is_sent_alone(receiver: Receiver) -> None:
+    lost_before(receiver, 3, lost=3)
+
+    begun, left = begun_and_left(make_sender(window=50))
+
+    assert begun == 1
+    assert {attempts for _, attempts in left} == {3}
+
+
+def test_rows_that_may_kill_their_sender_leave_the_claims_of_other_rows_alone(receiver: Receiver) -> None:
+    """Otherwise each of many suspects would make the sender release and claim everything else once more."""
+    suspect, *others = [*lost_before(receiver, 1, lost=2), *(make_delivery(url=receiver.url) for _ in range(10))]
+    sender = make_sender(window=50)
+    run = sender._begin_run()
     run.intake.take(queue.claim(limit=50, lease=MINUTE))
-    began = [run.intake.next_suspect()]
+    sender._start(run)
 
-    assert [claim and claim.id for claim in began] == [suspect.pk]
-    rows = Delivery.objects.filter(pk__in=[each.pk for each in others])
-    assert set(rows.values_list("lease", "attempt_count")) == {(None, 0)}
-    outcomes.release([claim for claim in began if claim])
-    sender.drain()
+    rows = Delivery.objects.filter(pk__in=[each.pk for each in (suspect, *others)])
+    assert set(rows.values_list("attempt_count", flat=True)) == {1, 3}
+    assert not rows.filter(lease=None).exists()
+    assert run.in_flight == 11
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_every_suspect_is_sent_in_its_turn(receiver: Receiver, lost: int) -> None:
+    lost_before(receiver, 12, lost=lost)
+    for _ in range(5):
+        make_delivery(url=receiver.url)
+
+    assert make_sender(window=50).drain() == 17
+
     assert not Delivery.objects.exclude(state=State.DELIVERED).exists()
-    assert len(receiver.requests) == 11
+    assert len(receiver.requests) == 17
 
 
-def test_two_rows_that_may_kill_their_sender_are_never_sent_together(receiver: Receiver) -> None:
+def test_two_rows_that_were_lost_often_are_never_sent_together(receiver: Receiver) -> None:
     receiver.always_answer(lambda _: Answer(delay=0.2))
-    suspects = [make_delivery(url=receiver.url) for _ in range(3)]
-    for suspect in suspects:
-        Delivery.objects.filter(pk=suspect.pk).update(attempt_count=2)
+    lost_before(receiver, 3, lost=3)
 
     make_sender().drain()
 
     times = sorted(request.at for request in receiver.requests)
     assert len(times) == 3
     assert all(later - earlier >= 0.2 for earlier, later in pairwise(times))
+
+
+def test_a_postponed_row_still_counts_as_being_sent() -> None:
+    """So a run of the same schedule that waits for it does not start."""
+    delivery = make_delivery(max_attempts=2)
+
+    outcomes.postpone(queue.claim(limit=1, lease=MINUTE), by=MINUTE)
+
+    delivery.refresh_from_db()
+    assert delivery.attempt_count == 0
+    assert turns.unfinished_runs([delivery.source_uuid])[delivery.source_uuid].is_one_being_sent
+    assert queue.claim(limit=1, lease=MINUTE) == []
 
 
 def test_no_claim_overflows_a_counter(sender: Sender) -> None:
