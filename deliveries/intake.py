@@ -14,7 +14,7 @@ from commands_platform.lib.database.availability import unless_away
 from deliveries import outcomes, queue
 from deliveries.lanes import Lane, Lanes
 from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left, until_second
-from deliveries.queue import Claim
+from deliveries.queue import MIN_LOST_OF_A_SUSPECT, Claim
 from deliveries.walk import LaneWalk
 
 # A run begins with a small claim, so that its first requests leave at once. It also shows whether most are for one
@@ -33,9 +33,7 @@ _EXPIRE_SECONDS = 5.0
 MAX_BYTES_WAITING = 4 * 1024 * 1024
 # Bounds the bytes of large bodies in flight. Small bodies neither count nor wait.
 MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
-# A delivery whose claim was lost this often may have killed its senders, or was lost together with one that did. A few
-# of them are sent at a time. One that was lost more often is sent alone.
-MIN_LOST_OF_A_SUSPECT = 2
+# A few deliveries that may have killed their senders are sent at a time. One that was lost again is sent alone.
 MAX_SUSPECTS_IN_FLIGHT = 10
 _SUSPECTS_WAIT = timedelta(seconds=0.2)
 
@@ -134,9 +132,9 @@ class Intake:
     def take(self, claims: Sequence[Claim]) -> None:
         """Queues claims by lane. Releases at once those beyond a lane's share."""
         surplus = []
-        if any(claim.lost >= MIN_LOST_OF_A_SUSPECT for claim in claims):
-            self._suspects.extend(claim for claim in claims if claim.lost >= MIN_LOST_OF_A_SUSPECT)
-            claims = [claim for claim in claims if claim.lost < MIN_LOST_OF_A_SUSPECT]
+        if any(claim.is_suspect for claim in claims):
+            self._suspects.extend(claim for claim in claims if claim.is_suspect)
+            claims = [claim for claim in claims if not claim.is_suspect]
         # For each lane: its claims, how many of them may begin, and how many may wait here.
         shares: dict[Lane, tuple[deque[Claim], int, int]] = {}
         for claim in claims:

@@ -208,6 +208,13 @@ class Lanes:
         self._rest(lane)
         return not is_probe
 
+    def forgive(self, is_meant: Callable[[Lane], bool]) -> None:
+        """Closes the breakers of the lanes that are meant, because our own network had failed and not they."""
+        for lane in filter(is_meant, list(self._resting)):
+            state = self._lanes[lane]
+            state.failures, state.pause, state.open_until = 0, 0.0, 0.0
+            state.limit = max(state.limit, min(self.settings.first, self.settings.most))
+
     def slow_down(self, lane: Lane, *, hold: float) -> None:
         """Halves its limit after a 429, and lets no request begin for `hold` seconds."""
         state = self._remember(lane)

@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     status: int | None = None
     attempt: dict[str, object] | None = None
     if_held_up: Outcome | None = None
-    """The outcome to record if the database turns out to be out of reach, or None for the same one."""
+    """The outcome to record if our own network turns out to be gone, or None for the same one."""
 
 
 class Recorded(NamedTuple):

@@ -2,8 +2,8 @@
 
 When a lease ends, its row is free again, so the rows of a sender that dies return to the queue by themselves. Other
 deliverers end the leases of a sender that is lost (see `takeover`). Later writes name the lease, and a sender that has
-lost it writes nothing. Claiming and releasing change no indexed column,
-which makes them cheap (PostgreSQL's heap-only tuples).
+lost it writes nothing. Claiming and releasing change no indexed column, which makes them cheap (PostgreSQL's heap-only
+tuples).
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class Claim(NamedTuple):
     held_since: float
 
     @property
+    def is_suspect(self) -> bool:
+        """Returns whether the delivery may have killed its senders, or was lost together with one that did."""
+        return self.lost >= MIN_LOST_OF_A_SUSPECT
+
+    @property
     def is_large(self) -> bool:
         """Returns whether its body counts against the limit for the bytes of large bodies in flight."""
         return self.size > _LARGE_BODY
@@ -111,6 +116,7 @@ _OWN_COLUMNS = _Row._fields.index("command_id")
 _EVER = timedelta(days=100_000)
 _NO_LIMIT = 1 << 40
 _LARGE_BODY = 16 * 1024
+MIN_LOST_OF_A_SUSPECT = 2
 _RECENT = timedelta(seconds=1)
 
 _OLDEST = """

@@ -9,6 +9,7 @@ from uuid import UUID
 from commands_platform.lib.database.availability import retry_while_away, unless_away
 from deliveries import hold_ups, outcomes
 from deliveries.outcomes import Outcome, Recorded
+from deliveries.way_out import WayOut
 
 _RECORD_AT_ONCE = 200
 _RECORD_WITHIN_SECONDS = 0.05
@@ -23,7 +24,8 @@ class Recording:
     rows belong to another sender.
     """
 
-    def __init__(self, *, patience: float) -> None:
+    def __init__(self, *, way_out: WayOut, patience: float) -> None:
+        self._way_out = way_out
         self._patience = patience
         self._first_kept_at = self._next_locked_try_at = 0.0
         self.kept: list[Outcome] = []
@@ -71,7 +73,7 @@ class Recording:
         self._write(written)
 
     def _write(self, written: list[Outcome]) -> None:
-        written = hold_ups.excuse(written, patience=self._patience)
+        written = hold_ups.excuse(written, way_out=self._way_out, patience=self._patience)
         recorded = retry_while_away(partial(outcomes.record, written), patience=self._patience)
         for outcome in recorded.locked:
             self.locked[outcome.id] = outcome

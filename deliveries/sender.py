@@ -20,7 +20,7 @@ from django.conf import settings
 from deliveries import hold_ups
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
-from deliveries.intake import MIN_LOST_OF_A_SUSPECT, Intake, release
+from deliveries.intake import Intake, release
 from deliveries.lanes import Lanes, LaneSettings
 from deliveries.models import AttemptError, Reason, State
 from deliveries.outcomes import Outcome
@@ -32,6 +32,7 @@ from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
 from deliveries.sender_settings import SenderSettings
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
+from deliveries.way_out import WayOut, host_of
 from outbound.guard import address_guard
 from outbound.resolver import Resolver
 from processes.standing import this_process
@@ -74,6 +75,7 @@ class Sender:
         self._idle = [Transfer(config.guard, config.proxy) for _ in range(config.window)]
         self._busy: set[Transfer] = set()
         self._resolving = Resolving(None if config.proxy else Resolver(config.look_up))
+        self._way_out = WayOut()
         self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False, stays_in_rush: bool = True) -> int:
@@ -113,7 +115,8 @@ class Sender:
     def _begin_run(self) -> _Run:
         standing = self._config.standing
         intake = Intake(self._lanes, window=self._config.window, lease=self._config.lease, holder=standing.id)
-        return _Run(intake, Recording(patience=self._lease_seconds), alive_since=standing.alive_since())
+        recording = Recording(way_out=self._way_out, patience=self._lease_seconds)
+        return _Run(intake, recording, alive_since=standing.alive_since())
 
     def _may_begin(self, run: _Run) -> bool:
         """Returns whether others know that this process is alive, so that they leave its claims alone.
@@ -123,15 +126,12 @@ class Sender:
         alive_since = self._config.standing.alive_since()
         if alive_since != run.alive_since:
             run.alive_since = alive_since
-            self._leave_unsent(run)
+            run.left += run.intake.give_up()
+            for transfer in list(self._busy):
+                if transfer.claim is not None and not transfer.may_have_sent():
+                    self._abandon(run, transfer)
+                    run.left.append(transfer.claim)
         return alive_since < math.inf
-
-    def _leave_unsent(self, run: _Run) -> None:
-        run.left += run.intake.give_up()
-        for transfer in list(self._busy):
-            if transfer.claim is not None and not transfer.may_have_sent():
-                self._abandon(run, transfer)
-                run.left.append(transfer.claim)
 
     def _release_left(self, run: _Run) -> None:
         # While the database is away, this would only take time.
@@ -152,7 +152,7 @@ class Sender:
     def _start_suspects(self, run: _Run) -> None:
         """Begins requests that may kill this process, after everything else that can begin."""
         run.recording.write_all()
-        in_flight = [each.claim for each in self._busy if each.claim is not None and _is_suspect(each.claim)]
+        in_flight = [each.claim for each in self._busy if each.claim is not None and each.claim.is_suspect]
         for claim in run.intake.next_suspects(in_flight) if self._idle else ():
             self._start_or_finish(run, claim)
             if not self._idle:
@@ -278,6 +278,7 @@ class Sender:
         self._free(run, transfer)
         claim = transfer.claim
         assert claim is not None  # noqa: S101 (a busy transfer has one)
+        self._note_reach(claim, result)
         # A refused address says nothing about the receiver, so it does not count as a failure.
         is_answered = result.status is not None or result.error == AttemptError.BLOCKED_ADDRESS
         if result.is_proxys_fault:
@@ -299,6 +300,13 @@ class Sender:
         self._finish(run, claim, verdict, result)
         transfer.forget()
 
+    def _note_reach(self, claim: Claim, result: Result) -> None:
+        """Notes what the attempt tells about the way to all receivers."""
+        if hold_ups.may_be_ours(result):
+            self._way_out.note_failure(host_of(claim.origin))
+        elif result.status is not None and (hosts := self._way_out.note_answer(host_of(claim.origin))):
+            self._lanes.forgive(lambda lane: host_of(lane.origin) in hosts)
+
     def _interrupt(self, run: _Run, transfer: Transfer) -> None:
         """Ends an attempt that says nothing about its receiver. It counts only if it may have been sent."""
         self._abandon(run, transfer)
@@ -317,7 +325,6 @@ class Sender:
         *,
         record: dict[str, object] | None = None,
     ) -> None:
-        log_callback(claim, verdict, result, logs_all=self._config.logs_callbacks)
         outcome = Outcome(
             id=claim.id,
             lease=claim.lease,
@@ -328,6 +335,8 @@ class Sender:
             attempt=result.record if result else record,
             if_held_up=hold_ups.interrupted(claim, result),
         )
+        if outcome.if_held_up is None or not self._way_out.is_gone:
+            log_callback(claim, verdict, result, logs_all=self._config.logs_callbacks)
         run.recording.keep(outcome)
 
     def _give_back(self, run: _Run) -> None:
@@ -369,10 +378,6 @@ class Sender:
         milliseconds = self._multi.timeout()
         longest = min(poll_seconds(), self._resolving.poll_seconds())
         return longest if milliseconds < 0 else min(milliseconds / 1000, longest)
-
-
-def _is_suspect(claim: Claim) -> bool:
-    return claim.lost >= MIN_LOST_OF_A_SUSPECT
 
 
 @cache
