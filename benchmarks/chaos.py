@@ -80,7 +80,18 @@ def _run_network(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     progress(f"network: one of two hosts is cut off for {plan.seconds} s, {len(plan.cuts)} times")
     report = run_network_chaos(plan, _print_line)
     emit("network", **report.as_json())
-    names = ("how", "seconds", "slots", "late", "latest", "late_for", "late_after", "latest_after")
+    names = (
+        "how",
+        "seconds",
+        "held",
+        "taken_over_in",
+        "slots",
+        "late",
+        "latest",
+        "late_for",
+        "late_after",
+        "latest_after",
+    )
     table("A host without a network", [(name, *(str(cut[name]) for cut in report.cuts)) for name in names])
     table("Chaos: network", [*_verdict_lines(report.verdict), ("failures blamed on the receiver", report.blamed)])
     _conclude(report.log, options.log, is_good=report.is_good, again="")

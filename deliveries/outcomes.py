@@ -111,7 +111,7 @@ WHERE id IN (
 """
 _RELEASE = _GIVE_BACK.format(lease="lease = NULL, leased_until = NULL")
 # A lease of nobody keeps the row from being claimed. A later next attempt would look as if it waited for a retry.
-_POSTPONE = _GIVE_BACK.format(lease=f"lease = %(nobodys)s, leased_until = {NOW_SQL} + %(by)s")
+_POSTPONE_CLAIMS = _GIVE_BACK.format(lease=f"lease = %(nobodys)s, leased_until = {NOW_SQL} + %(by)s")
 
 # The rows keep their leases, so a deliverer that was only frozen or cut off can still record an outcome if nobody has
 # claimed its row yet. The claim still counts as lost, because the row may have killed its sender.
@@ -233,7 +233,7 @@ def postpone(claims: Sequence[Claim], *, by: timedelta) -> None:
     """Releases claims that no request was made for, so that nobody claims them again too soon."""
     for lease, ids in _ids_by_lease(claims).items():
         parameters = {"now": clock.replaced(), "ids": ids, "lease": lease, "nobodys": new_lease(None), "by": by}
-        execute(_POSTPONE, parameters)
+        execute(_POSTPONE_CLAIMS, parameters)
 
 
 def _ids_by_lease(claims: Sequence[Claim]) -> dict[UUID, list[UUID]]:

@@ -19,13 +19,13 @@ from processes.models import Role
 
 logger = structlog.get_logger(__name__)
 
-_RHYTHM = Rhythm(every=0.5, offset=0.11)
+_LOOK_RHYTHM = Rhythm(every=0.5, offset=0.11)
 
 
 def take_over_thread() -> Metronome:
     """Returns the thread of a deliverer that takes over from other deliverers that are lost."""
     look = partial(take_over_lost, Losses(Role.DELIVERER))
-    return Metronome("take-over", [TimedWork("take-over", _RHYTHM, look)])
+    return Metronome("take-over", [TimedWork("take-over", _LOOK_RHYTHM, look)])
 
 
 def take_over_lost(losses: Losses) -> None:

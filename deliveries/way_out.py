@@ -26,7 +26,7 @@ _NOTE_EVERY_SECONDS = 60.0
 
 
 class WayOut:
-    """What the sender's attempts tell about the network between us and all receivers."""
+    """Collects what the sender's attempts tell about the network between us and all receivers."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -12,7 +12,7 @@ from commands_platform.operators.model_admin import ReadOnlyAdmin
 from processes.heartbeats import MAX_SILENCE
 from processes.models import Process
 
-_FIELDS = ("role", "state", "host", "pid", "version", "started", "worked", "seen", "taken_over")
+_PROCESS_FIELDS = ("role", "state", "host", "pid", "version", "started", "worked", "seen", "taken_over")
 
 
 @admin.register(Process)
@@ -23,8 +23,8 @@ class ProcessAdmin(ReadOnlyAdmin):
     search_fields = ("host",)
     search_help_text = "A part of the host's name"
     uuid_fields = ("pk",)
-    fieldsets = ((None, {"fields": _FIELDS}),)
-    readonly_fields = _FIELDS
+    fieldsets = ((None, {"fields": _PROCESS_FIELDS}),)
+    readonly_fields = _PROCESS_FIELDS
 
     @admin.display(description="State")
     def state(self, process: Process) -> SafeString:

@@ -24,7 +24,7 @@ from processes.standing import Standing
 REPORT_EVERY = timedelta(seconds=1)
 _MIN_PAUSE_SECONDS = 0.05
 # A gap between two reports that is longer than this may be due to the database.
-MAX_GAP = timedelta(seconds=2.5)
+MAX_REPORT_GAP = timedelta(seconds=2.5)
 # The health checks report a process as dead after this silence. They are patient, because every process is silent for
 # some seconds after a restart of the database.
 MAX_SILENCE = timedelta(seconds=10)
@@ -114,7 +114,7 @@ class Heartbeat(threading.Thread):
             # A connection of a pool must not be kept from the threads that work.
             connection.close()
         if taken_over_at != self._taken_over_at:
-            # The process was frozen or cut off. What it held until now may belong to others.
+            # The process was frozen or cut off. Its claims until now may belong to others.
             self._taken_over_at = taken_over_at
             self._standing.expect_reports()
         self._standing.note_report(began=began)
@@ -130,7 +130,7 @@ class Heartbeat(threading.Thread):
             "version": self._version,
             "running_for": timedelta(seconds=now - self._began),
             "worked_ago": None if self._worked is None else timedelta(seconds=now - self._worked),
-            "max_gap": MAX_GAP,
+            "max_gap": MAX_REPORT_GAP,
         }
         try:
             rows = rows_of(_REPORT, parameters)

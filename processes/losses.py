@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
-from processes.heartbeats import MAX_GAP
+from processes.heartbeats import MAX_REPORT_GAP
 from processes.machine import has_ended, this_machine
 from processes.models import Role
 
@@ -65,7 +65,7 @@ class Losses:
         parameters = {
             "role": self._role.value,
             "lost_after": LOST_AFTER,
-            "max_gap": MAX_GAP,
+            "max_gap": MAX_REPORT_GAP,
             "steady_for": STEADY_FOR,
         }
         candidates = rows_as(Candidate, _CANDIDATES, parameters)

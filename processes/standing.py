@@ -25,7 +25,7 @@ class Standing:
     def alive_since(self) -> float:
         """Returns since when others have known without a gap that the process is alive.
 
-        Returns infinity if they may take it for dead now. What it took before this time may belong to others.
+        Returns infinity if they may take it for dead now. Claims from before this time may belong to others.
         """
         return self._unbroken_since if time.monotonic() < self._sure_until else math.inf
 

@@ -5,6 +5,7 @@ PostgreSQL, Valkey and the receiver are elsewhere on the network, and stay well.
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from commands_platform.local.postgres import PostgresServer
 from commands_platform.local.servers import EmbeddedServers
@@ -33,32 +35,46 @@ _ANSWERS_AFTER = 0.1
 _IN_FULL_SWING_SECONDS = 0.04
 _LATE_SECONDS = 2.0
 _MAX_SETTLE_SECONDS = 60.0
+# All that a host held must be sent again this soon after it was cut off. Five seconds are promised.
+_MAX_TAKE_OVER_SECONDS = 6.0
+# After this time, the statements that were on their way when the host was cut off have ended.
+_LAST_STATEMENTS_SECONDS = 0.3
 
 _ATTEMPTS = """
 SELECT COALESCE(attempt->>'error', attempt->>'status'), count(*)
 FROM deliveries_delivery, jsonb_array_elements(attempts) attempt GROUP BY 1
 """
 
+# A lease begins with the first half of the id of the deliverer that holds it.
+_HELD = """
+SELECT d.id FROM deliveries_delivery d JOIN processes_process p ON left(p.id::text, 18) = left(d.lease::text, 18)
+WHERE d.state = 'pending' AND p.role = 'deliverer' AND p.pid = %s
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """A load of `rate` slots a second. One host is cut off for `seconds`, in each of the ways in `cuts` in turn."""
+    """A load of `rate` slots a second. One host is cut off for `seconds`, in each of the ways in `cuts` in turn.
+
+    Leases are as long as in production, so that they do not end before others take over.
+    """
 
     rate: int = 200
     seconds: int = 60
     pause: int = 25
-    lease: int = 5
+    lease: int = 60
     cuts: tuple[str, ...] = CUTS
 
 
 @dataclass(slots=True)
 class Cut:
-    """One time for which a host was cut off, in seconds of this machine's clock."""
+    """One time for which a host was cut off, in seconds of this machine's clock, and the deliveries it held then."""
 
     how: str
     host: str
     began: float
     ended: float
+    held: frozenset[UUID]
 
 
 @dataclass(slots=True)
@@ -78,7 +94,8 @@ class NetworkReport:
 
     @property
     def is_good(self) -> bool:
-        return self.verdict.is_good and not self.blamed and not self.ended_by_themselves
+        is_taken_over = all(cut["taken_over_in"] <= _MAX_TAKE_OVER_SECONDS for cut in self.cuts)
+        return self.verdict.is_good and is_taken_over and not self.blamed and not self.ended_by_themselves
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -102,10 +119,10 @@ class _HostsPlatform(ChaosPlatform):
         broker = servers.valkey.url.replace("@127.0.0.1:", f"@{CENTRE}:")
         database = f"postgresql://postgres@{CENTRE}:5432/commands_platform"
         super().__init__(directory, servers, {"DATABASE_URL": database, "REDIS_URL": broker, **environment})
-        self._hosts = hosts
+        self.hosts = hosts
 
     def command_of(self, name: str) -> str:
-        host = self._hosts[int(name.partition(".")[2]) - 1]
+        host = self.hosts[int(name.partition(".")[2]) - 1]
         return f"exec {shlex.join(host.prefix)} /bin/sh -c {shlex.quote(super().command_of(name))}"
 
 
@@ -137,7 +154,7 @@ def run_network_chaos(plan: NetworkPlan, report: Callable[[dict[str, Any]], None
             cuts = []
             for number, how in enumerate(plan.cuts):
                 at += plan.pause
-                cuts.append(_cut(list(hosts.values())[number % len(hosts)], how, at=at, seconds=plan.seconds))
+                cuts.append(_cut(platform, number % len(hosts), how, at=at, seconds=plan.seconds))
                 at += plan.seconds
                 report({"event": "cut", "how": how, "host": cuts[-1].host})
             _settle(platform, until=loads[0].end.timestamp())
@@ -175,13 +192,16 @@ def _platform(plan: NetworkPlan, hosts: Sequence[Host]) -> Iterator[_HostsPlatfo
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _cut(host: Host, how: str, *, at: float, seconds: float) -> Cut:
+def _cut(platform: _HostsPlatform, number: int, how: str, *, at: float, seconds: float) -> Cut:
+    host, pid = platform.hosts[number], platform.pids("deliverer")[f"deliverer.{number + 1}"]
     time.sleep(max(0.0, at - time.time()))
     began = time.time()
     join = {"packets lost": host.lose_packets, "cable pulled": host.pull_cable, "card off": host.switch_card_off}[how]()
+    time.sleep(_LAST_STATEMENTS_SECONDS)
+    held = frozenset(id_ for (id_,) in platform.query(_HELD, [pid]))
     time.sleep(max(0.0, at + seconds - time.time()))
     join()
-    return Cut(how, host.name, began, time.time())
+    return Cut(how, host.name, began, time.time(), held)
 
 
 def _disturbance(cut: Cut) -> Disturbance:
@@ -208,7 +228,8 @@ def _settle(platform: ChaosPlatform, *, until: float) -> None:
 def _lateness(cut: Cut, arrivals: Sequence[Arrival], after: float) -> dict[str, Any]:
     """Returns how late first requests arrived: those of the cut, and those of the time after it.
 
-    `late_for` is the time from the beginning of the cut to the last slot that was late.
+    From the beginning of the cut, `late_for` is the time to the last slot that was late, and `taken_over_in` the time
+    until all that the host held was sent again.
     """
     first: dict[Any, Arrival] = {}
     for arrival in arrivals:
@@ -220,6 +241,8 @@ def _lateness(cut: Cut, arrivals: Sequence[Arrival], after: float) -> dict[str, 
         "how": cut.how,
         "host": cut.host,
         "seconds": round(cut.ended - cut.began, 1),
+        "held": len(cut.held),
+        "taken_over_in": _taken_over_in(cut, arrivals),
         "slots": sum(map(len, during.values())),
         "late": sum(lag > _LATE_SECONDS for lags in during.values() for lag in lags),
         "latest": round(max(map(max, during.values()), default=0.0), 2),
@@ -227,6 +250,15 @@ def _lateness(cut: Cut, arrivals: Sequence[Arrival], after: float) -> dict[str, 
         "late_after": sum(lag > _LATE_SECONDS for lags in back.values() for lag in lags),
         "latest_after": round(max(map(max, back.values()), default=0.0), 2),
     }
+
+
+def _taken_over_in(cut: Cut, arrivals: Iterable[Arrival]) -> float:
+    again: dict[UUID, float] = {}
+    for arrival in arrivals:
+        if arrival.webhook_id in cut.held and arrival.at > cut.began + _LAST_STATEMENTS_SECONDS:
+            again.setdefault(arrival.webhook_id, arrival.at - cut.began)
+    # Without another request, it was never taken over.
+    return round(max((again.get(each, math.inf) for each in cut.held), default=0.0), 2)
 
 
 def _lags(arrivals: Iterable[Arrival], begin: float, end: float) -> dict[float, list[float]]:

@@ -1,4 +1,4 @@
-"""What a lost deliverer held is due again at once, and a deliverer that may count as lost sends nothing more."""
+"""All that a lost deliverer held is due again at once, and a deliverer that may count as lost sends nothing more."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_lease_names_its_holder() -> None:
     assert not first <= new_lease(None) <= last
 
 
-def test_what_a_lost_deliverer_held_is_due_again_long_before_its_leases_end() -> None:
+def test_claims_of_a_lost_deliverer_are_due_again_long_before_its_leases_end() -> None:
     make_process(Role.WEB)
     lost = make_process(Role.DELIVERER, seen_ago=timedelta(seconds=5))
     alive = make_process(Role.DELIVERER)

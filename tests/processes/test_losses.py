@@ -14,7 +14,7 @@ import pytest
 
 from commands_platform.lib import clock
 from processes import losses, machine
-from processes.heartbeats import MAX_GAP, Heartbeat
+from processes.heartbeats import MAX_REPORT_GAP, Heartbeat
 from processes.losses import LOST_AFTER, STEADY_FOR, Candidate, Losses, take_over
 from processes.machine import has_ended, this_machine
 from processes.models import Process, Role
@@ -73,7 +73,7 @@ def test_nobody_is_lost_until_another_process_has_reported_for_some_time() -> No
 
 def test_a_witness_must_have_reported_lately() -> None:
     make_process(Role.DELIVERER, seen_ago=timedelta(minutes=1))
-    make_process(Role.WEB, seen_ago=MAX_GAP + A_MOMENT)
+    make_process(Role.WEB, seen_ago=MAX_REPORT_GAP + A_MOMENT)
 
     assert look() == []
 
