@@ -31,6 +31,11 @@ _WITHOUT_KEY = Rate(30, 60)
 class ApiRequest(Request):
     """A request with its CallerContext."""
 
+    def __init__(self, request: HttpRequest, **options: Any) -> None:
+        super().__init__(request, **options)
+        # REST framework would find it by a failed lookup each time.
+        self.META = request.META
+
     @property
     def context(self) -> CallerContext:
         return cast("CallerContext", self.auth)

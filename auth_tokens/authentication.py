@@ -30,11 +30,12 @@ class ApiKeyAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[None, CallerContext] | None:
-        key = request.headers.get("X-API-KEY")
+        # `request.headers` would first copy all headers.
+        key = request.META.get("HTTP_X_API_KEY")
         if not key:
             return None
         try:
-            context = callers.find_caller(key=key, token=request.headers.get("X-EXCHANGE-TOKEN"))
+            context = callers.find_caller(key=key, token=request.META.get("HTTP_X_EXCHANGE_TOKEN"))
         except InvalidApiKeyError as error:
             raise AuthenticationFailed(error.message, code=error.code) from error
         return None, context

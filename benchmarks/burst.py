@@ -17,6 +17,7 @@ from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner,
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import insert_schedules, settle
+from benchmarks.support.writers import count_writes, forget_writes, rows_by_writer
 from benchmarks.support.yardstick import Yardstick, measure_bare
 
 # The defaults of DELIVERY_WINDOW and DELIVERY_ORIGIN_LIMIT, which limit the requests in flight of one deliverer.
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     ):
         owner = running.make_owner(receiver.url)
         warm_up(running, owner, receiver)
+        if options.dispatchers > 1:
+            count_writes(running)
         with profiles.profiled(running, [name for name in running.names() if "beat" not in name], options.profile):
             rounds = [_round(running, owner, receiver, options) for _ in range(options.rounds)]
     for number, each in enumerate(rounds, 1):
@@ -62,13 +65,17 @@ def main(arguments: Sequence[str]) -> None:
         ],
     )
     table("CPU seconds of the last round", sorted(rounds[-1]["cpu_seconds"].items()))
+    if options.dispatchers > 1:
+        table("Rows that each dispatcher wrote in the last round", sorted(rounds[-1]["rows_by_dispatcher"].items()))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks burst", description=__doc__)
     parser.add_argument("--n", type=int, default=10_000, help="Schedules due at one instant.")
     parser.add_argument("--deliverers", type=int, default=2)
-    parser.add_argument("--dispatchers", type=int, default=1)
+    parser.add_argument(
+        "--dispatchers", type=int, default=1, help="With several, the rows that each of them writes are counted."
+    )
     parser.add_argument(
         "--origins", type=int, default=1, help="Number of receivers. Each has its own limit of requests in flight."
     )
@@ -127,12 +134,16 @@ def _round(running: MeasuredPlatform, owner: Owner, receiver: Receiver, options:
     before: dict[str, float] = {}
 
     def note_cpu() -> None:
+        if options.dispatchers > 1:
+            forget_writes(running)
         before.update(running.cpu_seconds() | {"receiver": _cpu(receiver)})
 
     due = deliver(running, owner, receiver, count=options.n, kind=options.kind, on_ready=note_cpu)
     used = used_since(before, running.cpu_seconds() | {"receiver": _cpu(receiver)})
     result = _figures(running, receiver, due, options.n)
     bare = _bare(receiver, options)
+    if options.dispatchers > 1:
+        result["rows_by_dispatcher"] = rows_by_writer(running)
     return {
         **result,
         "bare_rate": round(bare.rate),

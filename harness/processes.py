@@ -47,13 +47,18 @@ class PlatformProcesses:
         kind, _, number = name.partition(".")
         return self._commands[kind].replace(f"{kind}@%h", f"{kind}{number}@%h")
 
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Returns the environment of this process. PostgreSQL knows its connections by its name."""
+        url = self.environment["DATABASE_URL"]
+        return self.environment | {"DATABASE_URL": f"{url}{'&' if '?' in url else '?'}application_name={name}"}
+
     def start(self, name: str) -> None:
         with self.log.open("ab") as log:
             self._processes[name] = launch.start(
                 ["/bin/sh", "-c", self.command_of(name)],
                 death_signal=signal.SIGKILL,
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment_of(name),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -14,6 +14,9 @@ from scheduling.due import extend_overlap, insert_slots, skipped_row
 from scheduling.models import DeactivationReason
 from scheduling.planning import DueSchedule, Plan, SkippedSlots, Slot
 
+# Bounds the payloads of one batch.
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+
 _ADVANCE = """
 UPDATE scheduling_scheduledexecution s SET next_run_at = v.next_run_at, repeats = v.repeats
 FROM unnest(%(ids)b::bigint[], %(next_run_at)b::timestamptz[], %(repeats)b::int[]) AS v(id, next_run_at, repeats)

@@ -10,8 +10,7 @@ starts on time. No sender claims a row before its time, and a change to the sche
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -26,12 +25,14 @@ from deliveries import queue
 from deliveries.tasks import deliver_pending
 from deliveries.turns import UnfinishedRuns, start_waiting_runs, unfinished_runs
 from scheduling import uptime, zone_rules
+from scheduling.ahead import ComingSlots, second_after
 from scheduling.backoff import process_backoff
-from scheduling.batch import Batch
-from scheduling.due import due_in_turns, lock_due, lock_due_soon
+from scheduling.batch import MAX_BATCH_BYTES, Batch
+from scheduling.due import lock_due
 from scheduling.errors import InvalidCronError, InvalidTimezoneError
+from scheduling.herd import due_in_turns
 from scheduling.models import OverlapPolicy, ScheduledExecution
-from scheduling.planning import DueSchedule, plan_ahead, plan_due
+from scheduling.planning import DueSchedule, plan_due
 
 logger = structlog.get_logger(__name__)
 
@@ -39,82 +40,79 @@ logger = structlog.get_logger(__name__)
 _TICK_AHEAD, _TICK_LEAD = timedelta(milliseconds=250), timedelta(milliseconds=20)
 # The last look may have been too early for a slot that has just become due, or its schedule may have been locked.
 _LOOK_BACK = timedelta(milliseconds=250)
-# Slots are written ahead between these times before their second. The span ends before the tick of that second.
-_AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
-_AHEAD_BATCH = 500
 _DELIVERIES_PER_HINT, _MAX_HINTS = 100, 8
 _FIRST_BATCH = 50
 _MAX_STARTED = 1_000
 _HERD_OLDEST, _HERD_NEWEST = 4_000, 1_000
-_MAX_BATCH_BYTES = 4 * 1024 * 1024
+# A dispatcher that has written this many slots without a break asks another one to help.
+_MIN_HERD = 500
+
+_Ask = Callable[[], object]
 
 
-def tick() -> int:
+def _ask_nobody() -> None:
+    pass
+
+
+def tick(*, ask_for_help: _Ask = _ask_nobody) -> int:
     """Dispatches everything that is due when the next second begins. Returns the number of ledger rows written.
 
     Beat sends the tick a little early. Until the second begins, late slots are dispatched and senders are woken. If the
     next second is still far away, because the tick is late or clocks differ, it dispatches what is due now.
     """
     now, asked_at = clock.now(), time.monotonic()
-    second = _second_after(now)
+    second = second_after(now)
     if second - now > _TICK_AHEAD:
-        written = _write_everything_due()
+        written = _write_everything_due(ask_for_help)
         _wake_senders()
         return written
     is_anything_coming = ScheduledExecution.objects.active().filter(next_run_at__gt=now, next_run_at__lte=second)
     if not _wake_senders(until=second) and is_anything_coming.exists():
         broker.send_hint(deliver_pending)
-    written = _write_everything_due()
+    written = _write_everything_due(ask_for_help)
     time.sleep(max(0.0, asked_at + (second - now).total_seconds() - time.monotonic()))
-    return written + dispatch_due()
+    return written + dispatch_due(ask_for_help=ask_for_help)
 
 
-def dispatch_due() -> int:
+def dispatch_due(*, ask_for_help: _Ask = _ask_nobody) -> int:
     """Dispatches everything that is due now. Returns the number of ledger rows written."""
     started = start_waiting_runs(limit=_MAX_STARTED)
-    written = _write_everything_due()
+    written = _write_everything_due(ask_for_help)
     if started or not written:
         # This helps with retries, rows of dead senders, rows whose hint was lost, and senders whose clocks differ.
         _wake_senders(max_hints=1)
     return written
 
 
-def dispatch_ahead() -> int:
+def dispatch_ahead(*, ask_for_help: _Ask = _ask_nobody) -> int:
     """Writes the slots of the whole second that is about to begin. Returns the number of ledger rows written."""
-    written, now = 0, clock.now()
-    second = _second_after(now)
-    left: list[int] = []
-    while _AHEAD_UNTIL < second - now <= _AHEAD_FROM:
-        try:
-            rows, left_now = write_ahead_batch(now, due_at=second, left=left, limit=_AHEAD_BATCH)
-        except Error as error:
-            if is_away(error):
-                raise
-            # The tick writes these slots, and finds out which schedule the database refuses.
-            logger.error("slots_not_written_ahead", error=type(error).__name__)
-            break
-        if not rows and not left_now:
-            break
-        left += left_now
+    coming, written, has_asked = ComingSlots(), 0, False
+    while rows := coming.write_batch():
         # Slots that are due must not wait for a herd that is not due yet.
-        written += rows + _write_everything_due()
-        now = clock.now()
+        written += rows + _write_everything_due(ask_for_help, coming)
+        if written >= _MIN_HERD and not has_asked:
+            ask_for_help()
+            has_asked = True
     if written:
         zone_rules.note_use()
     return written
 
 
+def help_with_herd(*, ask_for_help: _Ask = _ask_nobody) -> int:
+    """Writes slots that are due or will be in a moment, beside the dispatcher that has asked for help.
+
+    Returns the number of ledger rows written.
+    """
+    return dispatch_ahead(ask_for_help=ask_for_help) + _write_everything_due(ask_for_help)
+
+
 def time_to_next_slot() -> timedelta | None:
     """Returns the time until the next slot, or None if no slot comes before the next tick."""
     now = clock.now()
-    between = Q(next_run_at__gt=now - _LOOK_BACK, next_run_at__lt=_second_after(now) - _TICK_LEAD)
+    between = Q(next_run_at__gt=now - _LOOK_BACK, next_run_at__lt=second_after(now) - _TICK_LEAD)
     following = ScheduledExecution.objects.active().filter(between).order_by("next_run_at")
     next_run_at = following.values_list("next_run_at", flat=True).first()
     return None if next_run_at is None else max(timedelta(), next_run_at - now)
-
-
-def _second_after(now: datetime) -> datetime:
-    return now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def _wake_senders(*, until: datetime | None = None, max_hints: int = _MAX_HINTS) -> int:
@@ -126,19 +124,26 @@ def _wake_senders(*, until: datetime | None = None, max_hints: int = _MAX_HINTS)
     return len(hints)
 
 
-def _write_everything_due() -> int:
-    """Writes batches until nothing is due, and wakes a sender after each. Returns the number of ledger rows written."""
+def _write_everything_due(ask_for_help: _Ask, coming: ComingSlots | None = None) -> int:
+    """Writes batches until nothing is due, and wakes a sender after each. Returns the number of ledger rows written.
+
+    Between two batches of a herd it writes `coming` slots, so those of other schedules are in time.
+    """
+    coming, has_asked = coming or ComingSlots(), False
     # The first batch is small, so that senders can start while the rest of a herd is being written.
     more, written = _write_and_wake_sender(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
     while more:
         more = False
-        # A receiver with very many due slots must not delay the slots of the others.
+        # An organization or a receiver with very many due slots must not delay the slots of the others.
         in_turns = _due_in_turns()
         for ids in _growing_portions(in_turns):
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
             # Another dispatcher may have taken some of them, so we stop only after a round that wrote nothing.
             more = more or rows > 0
-            written += rows
+            written += rows + coming.write_batch()
+            if written >= _MIN_HERD and not has_asked:
+                ask_for_help()
+                has_asked = True
         if in_turns and not more:
             # Somebody may have locked all of these, and they must not hide the others.
             _, rows = _write_and_wake_sender(limit=settings.DISPATCH_BATCH)
@@ -205,12 +210,12 @@ def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = No
     """
     with uptime.look(now) as up_since, transaction.atomic():
         postponed = process_backoff().postponed()
-        schedules = lock_due(now=now, limit=limit, ids=ids, max_bytes=_MAX_BATCH_BYTES, postponed=postponed)
+        schedules = lock_due(now=now, limit=limit, ids=ids, max_bytes=MAX_BATCH_BYTES, postponed=postponed)
         if not schedules:
             return False, 0
         batch = _plan_batch(schedules, now, up_since)
         rows = batch.write(now)
-    is_large = sum(schedule.payload_bytes for schedule in schedules) >= _MAX_BATCH_BYTES // 4
+    is_large = sum(schedule.payload_bytes for schedule in schedules) >= MAX_BATCH_BYTES // 4
     return is_large or len(schedules) == limit or batch.has_more_due, rows
 
 
@@ -223,7 +228,7 @@ def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datet
                 schedule,
                 now,
                 up_since=up_since,
-                max_bytes=_MAX_BATCH_BYTES,
+                max_bytes=MAX_BATCH_BYTES,
                 unfinished=unfinished.get(schedule.uuid),
             )
         except Exception as error:
@@ -248,27 +253,6 @@ def _is_for_good(error: Exception) -> bool:
     A zone that this process does not know may be part of the newer rules of another process.
     """
     return isinstance(error, InvalidCronError) or (isinstance(error, InvalidTimezoneError) and zone_rules.are_newest())
-
-
-@transaction.atomic
-def write_ahead_batch(
-    now: datetime, *, due_at: datetime, limit: int, left: Sequence[int] = ()
-) -> tuple[int, list[int]]:
-    """Writes up to `limit` slots that will be due at `due_at`.
-
-    Skips the schedules in `left`. Returns the number of ledger rows written, and the schedules to leave to the tick.
-    """
-    batch, left_now = Batch(), []
-    for schedule in lock_due_soon(due_at=due_at, left=list(left), limit=limit, max_bytes=_MAX_BATCH_BYTES):
-        plan = None
-        # A schedule that cannot be planned is found again when it is due, and is reported then.
-        with suppress(Exception):
-            plan = plan_ahead(schedule, due_at)
-        if plan is None:
-            left_now.append(schedule.id)
-        else:
-            batch.add(schedule, plan, now)
-    return batch.write(now), left_now
 
 
 def _unfinished_runs(schedules: Sequence[DueSchedule]) -> dict[UUID, UnfinishedRuns]:

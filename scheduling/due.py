@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import zip_longest
 from typing import Protocol
 from uuid import UUID
 
@@ -28,27 +27,57 @@ AHEAD = timedelta(seconds=1)
 _SENDABLE_JOINS = sendable.joins_sql(
     organization_id="s.organization_id", command_id="s.command_id", user_id="s.owner_id"
 )
-_CALLED_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
-_REASON_OF_SCHEDULE = sendable.reason_sql(user_id="s.owner_id", url=_CALLED_URL, scope=f"'{Scope.SCHEDULING}'")
+CALLED_URL = "CASE WHEN s.callback_url = '' THEN c.callback_url ELSE s.callback_url END"
+_REASON_OF_SCHEDULE = sendable.reason_sql(user_id="s.owner_id", url=CALLED_URL, scope=f"'{Scope.SCHEDULING}'")
 ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
 _DUE_COLUMNS = f"""
-s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.execution_frequency, s.repeats,
-octet_length(s.payload) AS payload_bytes, {_CALLED_URL} AS callback_url, {ZONE} AS zone,
+s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.every, s.execution_frequency, s.repeats,
+octet_length(s.payload) AS payload_bytes, {CALLED_URL} AS callback_url, {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
 s.organization_id, s.command_id, s.owner_id, {_REASON_OF_SCHEDULE} AS reason
+"""
+
+# The schedules due longest. Those that are due at one instant come in the order of the index.
+_DUE_LONGEST = """
+    SELECT * FROM scheduling_scheduledexecution
+    WHERE is_active AND next_run_at <= %(now)s AND {which}
+    ORDER BY next_run_at, organization_id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+"""
+
+# Schedules that are due at one instant, the same number of each organization. The index finds each organization by one
+# probe, so one with very many of them does not hide the others. Pairs are compared, because for single columns
+# PostgreSQL might choose the index of organizations, and read all schedules of one.
+_OF_EACH_ORGANIZATION = """
+    WITH RECURSIVE found AS (
+        SELECT 0::bigint AS id, 0 AS number
+        UNION ALL
+        SELECT next.id, found.number + 1
+        FROM found, LATERAL (
+            SELECT next_run_at, organization_id AS id FROM scheduling_scheduledexecution
+            WHERE is_active AND (next_run_at, organization_id) > (%(now)s, found.id)
+            ORDER BY next_run_at, organization_id LIMIT 1
+        ) next
+        WHERE next.next_run_at = %(now)s AND found.number < %(limit)s
+    ), organizations AS (
+        SELECT id, greatest(1, %(limit)s / count(*) OVER ()) AS most FROM found WHERE number > 0
+    )
+    SELECT of_one.* FROM organizations, LATERAL (
+        SELECT * FROM scheduling_scheduledexecution
+        WHERE is_active AND {which}
+          AND (next_run_at, organization_id) >= (%(now)s, organizations.id)
+          AND (next_run_at, organization_id) <= (%(now)s, organizations.id)
+        ORDER BY next_run_at, organization_id LIMIT organizations.most
+        FOR UPDATE SKIP LOCKED
+    ) of_one
 """
 
 # This reads the locked row itself. A join to the table would see the row as it was before a change that had to be
 # waited for.
 _LOCK_DUE = f"""
-WITH due AS (
-    SELECT * FROM scheduling_scheduledexecution
-    WHERE is_active AND next_run_at <= %(now)s AND {{which}}
-    ORDER BY next_run_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-), s AS (
+WITH due AS ({{due}}), s AS (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY next_run_at, id) - octet_length(payload) AS bytes_before
     FROM due
 )
@@ -58,13 +87,16 @@ WHERE s.bytes_before < %(bytes)s
 ORDER BY s.next_run_at, s.id
 """
 
-_LOCK_OLDEST = _LOCK_DUE.format(which="true")
-_LOCK_OLDEST_OTHERS = _LOCK_DUE.format(which="id <> ALL(%(postponed)b::bigint[])")
-_LOCK_THESE = _LOCK_DUE.format(which="id = ANY(%(ids)b::bigint[])")
+_LOCK_OLDEST, _LOCK_OLDEST_OTHERS, _LOCK_THESE = (
+    _LOCK_DUE.format(due=_DUE_LONGEST.format(which=which))
+    for which in ("true", "id <> ALL(%(postponed)b::bigint[])", "id = ANY(%(ids)b::bigint[])")
+)
 # Schedules that can be planned before their time: no end, and no earlier run whose outcome matters.
 _LOCK_AHEAD = _LOCK_DUE.format(
-    which="next_run_at = %(now)s AND repeats = -1 AND overlap = 'allow' AND (cron, execution_frequency) <> ('', 0)"
-    " AND id <> ALL(%(left)b::bigint[])"
+    due=_OF_EACH_ORGANIZATION.format(
+        which="repeats = -1 AND overlap = 'allow' AND (cron, every, execution_frequency) <> ('', '', 0)"
+        " AND id <> ALL(%(left)b::bigint[])"
+    )
 )
 
 # A row that a sender has claimed stays, because its time has come by the database's clock. There may be several rows if
@@ -88,20 +120,6 @@ RETURNING s.id, s.next_run_at
 """
 _WITHDRAW_ALL = _WITHDRAW.format(if_locked="")
 _WITHDRAW_FREE = _WITHDRAW.format(if_locked="SKIP LOCKED")
-
-# Two URLs with the same authority (host and port) belong to the same receiver.
-_HERD = f"""
-SELECT s.id, split_part({_CALLED_URL}, '/', 3)
-FROM (
-    (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
-     AND id <> ALL(%(postponed)b::bigint[]) ORDER BY next_run_at LIMIT %(oldest)s)
-    UNION ALL
-    (SELECT id FROM scheduling_scheduledexecution WHERE is_active AND next_run_at <= %(now)s
-     AND id <> ALL(%(postponed)b::bigint[]) ORDER BY next_run_at DESC LIMIT %(newest)s)
-) due
-JOIN scheduling_scheduledexecution s ON s.id = due.id
-JOIN organizations_command c ON c.id = s.command_id
-"""
 
 _VIEW = f"""
 SELECT {_DUE_COLUMNS} FROM scheduling_scheduledexecution s {_SENDABLE_JOINS} WHERE s.id = %(id)s
@@ -194,7 +212,7 @@ def lock_due(
 def lock_due_soon(*, due_at: datetime, left: Sequence[int], limit: int, max_bytes: int) -> list[DueSchedule]:
     """Locks schedules that will be due at `due_at` and can be planned before that, except those in `left`.
 
-    Returns those whose payloads fit into `max_bytes`.
+    Returns those whose payloads fit into `max_bytes`, the same number of each organization.
     """
     return rows_as(DueSchedule, _LOCK_AHEAD, {"now": due_at, "left": left, "limit": limit, "bytes": max_bytes})
 
@@ -206,14 +224,6 @@ def withdraw_ahead(sources: Sequence[UUID], *, now: datetime, waits: bool) -> di
     skipped. Returns the restored next run of each schedule that had such a slot, by the schedule's id.
     """
     return dict(rows_of(_WITHDRAW_ALL if waits else _WITHDRAW_FREE, {"sources": list(sources), "now": now}))
-
-
-def due_in_turns(*, now: datetime, oldest: int, newest: int, postponed: Sequence[int] = ()) -> list[int]:
-    """Returns the ids of the schedules due longest and of some just due, taking one of each receiver in turn."""
-    queues: dict[str, dict[int, None]] = {}
-    for pk, receiver in rows_of(_HERD, {"now": now, "oldest": oldest, "newest": newest, "postponed": list(postponed)}):
-        queues.setdefault(receiver, {})[pk] = None
-    return [pk for turn in zip_longest(*queues.values()) for pk in turn if pk is not None]
 
 
 def view_as_due(pk: int) -> DueSchedule:

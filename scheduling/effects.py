@@ -51,6 +51,8 @@ def _recurrence_of(schedule: ScheduledExecution, now: datetime) -> Recurrence:
     recurrence = schedule.recurrence
     if schedule.cron:
         return recurrence
+    if schedule.every:
+        return replace(recurrence, anchor=schedule.counted_from)
     if recurrence.period is not None:
         if schedule.starts_at is None:
             return recurrence

@@ -8,6 +8,7 @@ from commands_platform.lib.zones import InvalidTimezoneError
 __all__ = [
     "InvalidCommandError",
     "InvalidCronError",
+    "InvalidEveryError",
     "InvalidTimezoneError",
     "MissingTokenOrCommandError",
     "NotRedeliverableError",
@@ -39,6 +40,13 @@ class InvalidCronError(InvalidInputError):
     def of_expression(self, number: int) -> InvalidCronError:
         """Returns the same error with the number of the expression that it is about."""
         return InvalidCronError(self.reason, field=self.field, position=self.position, number=number)
+
+
+class InvalidEveryError(InvalidInputError):
+    """The period on the wall clock is not valid."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errors={"every": [reason]})
 
 
 class MissingTokenOrCommandError(BadRequestError):

@@ -7,11 +7,33 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from commands_platform.lib.http.renderers import RawJson
 from scheduling.cron_grammar import MAX_EXPRESSION_LENGTH, MAX_EXPRESSIONS, join_expressions, split_expressions
+from scheduling.errors import InvalidEveryError
+from scheduling.every import MAX_COUNTS, TIME_PATTERN, WEEKDAYS, read_every
 
 _EXPRESSION = {"type": "string", "maxLength": MAX_EXPRESSION_LENGTH}
 _EXPRESSIONS = {"type": "array", "items": _EXPRESSION, "maxItems": MAX_EXPRESSIONS}
 _SCHEMA = {"oneOf": [_EXPRESSION, _EXPRESSIONS]}
+
+
+def _period_schema(unit: str, **day: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        unit: {"type": "integer", "minimum": 1, "maximum": MAX_COUNTS[unit]},
+        **day,
+        "at": {"type": "string", "pattern": f"^{TIME_PATTERN}$"},
+    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_WEEKDAYS_SCHEMA = {"type": "array", "items": {"type": "string", "enum": list(WEEKDAYS)}, "minItems": 1, "maxItems": 7}
+_EVERY_SCHEMA = {
+    "oneOf": [
+        _period_schema("days"),
+        _period_schema("weeks", on=_WEEKDAYS_SCHEMA),
+        _period_schema("months", on_day={"type": "integer", "minimum": 1, "maximum": 31}),
+    ]
+}
 
 
 @extend_schema_field(_SCHEMA)
@@ -49,6 +71,36 @@ class CronField(serializers.Field[str, Any, Any, Any]):
         if "" in expressions:
             self.fail("empty", number=expressions.index("") + 1)
         return join_expressions(expressions)
+
+
+@extend_schema_field(_EVERY_SCHEMA)
+class EveryField(serializers.Field[str, Any, Any, Any]):
+    """A period on the wall clock. Its value is the text that a schedule stores, and null means that there is none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return "" if data is None else super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return read_every(data)
+        except InvalidEveryError as error:
+            raise serializers.ValidationError(error.message, code="invalid") from error
+
+
+@extend_schema_field(_EVERY_SCHEMA)
+class EveryOutputField(serializers.Field[str, Any, Any, Any]):
+    """A schedule's period on the wall clock, or null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    @staticmethod
+    def write(value: str) -> RawJson | None:
+        """Returns the object that was given, or None if there is none."""
+        return RawJson(value) if value else None
 
 
 @extend_schema_field(_SCHEMA)

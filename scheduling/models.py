@@ -113,6 +113,9 @@ class ScheduledExecution(models.Model):
     cron_seconds = models.BooleanField(default=False, help_text="Expressions have six fields, the seconds first.")
     dst_gap = models.CharField(max_length=16, choices=GapRule.choices, default=GapRule.RUN_AFTER)
     dst_overlap = models.CharField(max_length=16, choices=OverlapRule.choices, default=OverlapRule.FIRST)
+    every = models.TextField(
+        blank=True, default="", help_text="A period on the wall clock, as JSON. It excludes cron and a frequency."
+    )
     execution_frequency = models.PositiveIntegerField(default=0)
     repeats = models.IntegerField(default=FOREVER, help_text="Number of runs left. -1: it runs for ever.")
     repeats_since = models.DateTimeField(
@@ -148,10 +151,13 @@ class ScheduledExecution(models.Model):
         null=True, editable=False, help_text="The X-Correlation-Id of the request that set its timing."
     )
     effective_from = models.DateTimeField(help_text="When its current timing began. The ledger has every slot since.")
-    anchor_at = models.DateTimeField(help_text="The start of a period: slots are whole periods after it.")
+    anchor_at = models.DateTimeField(
+        help_text="The start of a period: slots are whole periods after it. `every` is counted from its local date."
+    )
     next_run_at = models.DateTimeField(null=True, blank=True)
     deactivation_reason = models.CharField(max_length=16, choices=DeactivationReason.choices, blank=True, default="")
-    created_at = models.DateTimeField(auto_now_add=True)
+    # The database's clock, because `every` is counted from it.
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
     objects = ScheduledExecutionQuerySet.as_manager()
@@ -169,6 +175,10 @@ class ScheduledExecution(models.Model):
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_misfire_grace", condition=Q(misfire_grace__lte=MAX_MISFIRE_GRACE)
+            ),
+            models.CheckConstraint(
+                name="scheduling_schedule_one_rule",
+                condition=Q(every="") | Q(cron="", execution_frequency=0),
             ),
             models.CheckConstraint(
                 name="scheduling_schedule_window",
@@ -192,8 +202,11 @@ class ScheduledExecution(models.Model):
             ),
         ]
         indexes = [
-            # The dispatchers' scan for due schedules. Its cost does not grow with the number of schedules stored.
-            models.Index(fields=["next_run_at"], name="scheduling_schedule_due", condition=Q(is_active=True)),
+            # The dispatchers' scan for due schedules. Its cost does not grow with the number of schedules stored. With
+            # the organization, those of one with few due slots are found beside those of one with very many.
+            models.Index(
+                fields=["next_run_at", "organization"], name="scheduling_schedule_due", condition=Q(is_active=True)
+            ),
             # The lists that callers see, newest first.
             models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
             # The schedules that move when their user's zone changes.
@@ -208,7 +221,7 @@ class ScheduledExecution(models.Model):
     @property
     def is_recurring(self) -> bool:
         """Returns whether it runs by cron expressions or periodically, not just once."""
-        return bool(self.cron or self.execution_frequency)
+        return bool(self.cron or self.every or self.execution_frequency)
 
     @property
     def effective_callback_url(self) -> str:
@@ -231,12 +244,17 @@ class ScheduledExecution(models.Model):
 
     @property
     def zone(self) -> str:
-        """Returns the IANA zone that its cron expressions are read in now."""
+        """Returns the IANA zone that its `cron` or `every` is read in now."""
         if self.timezone_type == TimezoneType.CUSTOM:
             return self.timezone
         if self.timezone_type == TimezoneType.USER and self.owner is not None:
             return self.owner.timezone or self.organization.timezone
         return self.organization.timezone
+
+    @property
+    def counted_from(self) -> datetime:
+        """Returns the instant whose local date `every` is counted from. A change of the rule does not move it."""
+        return self.starts_at or self.created_at
 
     def slots(self) -> DeliveryQuerySet:
         """Returns its ledger rows, oldest first. There is at most one row for each instant."""
@@ -302,6 +320,8 @@ class Timing(Protocol):
     @property
     def dst_overlap(self) -> str: ...
     @property
+    def every(self) -> str: ...
+    @property
     def execution_frequency(self) -> int: ...
     @property
     def anchor_at(self) -> datetime: ...
@@ -311,6 +331,7 @@ def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
     """Returns the recurrence that a schedule's columns stand for. Cron wins over the frequency."""
     return Recurrence(
         cron=timing.cron,
+        every=timing.every,
         period=settings.FREQUENCY_UNIT * timing.execution_frequency if timing.execution_frequency else None,
         zone=zone,
         anchor=timing.anchor_at,

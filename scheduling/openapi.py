@@ -26,11 +26,26 @@ CREATE_EXAMPLES = [
             "payload": {"report": "weekly"},
         },
     ),
+    _request(
+        "Every second Monday",
+        {
+            "name": "Sprint review",
+            "every": {"weeks": 2, "on": ["MON"], "at": "09:00"},
+            "timezone": "Europe/Berlin",
+            "starts_at": "2035-01-01T00:00:00Z",
+        },
+    ),
     _request("Every hour, ten times", {"name": "Poll", "execution_frequency": 3600, "repeats": 10}),
     _request("Once, as soon as possible", {"name": "Now", "payload": {"text": "Hello"}}),
     _request(
         "Once, at a given time, to another URL",
         {"name": "Reminder", "starts_at": "2035-01-01T09:00:00Z", "callback_url": "https://example.com/hook"},
+    ),
+]
+PREVIEW_EXAMPLES = [
+    _request(
+        "Around a clock change",
+        {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "from": "2035-03-24T00:00:00Z", "count": 3},
     ),
 ]
 SCHEDULE_CHANGE_EXAMPLES = [

@@ -35,6 +35,7 @@ class DueSchedule(NamedTuple):
     cron_seconds: bool
     dst_gap: str
     dst_overlap: str
+    every: str
     execution_frequency: int
     repeats: int
     payload_bytes: int

@@ -37,15 +37,17 @@ LEFT JOIN organizations_user u ON u.id = s.owner_id
 """
 SCHEDULE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.organization_id, s.command_id, s.owner_id, s.is_active, s.cron, s.cron_seconds, s.dst_gap,
-s.dst_overlap, s.execution_frequency, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at, s.effective_from,
+s.dst_overlap, s.every, s.execution_frequency, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at, s.effective_from,
 s.next_run_at
 """
+
+ON_WALL_CLOCK = "(s.cron <> '' OR s.every <> '')"
 
 _LOCK_STALE = f"""
 SELECT {SCHEDULE_COLUMNS}, true AS is_concerned
 FROM scheduling_scheduledexecution s
 {ZONE_JOINS}
-WHERE s.id = ANY(%(ids)b::bigint[]) AND s.cron <> '' AND s.next_run_at IS NOT NULL
+WHERE s.id = ANY(%(ids)b::bigint[]) AND {ON_WALL_CLOCK} AND s.next_run_at IS NOT NULL
 FOR UPDATE OF s SKIP LOCKED
 """
 
@@ -83,6 +85,7 @@ class Schedule(NamedTuple):
     cron_seconds: bool
     dst_gap: str
     dst_overlap: str
+    every: str
     execution_frequency: int
     anchor_at: datetime
     zone: str
@@ -91,7 +94,7 @@ class Schedule(NamedTuple):
     effective_from: datetime
     next_run_at: datetime
     is_concerned: bool
-    """Whether the change can move it: it has a cron expression and a next run."""
+    """Whether the change can move it: its rule is one of a wall clock, and it has a next run."""
 
     def slot_after(self, instant: datetime) -> datetime | None:
         recurrence = recurrence_of(self, zone=self.zone)
@@ -106,7 +109,7 @@ class Schedule(NamedTuple):
 
 
 def recompute_portion(portion: Sequence[Schedule], walk: Walk, *, changed_at: datetime | None = None) -> int:
-    """Moves the cron schedules of a portion whose next run has changed. Returns their number.
+    """Moves the schedules of a portion whose next run has changed. Returns their number.
 
     A schedule whose timing is older than `changed_at`, the time of the change, is computed from then on, so that no new
     slot is lost before the walk reaches it. Without `changed_at`, schedules are computed from now on.

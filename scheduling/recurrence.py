@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from commands_platform.lib.zones import check_zone, load_zone, rules_of
+from scheduling import wall_slots
 from scheduling.cron_grammar import parse_cron
-from scheduling.cron_slots import CronRule, count_between, first_from, last_before, prepare_rule
-from scheduling.stretches import instant_of, seconds_of
+from scheduling.stretches import LAST_INSTANT, instant_of, seconds_of
+from scheduling.wall_slots import (
+    ClockNote,
+    WallRule,
+    count_between,
+    first_from,
+    last_before,
+    prepare_cron_rule,
+    prepare_period_rule,
+)
 
 __all__ = [
     "Missed",
@@ -23,6 +33,7 @@ __all__ = [
     "missed",
     "next_slot",
     "next_slot_within",
+    "note_of",
     "parse_cron",
     "slots",
 ]
@@ -32,14 +43,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """The rule for a schedule's slots: cron expressions, or else a period, or else one slot at `anchor`."""
+    """The rule for a schedule's slots: times of a wall clock, or else a period, or else one slot at `anchor`.
+
+    The times of a wall clock are those of `cron` or of `every`.
+    """
 
     zone: str
-    """An IANA name. Cron expressions are matched against the wall clock of this zone."""
+    """An IANA name. `cron` and `every` are read on the wall clock of this zone."""
     anchor: datetime
-    """The start of a period, whose slots are anchor + n·period for n ≥ 1. Without cron and period, the only slot."""
+    """The start of a period, whose slots are anchor + n·period for n ≥ 1. Without cron, every and period, the only
+    slot. The days, weeks or months of `every` are counted from its local date."""
     cron: str = ""
     """One expression, or several, each ending with a newline."""
+    every: str = ""
+    """A period on the wall clock, as a schedule stores it."""
     period: timedelta | None = None
     cron_seconds: bool = False
     dst_gap: Literal["run_after", "skip"] = "run_after"
@@ -56,6 +73,11 @@ class Recurrence:
             raise ValueError("The period of a recurrence must be longer than zero.")
         if self.dst_gap not in {"run_after", "skip"} or self.dst_overlap not in {"first", "both"}:
             raise ValueError("dst_gap must be run_after or skip, and dst_overlap must be first or both.")
+
+    @property
+    def is_on_wall_clock(self) -> bool:
+        """Returns whether its slots are times of a wall clock, which depend on the zone."""
+        return bool(self.cron or self.every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +96,8 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
     """
     if after.tzinfo is None:
         raise ValueError("A naive datetime is not an instant.")
-    if recurrence.cron:
-        return _next_cron_slot(_rule_of(recurrence), seconds_of(after))
+    if recurrence.is_on_wall_clock:
+        return _next_wall_slot(_rule_of(recurrence), seconds_of(after))
     anchor = recurrence.anchor.astimezone(UTC)
     if recurrence.period is None:
         return anchor if after < anchor else None
@@ -97,16 +119,25 @@ def identity_of(recurrence: Recurrence) -> Hashable:
 
     Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never checked.
     """
-    if recurrence.cron:
+    if recurrence.is_on_wall_clock:
         rule = _rule_of(recurrence)
         zone = rules_of(rule.zone)
         # A zone without clock changes skips and repeats nothing, so the rules for them do not matter.
         changes = None if isinstance(zone, timedelta) else (rule.fires_after_gap, rule.fires_on_each_pass)
-        return "cron", rule.cron, zone, changes
+        return "wall clock", rule.times, zone, changes
     anchor = recurrence.anchor.astimezone(UTC)
     if recurrence.period is not None:
         return "period", recurrence.period, (anchor - _EPOCH) % recurrence.period
     return "once", anchor
+
+
+def note_of(recurrence: Recurrence, slot: datetime) -> ClockNote | None:
+    """Returns how a clock change affects a slot on the wall clock.
+
+    `after_gap`: the clock skips its time, so it comes right after the gap. `first_of_two` and `second_of_two`: the
+    clock shows its time twice.
+    """
+    return wall_slots.note_of(_rule_of(recurrence), seconds_of(slot)) if recurrence.is_on_wall_clock else None
 
 
 def slots(recurrence: Recurrence, *, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
@@ -122,8 +153,8 @@ def missed(recurrence: Recurrence, *, first: datetime, now: datetime) -> Missed:
     if first > now:
         raise ValueError("The first missed slot is not due yet.")
     first = first.astimezone(UTC)
-    if recurrence.cron:
-        return _missed_cron(_rule_of(recurrence), first, seconds_of(now) + 1)
+    if recurrence.is_on_wall_clock:
+        return _missed_on_wall_clock(_rule_of(recurrence), first, seconds_of(now) + 1)
     if recurrence.period is None:
         return Missed(first, 0, None)
     anchor, period = recurrence.anchor.astimezone(UTC), recurrence.period
@@ -143,7 +174,7 @@ def _periodic_slot(anchor: datetime, period: timedelta, number: int) -> datetime
 
 # After an outage, the schedules of a herd ask for the same rule and span, one after the other.
 @lru_cache(maxsize=256)
-def _missed_cron(rule: CronRule, first: datetime, end: int) -> Missed:
+def _missed_on_wall_clock(rule: WallRule, first: datetime, end: int) -> Missed:
     after_first = seconds_of(first) + 1
     latest = last_before(rule, end, after_first)
     if latest is None:
@@ -156,28 +187,24 @@ def _missed_cron(rule: CronRule, first: datetime, end: int) -> Missed:
     )
 
 
-def _rule_of(recurrence: Recurrence) -> CronRule:
-    rule = prepare_rule(
-        recurrence.cron,
-        recurrence.cron_seconds,
-        load_zone(recurrence.zone),
-        recurrence.dst_gap,
-        recurrence.dst_overlap,
-    )
+def _rule_of(recurrence: Recurrence) -> WallRule:
+    zone, gap, overlap = load_zone(recurrence.zone), recurrence.dst_gap, recurrence.dst_overlap
+    if not recurrence.cron:
+        return prepare_period_rule(recurrence.every, _local_date(recurrence.anchor, zone), zone, gap, overlap)
+    rule = prepare_cron_rule(recurrence.cron, recurrence.cron_seconds, zone, gap, overlap)
     if rule.is_hashed:
-        return prepare_rule(
-            recurrence.cron,
-            recurrence.cron_seconds,
-            rule.zone,
-            recurrence.dst_gap,
-            recurrence.dst_overlap,
-            seed=str(recurrence.seed),
-        )
+        seed = str(recurrence.seed)
+        return prepare_cron_rule(recurrence.cron, recurrence.cron_seconds, zone, gap, overlap, seed=seed)
     return rule
+
+
+def _local_date(instant: datetime, zone: ZoneInfo) -> date:
+    # Close to the end of the calendar the local date may not exist.
+    return instant_of(min(seconds_of(instant), LAST_INSTANT)).astimezone(zone).date()
 
 
 # The schedules of a herd ask for the same rule and instant, one after another.
 @lru_cache(maxsize=2048)
-def _next_cron_slot(rule: CronRule, after: int) -> datetime | None:
+def _next_wall_slot(rule: WallRule, after: int) -> datetime | None:
     slot = first_from(rule, after + 1)
     return None if slot is None else instant_of(slot)

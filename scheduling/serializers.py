@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Q
 from rest_framework import serializers
 
+from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.http.cursors import SortField
 from commands_platform.lib.http.fields import (
     LINES,
@@ -38,7 +39,8 @@ from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFie
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
-from scheduling.fields import CronField, CronOutputField
+from scheduling.fields import CronField, CronOutputField, EveryField, EveryOutputField
+from scheduling.languages import current_language
 from scheduling.models import (
     FOREVER,
     MAX_MISFIRE_GRACE,
@@ -52,12 +54,13 @@ from scheduling.models import (
     TimezoneType,
     prefetch_last_deliveries,
 )
+from scheduling.words import describe
 
 _MAX_COLUMN_INTEGER = 2**31 - 1
 _MAX_URL_LENGTH = 2048
 MAX_REDELIVERIES = 1000
 # The fields that keep a schedule from running at once.
-_TIMING_FIELDS = ("cron", "execution_frequency", "starts_at")
+_TIMING_FIELDS = ("cron", "every", "execution_frequency", "starts_at")
 
 
 class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], MeantFields):
@@ -66,7 +69,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     never_null = frozenset({"name"})
     meant = {
         **dict.fromkeys(("expression", "schedule", "crontab"), "cron"),
-        **dict.fromkeys(("interval", "frequency", "every", "period"), "execution_frequency"),
+        **dict.fromkeys(("interval", "frequency", "period"), "execution_frequency"),
         **dict.fromkeys(("runat", "when", "delay", "at", "start", "dueat", "scheduledat", "scheduledfor"), "starts_at"),
         "runafter": "starts_at",
         "cron": "cron",
@@ -76,6 +79,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     name = StrictCharField(max_length=255, required=False)
     execution_frequency = StrictIntegerField(min_value=0, max_value=_MAX_COLUMN_INTEGER, required=False)
     cron = CronField()
+    every = EveryField()
     repeats = StrictIntegerField(min_value=FOREVER, max_value=_MAX_COLUMN_INTEGER, required=False)
     payload = JsonObjectField(required=False)
     timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
@@ -101,7 +105,7 @@ class ScheduledExecutionInput(ScheduledExecutionChanges):
 
     def refuses(self, data: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, str]:
         """Refuses a field that looks like a misspelt timing. Without a timing, the schedule would run at once."""
-        if data.get("cron") or data.get("execution_frequency"):
+        if data.get("cron") or data.get("every") or data.get("execution_frequency"):
             return {}
         # Comparing names is slow, so only the first fields of a very large body are checked for typos.
         looks_like = {name: self.meant_by(name, _TIMING_FIELDS) for name in islice(unknown, MAX_NAMED_FIELDS)}
@@ -150,6 +154,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     user_uuid = serializers.UUIDField(source="owner.uuid", required=False, allow_null=True)
     deactivation_reason = NullIfEmptyField(required=False)
     description = serializers.CharField(required=False)
+    every = EveryOutputField(required=False)
     cron_seconds = serializers.BooleanField(required=False)
     dst_gap = serializers.ChoiceField(choices=GapRule.choices, required=False)
     dst_overlap = serializers.ChoiceField(choices=OverlapRule.choices, required=False)
@@ -167,11 +172,22 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     )
     created_at = InstantField(required=False)
     updated_at = InstantField(required=False)
+    timing_text = serializers.CharField(
+        required=False, allow_null=True, help_text="The rule in words, in the language of `Accept-Language`: en or es."
+    )
 
     @staticmethod
     def get_next_run_at(schedule: ScheduledExecution) -> datetime | None:
         """Returns when it runs next, or None if it is not active."""
         return schedule.next_run_at if schedule.is_active else None
+
+    @staticmethod
+    def get_timing_text(schedule: ScheduledExecution) -> str | None:
+        """Returns the rule in words, or None if it can no longer be read."""
+        try:
+            return describe(schedule.recurrence, current_language.get())
+        except InvalidInputError:
+            return None
 
     @staticmethod
     def get_headers(schedule: ScheduledExecution) -> list[str]:

@@ -34,7 +34,7 @@ from scheduling.validation import check_fields, check_has_run, check_headers_hav
 
 _EDITABLE_FIELDS = frozenset(
     {
-        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at"),
+        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at", "every"),
         *("execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace", "misfire_policy", "name"),
         *("overlap", "payload", "repeats", "starts_at", "timeout", "timezone", "timezone_type"),
     }
@@ -65,8 +65,29 @@ def create_scheduled_execution(
 
     `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError or InvalidInputError.
     """
+    now = clock.now()
+    schedule = new_scheduled_execution(
+        context=context, values=values, command_uuid=command_uuid, is_owned_by_user=is_owned_by_user, now=now
+    )
+    schedule.save(force_insert=True)
+    _after_commit(schedule, now)
+    log_created(schedule)
+    return schedule
+
+
+def new_scheduled_execution(
+    *,
+    context: CallerContext,
+    values: Mapping[str, Any],
+    now: datetime,
+    command_uuid: UUID | None = None,
+    is_owned_by_user: bool = True,
+) -> ScheduledExecution:
+    """Returns a schedule with its first run, without storing it. Raises the errors of `create_scheduled_execution`."""
     party = _party(context, command_uuid, is_owned_by_user=is_owned_by_user)
-    schedule = ScheduledExecution(organization=party.organization, command=party.command, owner=party.owner)
+    schedule = ScheduledExecution(
+        organization=party.organization, command=party.command, owner=party.owner, created_at=now
+    )
     _apply(schedule, values)
     if schedule.repeats == 0:
         raise InvalidInputError(
@@ -74,15 +95,11 @@ def create_scheduled_execution(
                 "repeats": ["Must be -1, for ever, or at least 1. To create it without a run, set is_active to false."]
             }
         )
-    now = clock.now()
     timing.start(schedule, now)
     schedule.correlation_id = current_correlation_id()
     check_has_run(schedule, now)
     if not schedule.is_active:
         schedule.deactivation_reason = DeactivationReason.PAUSED
-    schedule.save(force_insert=True)
-    _after_commit(schedule, now)
-    log_created(schedule)
     return schedule
 
 

@@ -36,6 +36,9 @@ def start(schedule: ScheduledExecution, now: datetime) -> None:
     if schedule.cron:
         schedule.anchor_at = now
         schedule.next_run_at = _slot_after(schedule, now)
+    elif schedule.every:
+        schedule.anchor_at = schedule.counted_from
+        schedule.next_run_at = _slot_after(schedule, now)
     elif schedule.execution_frequency:
         schedule.anchor_at = _phase(schedule, now)
         schedule.next_run_at = _slot_after(schedule, now)

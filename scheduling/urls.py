@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from commands_platform.lib.http.routes import both
+from scheduling.rule_views import NextSlots, Preview
 from scheduling.views import (
     Redelivery,
     ScheduledExecutionDetail,
@@ -12,7 +13,9 @@ from scheduling.views import (
 
 urlpatterns = [
     *both("scheduling/", ScheduledExecutionList.as_view(), "scheduling-list"),
+    *both("scheduling/preview/", Preview.as_view(), "scheduling-preview"),
     *both("scheduling/<str:uuid>/", ScheduledExecutionDetail.as_view(), "scheduling-detail"),
+    *both("scheduling/<str:uuid>/next/", NextSlots.as_view(), "scheduling-next"),
     *both("scheduling/<str:uuid>/redeliver/", Redelivery.as_view(), "scheduling-redeliver"),
     *both("scheduling/<str:uuid>/slots/", SlotList.as_view(), "scheduling-slots"),
     *both("scheduling/<str:uuid>/slots/<str:delivery_uuid>/", SlotDetail.as_view(), "scheduling-slot"),

@@ -25,10 +25,11 @@ def with_implied(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the given values together with the values that they imply.
 
     A `timezone` implies the `timezone_type` that makes the schedule use it. In `cron`, `TZ=` stands for `timezone`, and
-    `@every` for `execution_frequency`. Raises InvalidInputError for a `timezone` with another `timezone_type`, because
-    it would have no effect, and for a field that contradicts `cron`.
+    `@every` for `execution_frequency`. `every` replaces `cron` and `execution_frequency`, and each of these replaces
+    `every`. Raises InvalidInputError for a `timezone` with another `timezone_type`, because it would have no effect,
+    and for a field that contradicts `cron` or `every`.
     """
-    values = _with_implied_by_cron(values)
+    values = _with_one_rule(_with_implied_by_cron(values))
     if not values.get("timezone"):
         return values
     timezone_type = values.get("timezone_type", TimezoneType.CUSTOM)
@@ -56,6 +57,16 @@ def _with_implied_by_cron(values: Mapping[str, Any]) -> Mapping[str, Any]:
         reason = f"TZ={given.zone} contradicts timezone {timezone}: leave one of them out."
         raise InvalidInputError(errors={"cron": [reason]})
     return {**values, "timezone": given.zone}
+
+
+def _with_one_rule(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    others = [field for field in ("cron", "execution_frequency") if values.get(field)]
+    if not values.get("every"):
+        return {**values, "every": ""} if others else values
+    if others:
+        reason = f"It stands instead of {others[0]}: leave one of the two out."
+        raise InvalidInputError(errors={"every": [reason]})
+    return {**values, "cron": "", "execution_frequency": 0}
 
 
 def _frequency_of(period: timedelta, values: Mapping[str, Any]) -> int:

@@ -25,6 +25,7 @@ from scheduling import openapi, services
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
 from scheduling.reach import find_own_schedule, find_schedule, find_slot, refuse_foreign, visible_schedules
+from scheduling.rule_views import RuleView
 from scheduling.serializers import (
     ExpandQuery,
     RedeliveryInput,
@@ -43,7 +44,7 @@ from scheduling.serializers import (
 _LARGE_COLUMNS = ("payload", "callback_url", "description")
 
 
-class ScheduledExecutionList(PlatformView):
+class ScheduledExecutionList(RuleView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(
@@ -79,7 +80,7 @@ class ScheduledExecutionList(PlatformView):
         return Response(ScheduledExecutionCreatedOutput.render(schedule))
 
 
-class ScheduledExecutionDetail(PlatformView):
+class ScheduledExecutionDetail(RuleView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(operation_id="get_schedule", parameters=[ExpandQuery], responses=ScheduledExecutionOutput)

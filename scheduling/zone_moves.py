@@ -26,6 +26,7 @@ from organizations.models import Organization, User
 from scheduling import zone_rules
 from scheduling.recompute import (
     MAX_SECONDS_AT_ONCE,
+    ON_WALL_CLOCK,
     PORTION_SIZE,
     SCHEDULE_COLUMNS,
     ZONE_JOINS,
@@ -43,7 +44,7 @@ _LOOK_AGAIN_AFTER = timedelta(seconds=2)
 # This uses the index of an organization's list, or that of the schedules in a user's zone. A portion reads no more rows
 # than its limit, whichever zones the schedules are in.
 _FOLLOWERS = f"""
-SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
+SELECT {SCHEDULE_COLUMNS}, {ON_WALL_CLOCK} AND s.next_run_at IS NOT NULL AND {{follows}} AS is_concerned
 FROM (
     SELECT * FROM scheduling_scheduledexecution WHERE {{whose}} AND id > %(id)s ORDER BY id LIMIT %(limit)s
 ) s

@@ -1,8 +1,9 @@
 """Recomputes next runs when the rules of time zones change, which come with the `tzdata` package.
 
-The first dispatcher with newer rules begins a walk over the active cron schedules, soonest first. Every dispatcher with
-these rules takes part, a portion at a time. The newest rules win: during an upgrade, a process with older rules does
-not recompute any stored run. If it computes new ones by its own rules, it notes the time, and there is another walk.
+The first dispatcher with newer rules begins a walk over the active schedules that follow a wall clock, soonest first.
+Every dispatcher with these rules takes part, a portion at a time. The newest rules win: during an upgrade, a process
+with older rules does not recompute any stored run. If it computes new ones by its own rules, it notes the time, and
+there is another walk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from commands_platform.lib.database.statements import rows_as
 from scheduling.models import ScheduledExecution
 from scheduling.recompute import (
     MAX_SECONDS_AT_ONCE,
+    ON_WALL_CLOCK,
     PORTION_SIZE,
     SCHEDULE_COLUMNS,
     ZONE_JOINS,
@@ -36,7 +38,7 @@ _next_look_at = 0.0
 # This follows the order of the index of due schedules, with and without cron, so a portion reads no more rows than its
 # limit.
 _PORTION = f"""
-SELECT {SCHEDULE_COLUMNS}, s.cron <> '' AS is_concerned
+SELECT {SCHEDULE_COLUMNS}, {ON_WALL_CLOCK} AS is_concerned
 FROM (
     SELECT * FROM scheduling_scheduledexecution
     WHERE is_active AND next_run_at >= %(at)s AND (next_run_at > %(at)s OR id > %(id)s)

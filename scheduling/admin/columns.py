@@ -14,6 +14,7 @@ from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.html import Tone
 from deliveries.admin.columns import header_names, state_badge
 from scheduling.cron_grammar import split_expressions
+from scheduling.languages import ENGLISH
 from scheduling.models import (
     FOREVER,
     DeactivationReason,
@@ -22,6 +23,7 @@ from scheduling.models import (
     ScheduledExecution,
     TimezoneType,
 )
+from scheduling.words import describe
 
 _REASON_TONES: dict[str, Tone] = {DeactivationReason.COMPLETED: "neutral", DeactivationReason.PAUSED: "warning"}
 _MISFIRES = {
@@ -54,6 +56,8 @@ class ScheduleColumns(OwnerColumns, DateColumns):
     def timing(self, schedule: ScheduledExecution) -> SafeString:
         if schedule.cron:
             return html.two_lines(html.clipped(" | ".join(split_expressions(schedule.cron))), schedule.zone)
+        if schedule.every:
+            return html.two_lines(html.clipped(describe(schedule.recurrence, ENGLISH)), schedule.zone)
         return format_html('<span class="whitespace-nowrap">{}</span>', _without_cron(schedule))
 
     @admin.display(description="Runs")
@@ -146,6 +150,8 @@ class ScheduleColumns(OwnerColumns, DateColumns):
 
 
 def _without_cron(schedule: ScheduledExecution) -> str:
+    if schedule.every:
+        return describe(schedule.recurrence, ENGLISH)
     if not schedule.execution_frequency:
         return "once"
     return f"every {html.exact_span(settings.FREQUENCY_UNIT * schedule.execution_frequency)}"

@@ -1,3 +1,4 @@
+import commands_platform.lib.clock
 import commands_platform.lib.database.encrypted
 import commands_platform.lib.json.column
 import django.db.models.deletion
@@ -68,6 +69,7 @@ class Migration(migrations.Migration):
                 ('cron_seconds', models.BooleanField(default=False, help_text='Expressions have six fields, the seconds first.')),
                 ('dst_gap', models.CharField(choices=[('run_after', 'Run After'), ('skip', 'Skip')], default='run_after', max_length=16)),
                 ('dst_overlap', models.CharField(choices=[('first', 'First'), ('both', 'Both')], default='first', max_length=16)),
+                ('every', models.TextField(blank=True, default='', help_text='A period on the wall clock, as JSON. It excludes cron and a frequency.')),
                 ('execution_frequency', models.PositiveIntegerField(default=0)),
                 ('repeats', models.IntegerField(default=-1, help_text='Number of runs left. -1: it runs for ever.')),
                 ('repeats_since', models.DateTimeField(blank=True, editable=False, help_text='The first slot that counts, after repeats were set anew.', null=True)),
@@ -86,10 +88,10 @@ class Migration(migrations.Migration):
                 ('headers_origin', models.TextField(blank=True, default='', help_text='The origin that the headers were given for. They are never sent to another one.')),
                 ('correlation_id', models.TextField(editable=False, help_text='The X-Correlation-Id of the request that set its timing.', null=True)),
                 ('effective_from', models.DateTimeField(help_text='When its current timing began. The ledger has every slot since.')),
-                ('anchor_at', models.DateTimeField(help_text='The start of a period: slots are whole periods after it.')),
+                ('anchor_at', models.DateTimeField(help_text='The start of a period: slots are whole periods after it. `every` is counted from its local date.')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True)),
                 ('deactivation_reason', models.CharField(blank=True, choices=[('completed', 'it has run as often as it should'), ('paused', 'it was paused'), ('invalid', 'its slots can no longer be computed'), ('failing', 'its callbacks have failed for too long'), ('uninstalled', 'its command was removed from the organization'), ('gone', 'its receiver answered that it is gone for good')], default='', max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_at', models.DateTimeField(default=commands_platform.lib.clock.now, editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('command', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.command')),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.organization')),
@@ -97,8 +99,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['next_run_at'], name='scheduling_schedule_due'), models.Index(fields=['organization', '-id'], name='scheduling_schedule_list'), models.Index(condition=models.Q(('timezone_type', 'user_timezone')), fields=['owner'], name='scheduling_schedule_owner')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('repeats__gte', -1)), name='scheduling_schedule_repeats'), models.CheckConstraint(condition=models.Q(('is_active', False), models.Q(('deactivation_reason', ''), ('next_run_at__isnull', False), models.Q(('repeats', 0), _negated=True)), _connector='OR'), name='scheduling_schedule_active'), models.CheckConstraint(condition=models.Q(('misfire_grace__lte', 86400)), name='scheduling_schedule_misfire_grace'), models.CheckConstraint(condition=models.Q(('starts_at', None), ('ends_at', None), ('starts_at__lte', models.F('ends_at')), _connector='OR'), name='scheduling_schedule_window'), models.CheckConstraint(condition=models.Q(('timeout', None), models.Q(('timeout__gte', 1), ('timeout__lte', 30)), _connector='OR'), name='scheduling_schedule_timeout'), models.CheckConstraint(condition=models.Q(('max_attempts', None), models.Q(('max_attempts__gte', 1), ('max_attempts__lte', 20)), _connector='OR'), name='scheduling_schedule_max_attempts'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'user_timezone'), _negated=True), ('owner__isnull', False), _connector='OR'), name='scheduling_schedule_user_zone'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'custom_timezone'), _negated=True), models.Q(('timezone', ''), _negated=True), _connector='OR'), name='scheduling_schedule_custom_zone')],
+                'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['next_run_at', 'organization'], name='scheduling_schedule_due'), models.Index(fields=['organization', '-id'], name='scheduling_schedule_list'), models.Index(condition=models.Q(('timezone_type', 'user_timezone')), fields=['owner'], name='scheduling_schedule_owner')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('repeats__gte', -1)), name='scheduling_schedule_repeats'), models.CheckConstraint(condition=models.Q(('is_active', False), models.Q(('deactivation_reason', ''), ('next_run_at__isnull', False), models.Q(('repeats', 0), _negated=True)), _connector='OR'), name='scheduling_schedule_active'), models.CheckConstraint(condition=models.Q(('misfire_grace__lte', 86400)), name='scheduling_schedule_misfire_grace'), models.CheckConstraint(condition=models.Q(('every', ''), models.Q(('cron', ''), ('execution_frequency', 0)), _connector='OR'), name='scheduling_schedule_one_rule'), models.CheckConstraint(condition=models.Q(('starts_at', None), ('ends_at', None), ('starts_at__lte', models.F('ends_at')), _connector='OR'), name='scheduling_schedule_window'), models.CheckConstraint(condition=models.Q(('timeout', None), models.Q(('timeout__gte', 1), ('timeout__lte', 30)), _connector='OR'), name='scheduling_schedule_timeout'), models.CheckConstraint(condition=models.Q(('max_attempts', None), models.Q(('max_attempts__gte', 1), ('max_attempts__lte', 20)), _connector='OR'), name='scheduling_schedule_max_attempts'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'user_timezone'), _negated=True), ('owner__isnull', False), _connector='OR'), name='scheduling_schedule_user_zone'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'custom_timezone'), _negated=True), models.Q(('timezone', ''), _negated=True), _connector='OR'), name='scheduling_schedule_custom_zone')],
             },
         ),
         migrations.CreateModel(

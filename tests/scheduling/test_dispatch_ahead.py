@@ -9,7 +9,7 @@ import pytest
 
 from deliveries.models import Delivery, State
 from organizations.models import Organization
-from scheduling import dispatch
+from scheduling import ahead, dispatch
 from scheduling.models import DeactivationReason, prefetch_last_deliveries
 from scheduling.verification import Verification
 from tests.factories import make_command, make_organization
@@ -87,7 +87,7 @@ def test_slots_between_two_seconds_are_not_written_ahead() -> None:
 
 
 def test_slots_that_are_not_written_ahead_do_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 2)
+    monkeypatch.setattr(ahead, "_AHEAD_BATCH", 2)
     inactive = make_command(make_organization(is_active=False), callback_url=URL)
     for _ in range(5):
         make_minutely(command=inactive)
@@ -100,7 +100,7 @@ def test_slots_that_are_not_written_ahead_do_not_hold_up_others(monkeypatch: pyt
 def test_a_schedule_that_becomes_due_does_not_wait_for_a_herd(
     time: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 1)
+    monkeypatch.setattr(ahead, "_AHEAD_BATCH", 1)
     herd = [make_minutely() for _ in range(2)]
     single = make_minutely(execution_frequency=0, repeats=1, next_run_at=BEFORE)
 
@@ -110,13 +110,39 @@ def test_a_schedule_that_becomes_due_does_not_wait_for_a_herd(
 
 
 def test_a_herd_is_written_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_AHEAD_BATCH", 4)
+    monkeypatch.setattr(ahead, "_AHEAD_BATCH", 4)
     command = make_command(callback_url=URL)
     for _ in range(11):
         make_minutely(command=command)
 
     assert dispatch.dispatch_ahead() == 11
     assert Delivery.objects.count() == 11
+
+
+def test_a_batch_has_slots_of_every_organization() -> None:
+    first, last = make_command(callback_url=URL), make_command(callback_url=URL)
+    for _ in range(10):
+        make_minutely(command=first)
+    schedule = make_minutely(command=last)
+
+    rows, _ = ahead.write_ahead_batch(BEFORE, due_at=NOON, limit=4)
+
+    assert rows == 3
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_slots_are_written_ahead_while_a_backlog_is_dispatched(settings: Any) -> None:
+    settings.DISPATCH_BATCH = 10
+    late = make_command(callback_url=URL)
+    for _ in range(40):
+        make_minutely(command=late, execution_frequency=0, repeats=1, next_run_at=BEFORE)
+    schedule = make_minutely()
+
+    assert dispatch.dispatch_due() == 41
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert written.index(schedule.uuid) < 30
+    assert rows_of(schedule) == [(NOON, State.PENDING, "")]
 
 
 def test_the_ledger_is_complete_before_and_after_the_slot(time: list[datetime]) -> None:

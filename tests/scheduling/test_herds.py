@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,11 @@ from django.db import connection, transaction
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery, State
-from scheduling import dispatch
+from scheduling import ahead, dispatch, tasks
 from scheduling.models import ScheduledExecution
 from tests.factories import make_command
 from tests.scheduling.dispatching import URL, dispatch_at, make_due
-from tests.scheduling.schedules import NOON, rows_of
+from tests.scheduling.schedules import MINUTE, NOON, rows_of
 
 pytestmark = pytest.mark.django_db
 
@@ -149,3 +150,96 @@ def test_newly_due_schedules_are_found_behind_a_long_backlog(monkeypatch: pytest
     written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
     assert len(written) == 601
     assert written.index(fresh.uuid) < 500
+
+
+def test_an_organization_does_not_wait_for_herds_that_are_due_at_the_same_instant(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISPATCH_BATCH = 10
+    monkeypatch.setattr(dispatch, "_HERD_OLDEST", 20)
+    monkeypatch.setattr(dispatch, "_HERD_NEWEST", 10)
+    before, quiet, after = (make_command(callback_url=URL) for _ in range(3))
+    for _ in range(60):
+        make_due(command=before)
+    schedule = make_due(command=quiet)
+    for _ in range(60):
+        make_due(command=after)
+
+    assert dispatch_at(NOON) == 121
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert written.index(schedule.uuid) < 20
+
+
+def test_organizations_take_turns_and_so_do_their_receivers(settings: Any) -> None:
+    settings.DISPATCH_BATCH = 10
+    large, small = make_command(callback_url=URL), make_command(callback_url="https://small.example.com/hook")
+    for number in range(60):
+        make_due(command=large, callback_url=f"https://receiver-{number}.example.com/hook")
+    schedules = [make_due(command=small) for _ in range(8)]
+
+    dispatch_at(NOON)
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert max(written.index(schedule.uuid) for schedule in schedules) < 30
+
+
+@pytest.mark.parametrize(("count", "asked"), [(60, 1), (15, 0)], ids=["herd", "few"])
+def test_a_dispatcher_asks_for_help_with_a_herd_once(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, count: int, asked: int
+) -> None:
+    settings.DISPATCH_BATCH = 10
+    monkeypatch.setattr(dispatch, "_MIN_HERD", 20)
+    command = make_command(callback_url=URL)
+    for _ in range(count):
+        make_due(command=command)
+    calls = []
+
+    with clock.replaced_by(lambda: NOON):
+        dispatch.dispatch_due(ask_for_help=lambda: calls.append(Delivery.objects.count()))
+
+    assert len(calls) == asked
+    assert all(written < count for written in calls)
+
+
+def test_help_is_asked_for_with_a_herd_that_is_written_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_MIN_HERD", 4)
+    monkeypatch.setattr(ahead, "_AHEAD_BATCH", 2)
+    command = make_command(callback_url=URL)
+    for _ in range(10):
+        make_due(command=command)
+    calls = []
+
+    with clock.replaced_by(lambda: NOON - timedelta(milliseconds=500)):
+        assert dispatch.dispatch_ahead(ask_for_help=lambda: calls.append(Delivery.objects.count())) == 10
+
+    assert calls == [4]
+
+
+def test_a_helper_writes_what_is_due_and_what_is_coming() -> None:
+    command = make_command(callback_url=URL)
+    make_due(command=command)
+    make_due(command=command, execution_frequency=0, repeats=1, next_run_at=NOON - timedelta(seconds=1))
+
+    with clock.replaced_by(lambda: NOON - timedelta(milliseconds=500)):
+        assert dispatch.help_with_herd() == 2
+
+
+@pytest.mark.parametrize("task", [tasks.tick, tasks.dispatch_due, tasks.dispatch_ahead, tasks.help_with_herd])
+def test_every_task_sends_the_hint_that_asks_for_help(
+    task: Callable[[], None], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISPATCH_BATCH = 2
+    monkeypatch.setattr(dispatch, "_MIN_HERD", 4)
+    monkeypatch.setattr(ahead, "_AHEAD_BATCH", 2)
+    hints = []
+    monkeypatch.setattr(tasks, "send_hint", lambda hint: hints.append(hint.name))
+    command = make_command(callback_url=URL)
+    for next_run_at in (NOON, NOON - MINUTE):
+        for _ in range(10):
+            make_due(command=command, next_run_at=next_run_at, anchor_at=next_run_at)
+
+    with clock.replaced_by(lambda: NOON - timedelta(milliseconds=500)):
+        task()
+
+    assert set(hints) == {"scheduling.help_with_herd"}

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from deliveries.models import Reason, State
 from deliveries.services import cancel_pending
 from scheduling import dispatch, services, zone_moves, zone_rules
+from scheduling.ahead import write_ahead_batch
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.factories import make_command, make_delivery, make_user
 from tests.locks import wait_for_waiters
@@ -222,7 +223,7 @@ def test_a_change_waits_for_the_dispatcher_and_withdraws_the_row_that_it_wrote()
         services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
 
     with in_thread(change) as changing, transaction.atomic():
-        dispatch.write_ahead_batch(BEFORE, due_at=NOON, limit=10)
+        write_ahead_batch(BEFORE, due_at=NOON, limit=10)
         changing.start()
         wait_for_waiters(1)
     schedule.refresh_from_db()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from commands_platform.lib.http.gateway.bodies import (
 from commands_platform.lib.http.gateway.bridge import Bridge, environ_of
 from commands_platform.lib.http.gateway.refusals import CUT_SHORT, OVERLOADED, REFUSAL, TOO_MANY, TOO_SLOW, Refusal
 from commands_platform.lib.http.gateway.sending import ResponseSender
+from commands_platform.lib.http.gateway.threads import LoopThreads
 from commands_platform.lib.http.handlers import is_api_path
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class Gateway:
         self._limits = limits
         self._sender = ResponseSender(seconds=limits.send_seconds)
         self._bridge = Bridge(application, self._sender.send_pieces)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
-        self._urgent_thread = ThreadPoolExecutor(1, thread_name_prefix="urgent")
+        self._threads = LoopThreads(threads, "web")
+        self._urgent_thread = LoopThreads(1, "urgent")
         self._urgent_paths = frozenset(urgent_paths)
         self._in_progress: Counter[str] = Counter()
 
@@ -104,9 +104,9 @@ class Gateway:
         if refusal is not None:
             environ[REFUSAL] = refusal
         elif _has_body(environ):
-            body = await self._body_of(environ, receive, loop)
+            body = await self._body_of(environ, receive)
         threads = self._urgent_thread if is_urgent else self._threads
-        answer = await loop.run_in_executor(threads, self._bridge.run, environ, body, send, loop)
+        answer = await threads.run(self._bridge.run, environ, body, send, loop)
         if not answer.is_sent:
             await self._sender.send(send, answer)
 
@@ -116,13 +116,11 @@ class Gateway:
             return TOO_MANY
         return OVERLOADED if self._sender.pending_bytes > self._limits.pending_bytes else None
 
-    async def _body_of(
-        self, environ: WSGIEnvironment, receive: ASGIReceiveCallable, loop: asyncio.AbstractEventLoop
-    ) -> bytes | None:
+    async def _body_of(self, environ: WSGIEnvironment, receive: ASGIReceiveCallable) -> bytes | None:
         """Returns the body and sets its length in `environ`, or returns None if Django needs no body to refuse."""
         announced = _announced_length(environ)
         try:
-            if await self._is_wanted(environ, announced, loop):
+            if await self._is_wanted(environ, announced):
                 body = await read_body(receive, limits=self._limits.body)
                 environ["CONTENT_LENGTH"] = str(len(body))
                 return body
@@ -136,9 +134,7 @@ class Gateway:
         environ["CONTENT_LENGTH"] = str(announced or 1)
         return None
 
-    async def _is_wanted(
-        self, environ: WSGIEnvironment, announced: int | None, loop: asyncio.AbstractEventLoop
-    ) -> bool:
+    async def _is_wanted(self, environ: WSGIEnvironment, announced: int | None) -> bool:
         if announced is not None and announced > self._limits.body.max_bytes:
             return False
         if not is_api_path(environ["PATH_INFO"]):
@@ -148,7 +144,7 @@ class Gateway:
             return False
         if announced is not None and announced <= MAX_BYTES_BEFORE_KEY:
             return True
-        return await loop.run_in_executor(self._threads, self._callers.is_key, key)
+        return await self._threads.run(self._callers.is_key, key)
 
 
 def _has_body(environ: WSGIEnvironment) -> bool:

@@ -1,0 +1,53 @@
+"""Lists the slots that a schedule will have, for callers to look at. Nothing here touches the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from commands_platform.lib.zones import load_zone
+from scheduling.models import ScheduledExecution
+from scheduling.recurrence import next_slot_within, note_of
+from scheduling.wall_slots import ClockNote
+
+MAX_UPCOMING_SLOTS = 100
+
+_MOMENT = timedelta(microseconds=1)
+
+Note = ClockNote | Literal["excluded"]
+NOTES: tuple[Note, ...] = ("after_gap", "first_of_two", "second_of_two", "excluded")
+
+
+class UpcomingSlot(NamedTuple):
+    due_at: datetime
+    local: str
+    """The local time with its offset, ISO 8601."""
+    note: Note | None
+
+
+def upcoming_slots(schedule: ScheduledExecution, *, count: int, since: datetime | None) -> list[UpcomingSlot]:
+    """Returns up to `count` slots: those at or after `since`, or else those from the next run on.
+
+    There are no more runs than the schedule has repeats left. Raises InvalidInputError if the slots cannot be computed.
+    """
+    recurrence, zone = schedule.recurrence, load_zone(schedule.zone)
+    found: list[UpcomingSlot] = []
+    for slot in _slots(schedule, since):
+        if len(found) in (count, schedule.repeats):
+            break
+        found.append(UpcomingSlot(slot, slot.astimezone(zone).isoformat(), note_of(recurrence, slot)))
+    return found
+
+
+def _slots(schedule: ScheduledExecution, since: datetime | None) -> Iterator[datetime]:
+    first = schedule.next_run_at
+    if since is not None:
+        first = _slot_after(schedule, since - _MOMENT)
+    while first is not None:
+        yield first
+        first = _slot_after(schedule, first)
+
+
+def _slot_after(schedule: ScheduledExecution, instant: datetime) -> datetime | None:
+    return next_slot_within(schedule.recurrence, after=instant, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
