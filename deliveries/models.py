@@ -37,6 +37,7 @@ class Reason(models.TextChoices):
     MISSED = "missed", "the server was not running at the time, or too many runs were late"
     PAUSED = "paused", "the schedule was paused"
     OVERLAP = "overlap", "the run before it was not finished"
+    EXCLUDED = "excluded", "the schedule does not run on this day"
     OUTSIDE_WINDOW = "outside_window", "the schedule had ended when it could have been sent"
     NO_CALLBACK_URL = "no_callback_url", "neither the schedule nor its command has a callback URL"
     INVALID_CALLBACK_URL = "invalid_callback_url", "the callback URL is not a valid URL"

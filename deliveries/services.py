@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -23,13 +23,23 @@ REDELIVERABLE_STATES = (State.DELIVERED, State.FAILED, State.CANCELLED)
 MAX_KEPT_ATTEMPTS = 200
 
 
-def cancel_pending(*, source_uuids: Iterable[UUID], reason: Reason, due_after: datetime | None = None) -> None:
-    """Cancels the unsent deliveries of these sources: all of them, or those that are due after an instant.
+def cancel_pending(
+    *,
+    source_uuids: Iterable[UUID],
+    reason: Reason,
+    due_after: datetime | None = None,
+    due_at: Sequence[datetime] | None = None,
+) -> None:
+    """Cancels the unsent deliveries of these sources: all of them, or those due after an instant or at some instants.
 
     A request in flight cannot be recalled. Its row takes the reason, which prevents a retry.
     """
     rows = Delivery.objects.pending().filter(source_uuid__in=list(source_uuids))
-    _cancel(rows if due_after is None else rows.filter(due_at__gt=due_after), reason)
+    if due_after is not None:
+        rows = rows.filter(due_at__gt=due_after)
+    if due_at is not None:
+        rows = rows.filter(due_at__in=due_at)
+    _cancel(rows, reason)
 
 
 def cancel_pending_of_hook(*, destination: str, organization_id: int) -> None:

@@ -12,6 +12,7 @@ from django.db import Error, transaction
 from commands_platform.lib import clock
 from commands_platform.lib.database.availability import is_away
 from scheduling.batch import MAX_BATCH_BYTES, Batch
+from scheduling.calendars import ExclusionsOf
 from scheduling.due import lock_due_soon
 from scheduling.planning import plan_ahead
 
@@ -65,11 +66,14 @@ def write_ahead_batch(
     Skips the schedules in `left`. Returns the number of ledger rows written, and the schedules to leave to the tick.
     """
     batch, left_now = Batch(), []
-    for schedule in lock_due_soon(due_at=due_at, left=list(left), limit=limit, max_bytes=MAX_BATCH_BYTES):
+    schedules = lock_due_soon(due_at=due_at, left=list(left), limit=limit, max_bytes=MAX_BATCH_BYTES)
+    exclusions = ExclusionsOf(schedules)
+    for schedule in schedules:
         plan = None
         # A schedule that cannot be planned is found again when it is due, and is reported then.
         with suppress(Exception):
-            plan = plan_ahead(schedule, due_at)
+            excluded = exclusions.days_of(schedule) if schedule.exceptions else None
+            plan = plan_ahead(schedule, due_at, excluded=excluded)
         if plan is None:
             left_now.append(schedule.id)
         else:

@@ -10,7 +10,7 @@ from deliveries import ledger
 from deliveries.ledger import NewRow
 from deliveries.models import Reason
 from scheduling.announcements import announce_completed, announce_deactivated
-from scheduling.due import extend_overlap, insert_slots, skipped_row
+from scheduling.due import extend_latest, insert_slots, skipped_row
 from scheduling.models import DeactivationReason
 from scheduling.planning import DueSchedule, Plan, SkippedSlots, Slot
 
@@ -31,6 +31,10 @@ WHERE s.id = v.id
 """
 
 
+# Slots that are skipped again and again for one of these reasons share a row.
+_SHARING_A_ROW = frozenset((Reason.OVERLAP, Reason.EXCLUDED))
+
+
 @dataclass(slots=True)
 class Batch:
     """The plans of one batch, sorted by the statement that writes them."""
@@ -38,7 +42,8 @@ class Batch:
     slots: list[Slot] = field(default_factory=list)
     waiting: list[Slot] = field(default_factory=list)
     skipped: list[NewRow] = field(default_factory=list)
-    overlapping: list[tuple[DueSchedule, SkippedSlots]] = field(default_factory=list)
+    continuing: list[tuple[DueSchedule, SkippedSlots]] = field(default_factory=list)
+    """Skipped slots that may continue the schedule's latest row."""
     advanced: list[tuple[int, datetime, int]] = field(default_factory=list)
     ended: list[tuple[int, int, DeactivationReason]] = field(default_factory=list)
     completed: list[DueSchedule] = field(default_factory=list)
@@ -49,8 +54,8 @@ class Batch:
         self.slots.extend(plan.slots)
         self.waiting.extend(plan.waiting)
         for skipped in plan.skipped:
-            if skipped.reason == Reason.OVERLAP:
-                self.overlapping.append((schedule, skipped))
+            if skipped.reason in _SHARING_A_ROW and skipped.due_at == schedule.next_run_at:
+                self.continuing.append((schedule, skipped))
             else:
                 self.skipped.append(skipped_row(schedule, skipped))
         if plan.next_run_at is None:
@@ -71,7 +76,7 @@ class Batch:
         insert_slots(self.slots, now=now)
         insert_slots(self.waiting, now=now, wait=True)
         ledger.insert(self.skipped, now=now)
-        self._write_overlapping(now)
+        self._write_continuing(now)
         if self.advanced:
             ids, next_runs, repeats = zip(*self.advanced, strict=True)
             execute(_ADVANCE, {"ids": list(ids), "next_run_at": list(next_runs), "repeats": list(repeats)})
@@ -80,12 +85,11 @@ class Batch:
             execute(_END, {"ids": list(ids), "repeats": list(repeats), "reasons": list(reasons), "now": now})
         announce_completed(self.completed, now)
         announce_deactivated(self.invalid, DeactivationReason.INVALID, now)
-        return len(self.slots) + len(self.waiting) + len(self.skipped) + len(self.overlapping)
+        return len(self.slots) + len(self.waiting) + len(self.skipped) + len(self.continuing)
 
-    def _write_overlapping(self, now: datetime) -> None:
-        # This comes after the other rows, because slots are only added to the schedule's latest row.
-        extended = extend_overlap(self.overlapping, now=now)
+    def _write_continuing(self, now: datetime) -> None:
+        extended = extend_latest(self.continuing, now=now)
         rows = [
-            skipped_row(schedule, skipped) for schedule, skipped in self.overlapping if schedule.uuid not in extended
+            skipped_row(schedule, skipped) for schedule, skipped in self.continuing if schedule.uuid not in extended
         ]
         ledger.insert(rows, now=now)

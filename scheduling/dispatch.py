@@ -28,6 +28,7 @@ from scheduling import uptime, zone_rules
 from scheduling.ahead import ComingSlots, second_after
 from scheduling.backoff import process_backoff
 from scheduling.batch import MAX_BATCH_BYTES, Batch
+from scheduling.calendars import ExclusionsOf
 from scheduling.due import lock_due
 from scheduling.errors import InvalidCronError, InvalidTimezoneError
 from scheduling.herd import due_in_turns
@@ -220,7 +221,7 @@ def write_due_batch(now: datetime, *, limit: int, ids: Sequence[int] | None = No
 
 
 def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datetime) -> Batch:
-    unfinished = _unfinished_runs(schedules)
+    unfinished, exclusions = _unfinished_runs(schedules), ExclusionsOf(schedules)
     backoff, batch = process_backoff(), Batch()
     for schedule in schedules:
         try:
@@ -230,6 +231,7 @@ def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datet
                 up_since=up_since,
                 max_bytes=MAX_BATCH_BYTES,
                 unfinished=unfinished.get(schedule.uuid),
+                excluded=exclusions.days_of(schedule) if schedule.exceptions else None,
             )
         except Exception as error:
             # A schedule that cannot be planned must not stop the others.

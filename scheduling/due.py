@@ -33,8 +33,9 @@ ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
     WHEN 'user_timezone' THEN COALESCE(NULLIF(u.timezone, ''), o.timezone) ELSE o.timezone END"""
 
 _DUE_COLUMNS = f"""
-s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.every, s.execution_frequency, s.repeats,
-octet_length(s.payload) AS payload_bytes, {CALLED_URL} AS callback_url, {ZONE} AS zone,
+s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.every, s.exceptions,
+s.execution_frequency, s.repeats, octet_length(s.payload) AS payload_bytes, {CALLED_URL} AS callback_url,
+{ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
 s.organization_id, s.command_id, s.owner_id, {_REASON_OF_SCHEDULE} AS reason
 """
@@ -161,19 +162,20 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 
 
 # Every slot since the schedule's timing began is in the ledger, so its latest row ends just before the new slots.
-_EXTEND_OVERLAP = """
+_EXTEND_LATEST = """
 WITH latest AS (
     SELECT d.id, v.last_due_at, v.slot_count
     FROM unnest(
-        %(schedules)b::bigint[], %(first)b::timestamptz[], %(last)b::timestamptz[], %(counts)b::bigint[]
-    ) AS v(schedule_id, due_at, last_due_at, slot_count)
+        %(schedules)b::bigint[], %(first)b::timestamptz[], %(last)b::timestamptz[], %(counts)b::bigint[],
+        %(reasons)b::text[]
+    ) AS v(schedule_id, due_at, last_due_at, slot_count, reason)
     JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
     CROSS JOIN LATERAL (
         SELECT id, state, reason, due_at FROM deliveries_delivery
         WHERE source_uuid = s.uuid AND kind = 'scheduled' AND due_at < v.due_at
         ORDER BY due_at DESC LIMIT 1
     ) d
-    WHERE d.state = 'skipped' AND d.reason = 'overlap' AND d.due_at > s.effective_from
+    WHERE d.state = 'skipped' AND d.reason = v.reason AND d.due_at > s.effective_from
 ), free AS (
     SELECT d.id FROM deliveries_delivery d JOIN latest ON latest.id = d.id FOR UPDATE OF d SKIP LOCKED
 )
@@ -261,8 +263,9 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
 _formatted = lru_cache(maxsize=256)(format_instant)
 
 
-def extend_overlap(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: datetime) -> set[UUID]:
-    """Adds skipped slots to the schedule's latest row, if that row also stands for slots skipped for an overlap.
+def extend_latest(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: datetime) -> set[UUID]:
+    """Adds skipped slots to the schedule's latest row, if that row stands for slots that were skipped for the same
+    reason. There is one entry for each schedule at most.
 
     Returns the UUIDs of the schedules whose slots need no row of their own. A row that somebody has locked is not
     changed.
@@ -275,8 +278,9 @@ def extend_overlap(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: 
         "first": [each.due_at for _, each in skipped],
         "last": [each.last_due_at for _, each in skipped],
         "counts": [each.slot_count for _, each in skipped],
+        "reasons": [each.reason for _, each in skipped],
     }
-    return {uuid for (uuid,) in rows_of(_EXTEND_OVERLAP, parameters)}
+    return {uuid for (uuid,) in rows_of(_EXTEND_LATEST, parameters)}
 
 
 def skipped_row(schedule: _Owned, skipped: SkippedSlots) -> NewRow:

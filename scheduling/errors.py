@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from commands_platform.lib.errors import BadRequestError, InvalidInputError
+from commands_platform.lib.errors import BadRequestError, InvalidInputError, PlatformError
 from commands_platform.lib.zones import InvalidTimezoneError
 
 __all__ = [
+    "CalendarExistsError",
+    "CalendarInUseError",
     "InvalidCommandError",
     "InvalidCronError",
     "InvalidEveryError",
@@ -47,6 +49,22 @@ class InvalidEveryError(InvalidInputError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(errors={"every": [reason]})
+
+
+class CalendarExistsError(PlatformError):
+    """There is a calendar of this name already. PUT replaces its days."""
+
+    code = "calendar_exists"
+
+
+class CalendarInUseError(PlatformError):
+    """Schedules name the calendar."""
+
+    code = "calendar_in_use"
+
+    def __init__(self, count: int = 3) -> None:
+        schedules = "1 schedule names" if count == 1 else f"{count} schedules name"
+        super().__init__(f"{schedules} the calendar in except. Change that first.")
 
 
 class MissingTokenOrCommandError(BadRequestError):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from commands_platform.lib.http.fields import BoundedListField, StrictCharField
 from commands_platform.lib.http.renderers import RawJson
 from scheduling.cron_grammar import MAX_EXPRESSION_LENGTH, MAX_EXPRESSIONS, join_expressions, split_expressions
 from scheduling.errors import InvalidEveryError
 from scheduling.every import MAX_COUNTS, TIME_PATTERN, WEEKDAYS, read_every
+
+MAX_EXCEPTIONS = 100
 
 _EXPRESSION = {"type": "string", "maxLength": MAX_EXPRESSION_LENGTH}
 _EXPRESSIONS = {"type": "array", "items": _EXPRESSION, "maxItems": MAX_EXPRESSIONS}
@@ -101,6 +105,32 @@ class EveryOutputField(serializers.Field[str, Any, Any, Any]):
     def write(value: str) -> RawJson | None:
         """Returns the object that was given, or None if there is none."""
         return RawJson(value) if value else None
+
+
+class ExceptField(BoundedListField):
+    """Dates, spans of dates and names of calendars. Its value is the text that a schedule stores."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        child = StrictCharField(max_length=64)
+        super().__init__(
+            child=child, max_length=MAX_EXCEPTIONS, required=False, allow_null=True, source="exceptions", **kwargs
+        )
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        entries = super().run_validation(data)
+        return orjson.dumps(list(dict.fromkeys(entries))).decode() if entries else ""
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string"}})
+class ExceptOutputField(serializers.Field[str, Any, Any, Any]):
+    """The days on which a schedule does not run, as they were given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source="exceptions", **kwargs)
+
+    @staticmethod
+    def write(value: str) -> RawJson:
+        return RawJson(value or "[]")
 
 
 @extend_schema_field(_SCHEMA)

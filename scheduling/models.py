@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
+from django.utils.functional import cached_property
 
 from auth_tokens.models import CallerContext
 from commands_platform.lib import clock
@@ -18,7 +19,8 @@ from commands_platform.lib.json.column import JsonTextField
 from deliveries.models import Delivery, DeliveryQuerySet, Reason
 from organizations.models import Command, Organization, User
 from outbound.address_guard import origin_of
-from scheduling import walks  # noqa: F401  # models are registered where Django looks for them
+from scheduling import calendars, walks  # noqa: F401  # models are registered where Django looks for them
+from scheduling.excluded_days import ExcludedDays, next_run
 from scheduling.recurrence import Recurrence
 
 FOREVER = -1
@@ -116,6 +118,11 @@ class ScheduledExecution(models.Model):
     every = models.TextField(
         blank=True, default="", help_text="A period on the wall clock, as JSON. It excludes cron and a frequency."
     )
+    exceptions = models.TextField(
+        blank=True,
+        default="",
+        help_text="A JSON array of dates, spans of dates and calendars on which it does not run.",
+    )
     execution_frequency = models.PositiveIntegerField(default=0)
     repeats = models.IntegerField(default=FOREVER, help_text="Number of runs left. -1: it runs for ever.")
     repeats_since = models.DateTimeField(
@@ -209,6 +216,8 @@ class ScheduledExecution(models.Model):
             ),
             # The lists that callers see, newest first.
             models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
+            # The schedules that name a calendar.
+            models.Index(fields=["organization"], name="scheduling_schedule_exceptions", condition=~Q(exceptions="")),
             # The schedules that move when their user's zone changes.
             models.Index(
                 fields=["owner"], name="scheduling_schedule_owner", condition=Q(timezone_type="user_timezone")
@@ -256,6 +265,20 @@ class ScheduledExecution(models.Model):
         """Returns the instant whose local date `every` is counted from. A change of the rule does not move it."""
         return self.starts_at or self.created_at
 
+    @cached_property
+    def excluded_days(self) -> ExcludedDays | None:
+        """The days on which it does not run. None: it runs on all days."""
+        return calendars.excluded_days_of(self)
+
+    def next_run(self) -> datetime | None:
+        """Returns when it runs next. The column has its next slot, which may be on an excluded day.
+
+        Raises InvalidInputError if its slots can no longer be computed.
+        """
+        if not self.exceptions:
+            return self.next_run_at
+        return next_run(self.recurrence, self.excluded_days, first=self.next_run_at, ends_at=self.ends_at)
+
     def slots(self) -> DeliveryQuerySet:
         """Returns its ledger rows, oldest first. There is at most one row for each instant."""
         return Delivery.objects.of_source(self.uuid).order_by("due_at")
@@ -264,6 +287,13 @@ class ScheduledExecution(models.Model):
     def recurrence(self) -> Recurrence:
         """Returns when it runs, in the form that the pure functions take."""
         return recurrence_of(self, zone=self.zone)
+
+
+def prefetch_excluded_days(schedules: Sequence[ScheduledExecution]) -> None:
+    """Sets `excluded_days` of all these schedules with one statement at most."""
+    exclusions = calendars.ExclusionsOf(schedules)
+    for schedule in schedules:
+        schedule.excluded_days = exclusions.days_of(schedule)
 
 
 def prefetch_last_deliveries(schedules: Sequence[ScheduledExecution]) -> None:

@@ -48,6 +48,10 @@ PREVIEW_EXAMPLES = [
         {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "from": "2035-03-24T00:00:00Z", "count": 3},
     ),
 ]
+CALENDAR_EXAMPLES = [
+    _request("Two holidays", {"name": "holidays-de", "dates": ["2035-10-03", "2035-12-24/2035-12-26"]}),
+]
+CALENDAR_CHANGE_EXAMPLES = [_request("Other days", {"dates": ["2035-10-03"]})]
 SCHEDULE_CHANGE_EXAMPLES = [
     _request("Pause", {"is_active": False}),
     _request("Rename and retime", {"name": "Daily report", "cron": "0 9 * * *"}),

@@ -6,15 +6,16 @@ the plans.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 from uuid import UUID
 
 from deliveries.models import Reason
 from deliveries.sendable import origin_or_reason
 from deliveries.turns import UnfinishedRuns
+from scheduling.excluded_days import ExcludedDays, Part, is_excluded, parts
 from scheduling.models import FOREVER, MisfirePolicy, OverlapPolicy, recurrence_of
 from scheduling.recurrence import Missed, Recurrence, missed, next_slot, slots
 
@@ -36,6 +37,7 @@ class DueSchedule(NamedTuple):
     dst_gap: str
     dst_overlap: str
     every: str
+    exceptions: str
     execution_frequency: int
     repeats: int
     payload_bytes: int
@@ -84,55 +86,77 @@ class Plan(NamedTuple):
 
 
 def plan_due(
-    schedule: DueSchedule, now: datetime, *, up_since: datetime, max_bytes: int, unfinished: UnfinishedRuns | None
+    schedule: DueSchedule,
+    now: datetime,
+    *,
+    up_since: datetime,
+    max_bytes: int,
+    unfinished: UnfinishedRuns | None,
+    excluded: ExcludedDays | None = None,
 ) -> Plan:
     """Plans the slots from the schedule's next run up to `now`, whether on time, late, or missed in an outage.
 
     `up_since` is the end of the latest outage. A slot was missed if it was due before that by more than the grace. The
-    payloads of the slots take `max_bytes` together at most, but one slot is always planned. Raises
-    InvalidInputError if the slots cannot be computed.
+    payloads of the slots take `max_bytes` together at most, but one slot is always planned. Slots on `excluded` days do
+    not run, and use up no repeat. Raises InvalidInputError if the slots cannot be computed.
     """
     recurrence = recurrence_of(schedule, zone=schedule.zone)
     first, grace = schedule.next_run_at, timedelta(seconds=schedule.misfire_grace)
     end = now if schedule.ends_at is None else min(now, schedule.ends_at)
     skipped: list[SkippedSlots] = []
+    last: datetime | None = None
     if up_since - first <= grace or schedule.misfire_policy == MisfirePolicy.FIRE_ALL:
         older, fire = _first_of_the_latest(recurrence, first, end)
-        skipped.extend([_missed_slots(first, older)] if older else [])
+        skipped.extend(_missed_slots(recurrence, excluded, first, older) if older else [])
     elif schedule.misfire_policy == MisfirePolicy.SKIP:
         passed = missed(recurrence, first=first, now=max(first, min(end, up_since - grace - _MOMENT)))
         next_run_at = _next_run(schedule, recurrence, passed.latest)
-        return Plan([], [], [_missed_slots(first, passed)], next_run_at, schedule.repeats)
+        return Plan([], [], _missed_slots(recurrence, excluded, first, passed), next_run_at, schedule.repeats)
     else:
         # Slots after the outage are late, and the next pass finds them.
         passed = missed(recurrence, first=first, now=max(first, min(end, up_since)))
-        if passed.earlier_last is not None:
-            skipped.append(SkippedSlots(first, passed.earlier_last, passed.earlier_count, Reason.MISSED))
-        fire = [passed.latest]
+        last = passed.latest
+        fire, skipped = _latest_that_runs(recurrence, excluded, first, passed)
     origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
     # This does not compute "ends_at + grace", which may lie beyond the calendar.
     if schedule.ends_at is not None and up_since - schedule.ends_at > grace:
         reason = reason or Reason.OUTSIDE_WINDOW
     # The next pass finds the slots beyond the limits of this one, as late ones.
     fire = fire[: max(1, min(_MAX_SLOTS_IN_A_PASS, max_bytes // schedule.payload_bytes))]
-    if schedule.repeats != FOREVER:
-        fire = fire[: schedule.repeats]
+    runs = fire if excluded is None else [slot for slot in fire if not is_excluded(slot, schedule.zone, excluded)]
+    if schedule.repeats != FOREVER and len(runs) > schedule.repeats:
+        runs = runs[: schedule.repeats]
+        fire = fire[: fire.index(runs[-1]) + 1]
     if reason:
-        sent, waiting = 0, 0
-        skipped.extend(SkippedSlots(slot, slot, 1, reason) for slot in fire)
+        sent, waiting, overlapping = 0, 0, []
+        skipped.extend(SkippedSlots(slot, slot, 1, reason) for slot in runs)
     else:
-        sent, waiting = _room(schedule.overlap, unfinished, len(fire))
-        if overlapping := fire[sent + waiting :]:
-            skipped.append(SkippedSlots(overlapping[0], overlapping[-1], len(overlapping), Reason.OVERLAP))
+        sent, waiting = _room(schedule.overlap, unfinished, len(runs))
+        overlapping = runs[sent + waiting :]
+    if overlapping or len(runs) < len(fire):
+        skipped.extend(_excluded_or_overlapping(fire, runs, overlapping))
     repeats = schedule.repeats if schedule.repeats == FOREVER else schedule.repeats - sent - waiting
-    next_run_at = _next_run(schedule, recurrence, fire[-1]) if repeats else None
+    next_run_at = _next_run(schedule, recurrence, last or fire[-1]) if repeats else None
     return Plan(
-        _slots(schedule, fire[:sent], origin),
-        _slots(schedule, fire[sent : sent + waiting], origin),
+        _slots(schedule, runs[:sent], origin),
+        _slots(schedule, runs[sent : sent + waiting], origin),
         skipped,
         next_run_at,
         repeats,
     )
+
+
+def _excluded_or_overlapping(
+    fire: Sequence[datetime], runs: Sequence[datetime], overlapping: Sequence[datetime]
+) -> Iterator[SkippedSlots]:
+    """Yields the slots that do not run, together as long as they have the same reason."""
+    reasons: dict[datetime, Reason | None] = dict.fromkeys(fire, Reason.EXCLUDED)
+    reasons |= dict.fromkeys(runs)
+    reasons |= dict.fromkeys(overlapping, Reason.OVERLAP)
+    for reason, group in groupby(fire, reasons.__getitem__):
+        if reason is not None:
+            slots_of_group = list(group)
+            yield SkippedSlots(slots_of_group[0], slots_of_group[-1], len(slots_of_group), reason)
 
 
 def _room(overlap: str, unfinished: UnfinishedRuns | None, count: int) -> tuple[int, int]:
@@ -149,13 +173,13 @@ def _room(overlap: str, unfinished: UnfinishedRuns | None, count: int) -> tuple[
     return sent, min(count - sent, 1) if may_wait else 0
 
 
-def plan_ahead(schedule: DueSchedule, due_at: datetime) -> Plan | None:
+def plan_ahead(schedule: DueSchedule, due_at: datetime, *, excluded: ExcludedDays | None = None) -> Plan | None:
     """Plans a slot before its time. Returns None if its plan may still change until then.
 
     That is so for a slot that would be skipped now, and for the last slot. Raises InvalidInputError as `plan_due` does.
     """
     origin, reason = origin_or_reason(schedule.callback_url, schedule.reason)
-    if reason:
+    if reason or is_excluded(due_at, schedule.zone, excluded):
         return None
     next_run_at = _next_run(schedule, recurrence_of(schedule, zone=schedule.zone), due_at)
     if next_run_at is None:
@@ -203,5 +227,33 @@ def _latest_slots(
     return skipped, list(slots(recurrence, after=skipped.latest, until=end))
 
 
-def _missed_slots(first: datetime, passed: Missed) -> SkippedSlots:
-    return SkippedSlots(first, passed.latest, passed.earlier_count + 1, Reason.MISSED)
+def _latest_that_runs(
+    recurrence: Recurrence, excluded: ExcludedDays | None, first: datetime, passed: Missed
+) -> tuple[list[datetime], list[SkippedSlots]]:
+    """Divides missed slots into the latest one that is not excluded, if there is one, and the others."""
+    if excluded is None:
+        earlier = passed.earlier_last
+        return [passed.latest], [SkippedSlots(first, earlier, passed.earlier_count, Reason.MISSED)] if earlier else []
+    divided = list(parts(recurrence, excluded, first=first, last=passed.latest))
+    running = max((number for number, part in enumerate(divided) if not part.is_excluded), default=None)
+    if running is None:
+        return [], _missed_slots(recurrence, excluded, first, passed)
+    part = divided[running]
+    of_part = missed(recurrence, first=part.first, now=part.last)
+    skipped = [_skipped_part(each) for each in divided[:running]]
+    if of_part.earlier_last is not None:
+        skipped.append(SkippedSlots(part.first, of_part.earlier_last, of_part.earlier_count, Reason.MISSED))
+    return [part.last], [*skipped, *(_skipped_part(each) for each in divided[running + 1 :])]
+
+
+def _missed_slots(
+    recurrence: Recurrence, excluded: ExcludedDays | None, first: datetime, passed: Missed
+) -> list[SkippedSlots]:
+    if excluded is None:
+        return [SkippedSlots(first, passed.latest, passed.earlier_count + 1, Reason.MISSED)]
+    return [_skipped_part(part) for part in parts(recurrence, excluded, first=first, last=passed.latest)]
+
+
+def _skipped_part(part: Part) -> SkippedSlots:
+    reason = Reason.EXCLUDED if part.is_excluded else Reason.MISSED
+    return SkippedSlots(part.first, part.last, part.slot_count, reason)

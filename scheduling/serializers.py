@@ -39,7 +39,14 @@ from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFie
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
-from scheduling.fields import CronField, CronOutputField, EveryField, EveryOutputField
+from scheduling.fields import (
+    CronField,
+    CronOutputField,
+    EveryField,
+    EveryOutputField,
+    ExceptField,
+    ExceptOutputField,
+)
 from scheduling.languages import current_language
 from scheduling.models import (
     FOREVER,
@@ -52,6 +59,7 @@ from scheduling.models import (
     OverlapRule,
     ScheduledExecution,
     TimezoneType,
+    prefetch_excluded_days,
     prefetch_last_deliveries,
 )
 from scheduling.words import describe
@@ -99,6 +107,10 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     max_attempts = StrictIntegerField(min_value=1, max_value=MAX_SCHEDULE_ATTEMPTS, required=False, allow_null=True)
     headers = JsonObjectField(required=False)
 
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # A class cannot declare the name `except`.
+        return {**super().get_fields(), "except": ExceptField()}
+
 
 class ScheduledExecutionInput(ScheduledExecutionChanges):
     """A new schedule."""
@@ -135,7 +147,7 @@ class LastDeliveryOutput(Output[Delivery]):
 class ScheduledExecutionOutput(Output[ScheduledExecution]):
     """A schedule: the nine documented keys, and the keys that `?expand=` asks for."""
 
-    prefetches = {"last_delivery": prefetch_last_deliveries}
+    prefetches = {"last_delivery": prefetch_last_deliveries, "next_run_at": prefetch_excluded_days}
 
     uuid = serializers.UUIDField()
     name = serializers.CharField()
@@ -176,10 +188,13 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
         required=False, allow_null=True, help_text="The rule in words, in the language of `Accept-Language`: en or es."
     )
 
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {**super().get_fields(), "except": ExceptOutputField(required=False)}
+
     @staticmethod
     def get_next_run_at(schedule: ScheduledExecution) -> datetime | None:
         """Returns when it runs next, or None if it is not active."""
-        return schedule.next_run_at if schedule.is_active else None
+        return schedule.next_run() if schedule.is_active else None
 
     @staticmethod
     def get_timing_text(schedule: ScheduledExecution) -> str | None:

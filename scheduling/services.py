@@ -26,17 +26,34 @@ from scheduling import timing, zone_rules
 from scheduling.due import AHEAD, insert_slots, skipped_row, view_as_due, withdraw_ahead
 from scheduling.effects import effect_of, stored_form
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
+from scheduling.excluded_days import is_excluded
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.planning import SkippedSlots, Slot
 from scheduling.schedule_log import log_changed, log_created, log_deleted
 from scheduling.tasks import dispatch_due
-from scheduling.validation import check_fields, check_has_run, check_headers_have_origin, with_implied
+from scheduling.validation import (
+    check_exceptions,
+    check_fields,
+    check_has_run,
+    check_headers_have_origin,
+    with_implied,
+)
 
 _EDITABLE_FIELDS = frozenset(
     {
         *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at", "every"),
-        *("execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace", "misfire_policy", "name"),
-        *("overlap", "payload", "repeats", "starts_at", "timeout", "timezone", "timezone_type"),
+        *("exceptions", "execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace"),
+        *(
+            "misfire_policy",
+            "name",
+            "overlap",
+            "payload",
+            "repeats",
+            "starts_at",
+            "timeout",
+            "timezone",
+            "timezone_type",
+        ),
     }
 )
 _TIMING_COLUMNS = [
@@ -146,8 +163,11 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_PAUSED)
     elif effect != effect_before:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
-    elif schedule.ends_at is not None and "ends_at" in changed:
-        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
+    else:
+        if schedule.ends_at is not None and "ends_at" in changed:
+            cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
+        if "exceptions" in changed:
+            _cancel_excluded(schedule)
     _after_commit(schedule, now)
     log_changed(schedule, changed)
     return schedule
@@ -272,6 +292,8 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
     for field in _EDITABLE_FIELDS & values.keys():
         setattr(schedule, field, values[field])
     check_fields(schedule)
+    if values.get("exceptions"):
+        check_exceptions(schedule)
     if "headers" in values:
         check_headers_have_origin(schedule)
         schedule.headers_origin = schedule.callback_origin if schedule.headers else ""
@@ -288,6 +310,15 @@ def _free_instant(schedule: ScheduledExecution, instant: datetime) -> datetime:
     while timing.is_slot_to_come(schedule, instant) or schedule.slots().filter(due_at=instant).exists():
         instant += timedelta(microseconds=1)
     return instant
+
+
+def _cancel_excluded(schedule: ScheduledExecution) -> None:
+    """Cancels unsent deliveries of slots that are on excluded days now."""
+    excluded = schedule.excluded_days
+    pending = Delivery.objects.of_source(schedule.uuid).pending().filter(kind=Kind.SCHEDULED)
+    due = [at for at in pending.values_list("due_at", flat=True) if is_excluded(at, schedule.zone, excluded)]
+    if due:
+        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_at=due)
 
 
 def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Reason) -> NewRow:

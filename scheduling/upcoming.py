@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from commands_platform.lib.zones import load_zone
+from scheduling.excluded_days import is_excluded
 from scheduling.models import ScheduledExecution
 from scheduling.recurrence import next_slot_within, note_of
 from scheduling.wall_slots import ClockNote
@@ -33,10 +34,14 @@ def upcoming_slots(schedule: ScheduledExecution, *, count: int, since: datetime 
     """
     recurrence, zone = schedule.recurrence, load_zone(schedule.zone)
     found: list[UpcomingSlot] = []
+    runs = 0
     for slot in _slots(schedule, since):
-        if len(found) in (count, schedule.repeats):
+        if len(found) == count or runs == schedule.repeats:
             break
-        found.append(UpcomingSlot(slot, slot.astimezone(zone).isoformat(), note_of(recurrence, slot)))
+        note: Note | None = "excluded"
+        if not is_excluded(slot, schedule.zone, schedule.excluded_days):
+            note, runs = note_of(recurrence, slot), runs + 1
+        found.append(UpcomingSlot(slot, slot.astimezone(zone).isoformat(), note))
     return found
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from commands_platform.lib.http.routes import both
+from scheduling.calendar_views import CalendarDetail, CalendarList
 from scheduling.rule_views import NextSlots, Preview
 from scheduling.views import (
     Redelivery,
@@ -13,6 +14,8 @@ from scheduling.views import (
 
 urlpatterns = [
     *both("scheduling/", ScheduledExecutionList.as_view(), "scheduling-list"),
+    *both("scheduling/calendars/", CalendarList.as_view(), "scheduling-calendars"),
+    *both("scheduling/calendars/<str:name>/", CalendarDetail.as_view(), "scheduling-calendar"),
     *both("scheduling/preview/", Preview.as_view(), "scheduling-preview"),
     *both("scheduling/<str:uuid>/", ScheduledExecutionDetail.as_view(), "scheduling-detail"),
     *both("scheduling/<str:uuid>/next/", NextSlots.as_view(), "scheduling-next"),

@@ -13,7 +13,9 @@ from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.instants import format_instant
 from deliveries.custom_headers import check_headers
 from outbound.guard import address_guard
+from scheduling.calendars import Calendar, calendar_names
 from scheduling.cron_input import MAX_PERIOD, read_cron
+from scheduling.excluded_days import DATE_EXAMPLES, is_calendar_name, read_dates
 from scheduling.models import ScheduledExecution, TimezoneType
 from scheduling.recurrence import check_zone, next_slot_within, parse_cron
 
@@ -97,9 +99,35 @@ def check_fields(schedule: ScheduledExecution) -> None:
         raise InvalidInputError(errors=errors)
 
 
+def check_exceptions(schedule: ScheduledExecution) -> None:
+    """Raises InvalidInputError for an entry of `except` that is no date and not the name of a calendar."""
+    entries: list[str] = orjson.loads(schedule.exceptions) if schedule.exceptions else []
+    for entry in entries:
+        try:
+            is_known = read_dates(entry) is not None or is_calendar_name(entry)
+        except InvalidInputError as error:
+            raise InvalidInputError(errors={"except": [error.message]}) from error
+        if not is_known:
+            reason = f"{entry!r} is neither {DATE_EXAMPLES}, nor the name of a calendar."
+            raise InvalidInputError(errors={"except": [reason]})
+    names = set(calendar_names(schedule.exceptions))
+    if not names:
+        return
+    known = sorted(Calendar.objects.filter(organization=schedule.organization).values_list("name", flat=True))
+    unknown = min(names.difference(known), default=None)
+    if unknown is not None:
+        advice = f"Its calendars are: {', '.join(known[:20])}." if known else "It has none."
+        raise InvalidInputError(errors={"except": [f"The organization has no calendar {unknown!r}. {advice}"]})
+
+
 def check_has_run(schedule: ScheduledExecution, now: datetime) -> None:
     """Raises InvalidInputError for an active schedule that has no run left."""
-    if not schedule.is_active or schedule.next_run_at is not None:
+    if not schedule.is_active:
+        return
+    if schedule.next_run_at is not None:
+        if schedule.next_run() is None:
+            reason = "The schedule would never run: all its slots are on excluded days."
+            raise InvalidInputError(errors={"except": [reason]})
         return
     if schedule.ends_at is None:
         reason = "no slot follows starts_at. Set starts_at to an earlier instant."

@@ -25,6 +25,7 @@ from events.models import Hook
 from organizations import services as organization_services
 from organizations.models import Command
 from processes.models import Role
+from scheduling.calendars import Calendar
 from storage.models import Item
 from tests.factories import (
     make_api_key,
@@ -85,6 +86,7 @@ def make_samples() -> Samples:
     )
     installation = make_installation(make_command(is_public=True), organization)
     hook = Hook.objects.create(organization=organization, command=command, user=user, subscriptions=["kudos.*"])
+    calendar = Calendar.objects.create(organization=organization, name="holidays", dates='["2026-12-25"]')
     item = Item.objects.create(organization=organization, command=command, user=user, key="theme", value={"dark": True})
     record = ActivityRecord.objects.create(
         organization=organization, command=command, user=user, category="forms", action="opened", metadata={"n": 1}
@@ -105,7 +107,7 @@ def make_samples() -> Samples:
     return Samples(
         rows=[
             *(organization, user, command, installation, api_key, schedule, delivery, hook, item, record),
-            *(process, login, group, entry),
+            *(calendar, process, login, group, entry),
         ],
         secrets=[
             *(command.signing_secret, command.previous_signing_secret, command.signature),

@@ -68,6 +68,7 @@ THEME: dict[str, Any] = {
                 "items": [
                     _item("Scheduled executions", "event_repeat", "scheduling.scheduledexecution"),
                     _item("Deliveries", "outbox", "deliveries.delivery"),
+                    _item("Calendars", "event_busy", "scheduling.calendar"),
                 ],
             },
             {

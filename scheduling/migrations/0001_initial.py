@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('schedule_uuid', models.UUIDField()),
                 ('due_at', models.DateTimeField()),
-                ('reason', models.CharField(choices=[('missed', 'the server was not running at the time, or too many runs were late'), ('paused', 'the schedule was paused'), ('overlap', 'the run before it was not finished'), ('outside_window', 'the schedule had ended when it could have been sent'), ('no_callback_url', 'neither the schedule nor its command has a callback URL'), ('invalid_callback_url', 'the callback URL is not a valid URL'), ('organization_inactive', 'the organization is inactive'), ('command_inactive', 'the command is inactive'), ('command_not_installed', 'the organization has not installed the command'), ('command_not_allowed', 'the organization does not allow the command to do this'), ('user_inactive', 'the user it runs as is inactive'), ('schedule_paused', 'the schedule was paused before it was sent'), ('schedule_changed', 'the schedule was changed before it was sent'), ('schedule_deactivated', 'the schedule was deactivated before it was sent'), ('schedule_deleted', 'the schedule was deleted before it was sent'), ('hook_removed', 'the hook was removed before it was sent'), ('invalid_schedule', 'its slots can no longer be computed'), ('blocked_address', "callbacks may not reach the receiver's address"), ('rejected', "the receiver's answer said not to try again"), ('gone', 'the receiver answered that it is gone for good'), ('retries_exhausted', 'every attempt failed'), ('expired', 'the receiver could not be reached for too long'), ('unsendable', 'the request could not be made'), ('poison', 'several senders stopped while they had it in hand')], max_length=32)),
+                ('reason', models.CharField(choices=[('missed', 'the server was not running at the time, or too many runs were late'), ('paused', 'the schedule was paused'), ('overlap', 'the run before it was not finished'), ('excluded', 'the schedule does not run on this day'), ('outside_window', 'the schedule had ended when it could have been sent'), ('no_callback_url', 'neither the schedule nor its command has a callback URL'), ('invalid_callback_url', 'the callback URL is not a valid URL'), ('organization_inactive', 'the organization is inactive'), ('command_inactive', 'the command is inactive'), ('command_not_installed', 'the organization has not installed the command'), ('command_not_allowed', 'the organization does not allow the command to do this'), ('user_inactive', 'the user it runs as is inactive'), ('schedule_paused', 'the schedule was paused before it was sent'), ('schedule_changed', 'the schedule was changed before it was sent'), ('schedule_deactivated', 'the schedule was deactivated before it was sent'), ('schedule_deleted', 'the schedule was deleted before it was sent'), ('hook_removed', 'the hook was removed before it was sent'), ('invalid_schedule', 'its slots can no longer be computed'), ('blocked_address', "callbacks may not reach the receiver's address"), ('rejected', "the receiver's answer said not to try again"), ('gone', 'the receiver answered that it is gone for good'), ('retries_exhausted', 'every attempt failed'), ('expired', 'the receiver could not be reached for too long'), ('unsendable', 'the request could not be made'), ('poison', 'several senders stopped while they had it in hand')], max_length=32)),
             ],
         ),
         migrations.CreateModel(
@@ -58,6 +58,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Calendar',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=64)),
+                ('dates', models.TextField(help_text='A JSON array of dates, and of spans such as 2026-12-24/2026-12-26.')),
+                ('created_at', models.DateTimeField(default=commands_platform.lib.clock.now, editable=False)),
+                ('updated_at', models.DateTimeField(default=commands_platform.lib.clock.now, editable=False)),
+                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='calendars', to='organizations.organization')),
+            ],
+            options={
+                'ordering': ['name'],
+                'constraints': [models.UniqueConstraint(fields=('organization', 'name'), name='scheduling_calendar_name')],
+            },
+        ),
+        migrations.CreateModel(
             name='ScheduledExecution',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -70,6 +85,7 @@ class Migration(migrations.Migration):
                 ('dst_gap', models.CharField(choices=[('run_after', 'Run After'), ('skip', 'Skip')], default='run_after', max_length=16)),
                 ('dst_overlap', models.CharField(choices=[('first', 'First'), ('both', 'Both')], default='first', max_length=16)),
                 ('every', models.TextField(blank=True, default='', help_text='A period on the wall clock, as JSON. It excludes cron and a frequency.')),
+                ('exceptions', models.TextField(blank=True, default='', help_text='A JSON array of dates, spans of dates and calendars on which it does not run.')),
                 ('execution_frequency', models.PositiveIntegerField(default=0)),
                 ('repeats', models.IntegerField(default=-1, help_text='Number of runs left. -1: it runs for ever.')),
                 ('repeats_since', models.DateTimeField(blank=True, editable=False, help_text='The first slot that counts, after repeats were set anew.', null=True)),
@@ -99,7 +115,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['next_run_at', 'organization'], name='scheduling_schedule_due'), models.Index(fields=['organization', '-id'], name='scheduling_schedule_list'), models.Index(condition=models.Q(('timezone_type', 'user_timezone')), fields=['owner'], name='scheduling_schedule_owner')],
+                'indexes': [models.Index(condition=models.Q(('is_active', True)), fields=['next_run_at', 'organization'], name='scheduling_schedule_due'), models.Index(fields=['organization', '-id'], name='scheduling_schedule_list'), models.Index(condition=models.Q(('exceptions', ''), _negated=True), fields=['organization'], name='scheduling_schedule_exceptions'), models.Index(condition=models.Q(('timezone_type', 'user_timezone')), fields=['owner'], name='scheduling_schedule_owner')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('repeats__gte', -1)), name='scheduling_schedule_repeats'), models.CheckConstraint(condition=models.Q(('is_active', False), models.Q(('deactivation_reason', ''), ('next_run_at__isnull', False), models.Q(('repeats', 0), _negated=True)), _connector='OR'), name='scheduling_schedule_active'), models.CheckConstraint(condition=models.Q(('misfire_grace__lte', 86400)), name='scheduling_schedule_misfire_grace'), models.CheckConstraint(condition=models.Q(('every', ''), models.Q(('cron', ''), ('execution_frequency', 0)), _connector='OR'), name='scheduling_schedule_one_rule'), models.CheckConstraint(condition=models.Q(('starts_at', None), ('ends_at', None), ('starts_at__lte', models.F('ends_at')), _connector='OR'), name='scheduling_schedule_window'), models.CheckConstraint(condition=models.Q(('timeout', None), models.Q(('timeout__gte', 1), ('timeout__lte', 30)), _connector='OR'), name='scheduling_schedule_timeout'), models.CheckConstraint(condition=models.Q(('max_attempts', None), models.Q(('max_attempts__gte', 1), ('max_attempts__lte', 20)), _connector='OR'), name='scheduling_schedule_max_attempts'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'user_timezone'), _negated=True), ('owner__isnull', False), _connector='OR'), name='scheduling_schedule_user_zone'), models.CheckConstraint(condition=models.Q(models.Q(('timezone_type', 'custom_timezone'), _negated=True), models.Q(('timezone', ''), _negated=True), _connector='OR'), name='scheduling_schedule_custom_zone')],
             },
         ),

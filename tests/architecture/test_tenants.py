@@ -45,9 +45,12 @@ class Row(NamedTuple):
 
 ROWS: dict[str, Row] = {
     "change_installation": Row(200, 200, 200, 200, 404, 404),
+    "create_calendar": Row(201, 201, 400, 201, 201, 400),
     "create_schedule": Row(200, 400, 400, 200, 200, 400),
+    "delete_calendar": Row(204, 204, 400, 204, 404, 400),
     "delete_schedule": Row(204, 400, 400, 404, 404, 400),
     "fetch_exchange_token": Row(200, 200, 200, 200, 406, 406),
+    "get_calendar": Row(200, 200, 400, 200, 404, 400),
     "get_installation": Row(200, 200, 200, 200, 404, 404),
     "get_me": Row(200, 200, 200, 200, 200, 200),
     "get_next_slots": Row(200, 400, 400, 404, 404, 400),
@@ -57,6 +60,7 @@ ROWS: dict[str, Row] = {
     "get_user": Row(200, 200, 200, 200, 404, 404),
     "install_command": Row(201, 201, 201, 201, 201, 201),
     "list_activity": Row(200, 400, 400, 200, 200, 400),
+    "list_calendars": Row(200, 200, 400, 200, 200, 400),
     "list_installations": Row(200, 200, 200, 200, 200, 200),
     "list_installed_hooks": Row(200, 200, 200, 200, 404, 404),
     "list_schedules": Row(200, 200, 400, 200, 200, 400),
@@ -65,6 +69,7 @@ ROWS: dict[str, Row] = {
     "patch_schedule": Row(200, 400, 400, 404, 404, 400),
     "preview_schedule": Row(200, 400, 400, 200, 200, 400),
     "publish_event": Row(202, 202, 202, 202, 202, 202),
+    "put_calendar": Row(200, 200, 400, 200, 201, 400),
     "record_activity": Row(201, 400, 400, 201, 201, 400),
     "redeliver_slot": Row(200, 400, 400, 404, 404, 400),
     "redeliver_slots": Row(200, 400, 400, 404, 404, 400),

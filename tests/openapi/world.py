@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from commands_platform.lib.http.schema import example_uuid
+from commands_platform.lib.http.schema import EXAMPLE_NAME, example_uuid
 from deliveries.models import State
 from events.models import Hook
 from organizations.models import User
+from scheduling.calendars import Calendar
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
 from tests.factories import make_command, make_delivery, make_installation, make_schedule
@@ -62,9 +63,14 @@ def _make_installation(client: ApiClient) -> None:
     Hook.objects.create(organization=client.caller.organization, command=installed, subscriptions=["kudos.*"])
 
 
+def _make_calendar(client: ApiClient) -> None:
+    Calendar.objects.create(organization=client.caller.organization, name=EXAMPLE_NAME, dates='["2026-12-25"]')
+
+
 MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "users": _make_user,
     "scheduling": _make_schedule,
     "slots": _make_slot,
     "installations": _make_installation,
+    "calendars": _make_calendar,
 }

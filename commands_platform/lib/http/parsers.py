@@ -40,9 +40,23 @@ class StrictJSONParser(BaseParser):
             raw = stream.read(limit + 1)
         except OSError as error:
             raise ParseError("The request body ended too early. Send it again.") from error
-        return (
-            strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH + self.more_levels) if raw else {}
-        )
+        return self.read(raw, limit) if raw else {}
+
+    def read(self, raw: bytes, limit: int) -> JsonValue:
+        """Returns the value of a body that is not empty."""
+        return strict_json.loads(raw, max_bytes=limit, max_depth=settings.MAX_JSON_DEPTH + self.more_levels)
+
+
+class TextParser(StrictJSONParser):
+    """Reads text in UTF-8, with the limits of a JSON body. A subclass names the media type."""
+
+    def read(self, raw: bytes, limit: int) -> JsonValue:
+        if len(raw) > limit:
+            raise PayloadTooLargeError(limit)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise ParseError("The body is not text in UTF-8.") from error
 
 
 def is_json_media_type(content_type: str) -> bool:

@@ -70,6 +70,8 @@ _RATE_LIMITS = [
     )
 ]
 _HEADERS_OF_ALL = [_SENT_CORRELATION_ID, _CORRELATION_ID, _TOKEN_STATUS, _WWW_AUTHENTICATE, _RETRY_AFTER, *_RATE_LIMITS]
+# The name of the object that a path of an example finds by its name.
+EXAMPLE_NAME = "example"
 
 
 def example_uuid(segment: str) -> UUID:
@@ -122,6 +124,8 @@ class PlatformSchema(AutoSchema):
             if parameter["name"].endswith("uuid"):
                 parameter["schema"] |= {"format": "uuid"}
                 parameter["example"] = str(example_uuid(segment))
+            else:
+                parameter["example"] = EXAMPLE_NAME
             parameter["description"] = f"Which one of {segment}."
         return parameters
 
