@@ -1,4 +1,4 @@
-"""The pages of API keys. A new key is shown once. The only possible change is to revoke it."""
+"""The pages of API keys. A new key is shown once. The only possible changes are to rotate and to revoke it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from auth_tokens import services
 from auth_tokens.models import ApiKey
+from auth_tokens.networks import check_networks
 from auth_tokens.scopes import Scope
 from commands_platform.lib import clock
+from commands_platform.lib.errors import InvalidInputError
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
 from commands_platform.operators.columns import OwnerColumns
 from commands_platform.operators.model_admin import ShowsOnceAdmin
 from commands_platform.operators.shown_once import ShownOnce
+from organizations.services import ROTATION_OVERLAP
 
 if TYPE_CHECKING:
     _DropdownFilter = admin.SimpleListFilter
@@ -40,7 +43,7 @@ _SCOPE_MEANINGS = {
     Scope.EVENTS_PUBLISH: "publish events",
     Scope.ACTIVITY: "record and read activity",
     Scope.DIRECTORY: "read the organization and its users",
-    Scope.MANAGE: "reach everything of the organization, whatever command or user it belongs to",
+    Scope.MANAGE: "reach everything of the organization, and manage its users, commands and keys",
 }
 
 
@@ -67,6 +70,19 @@ class ApiKeyForm(_ModelForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
 
+    allowed_networks = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Where it may be used from, separated by commas: 203.0.113.0/24, 2001:db8::/32. Empty: everywhere.",
+    )
+
+    def clean_allowed_networks(self) -> list[str]:
+        texts = [text.strip() for text in self.cleaned_data["allowed_networks"].split(",") if text.strip()]
+        try:
+            return check_networks(texts)
+        except InvalidInputError as error:
+            raise ValidationError(error.message) from error
+
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= clock.now():
@@ -81,6 +97,8 @@ class ApiKeyForm(_ModelForm):
         owner = self.cleaned_data.get("owner")
         if organization and owner and owner.organization_id != organization.pk:
             self.add_error("owner", "The owner belongs to another organization.")
+        if command and Scope.MANAGE in self.cleaned_data.get("scopes", ()):
+            self.add_error("scopes", "A key that is bound to a command cannot have the scope MANAGE.")
         return cleaned
 
 
@@ -99,13 +117,15 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     autocomplete_fields = ("organization", "command", "owner")
     labels = {"expires_at": "Expires at (UTC)"}
     actions = ("revoke",)
-    actions_detail = ("revoke",)
+    actions_detail = ("rotate", "revoke")
     add_fieldsets = (
-        (None, {"fields": ("name", "organization", "command", "owner", "scopes", "rate_limit", "expires_at")}),
+        (None, {"fields": ("name", "organization", "command", "owner", "scopes")}),
+        ("Limits", {"fields": ("allowed_networks", "rate_limit", "expires_at")}),
     )
     fieldsets = (
-        (None, {"fields": ("name", "prefix", "state", *_OWNER_FIELDS, "scope_badges", "shown_rate_limit")}),
-        ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier")}),
+        (None, {"fields": ("name", "prefix", "state", *_OWNER_FIELDS)}),
+        ("Limits", {"fields": ("scope_badges", "network_badges", "shown_rate_limit")}),
+        ("Dates", {"fields": ("created", "expires", "last_used", "revoked", "identifier", "changes")}),
     )
     readonly_fields = (
         *(
@@ -115,10 +135,12 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
             *_OWNER_FIELDS,
             "scope_badges",
             "shown_rate_limit",
+            "network_badges",
             "created",
             "expires",
             "last_used",
             "revoked",
+            "changes",
         ),
     )
 
@@ -151,6 +173,7 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
             name=values["name"],
             scopes=values["scopes"],
             rate_limit=values["rate_limit"],
+            allowed_networks=values["allowed_networks"],
             expires_at=values["expires_at"],
         )
         obj.pk = made.pk
@@ -181,6 +204,10 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
             return "the server's default"
         return f"{key.rate_limit} requests a minute" if key.rate_limit else "none"
 
+    @admin.display(description="Networks")
+    def network_badges(self, key: ApiKey) -> SafeString | str:
+        return html.badges(key.allowed_networks) if key.allowed_networks else html.subtle("everywhere")
+
     @admin.display(description="State")
     def state(self, key: ApiKey) -> SafeString:
         now = timezone.now()
@@ -207,6 +234,19 @@ class ApiKeyAdmin(OwnerColumns, ShowsOnceAdmin):
     @admin.display(description="Revoked")
     def revoked(self, key: ApiKey) -> SafeString:
         return html.when(key.revoked_at, never="–")
+
+    @operator_action(
+        label="Rotate",
+        question="A new key with the same scopes replaces this one, which still works for 24 hours. The next page shows"
+        " the new key once.",
+        icon="autorenew",
+        note="Rotated.",
+        done="Keys rotated.",
+        applies_to=lambda key: key.revoked_at is None,
+    )
+    def rotate(self, key: ApiKey) -> ShownOnce:
+        _, made = services.rotate_api_key(api_key=key, overlap=ROTATION_OVERLAP)
+        return ShownOnce("The new API key. Only its hash is kept.", {"X-API-KEY": made})
 
     @operator_action(
         label="Revoke",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
@@ -12,6 +13,9 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, Th
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit import actors
+from audit.actors import Actor
+from audit.kinds import ActorKind
 from auth_tokens.idempotency import KeyedRequest, ReplayedAnswerError
 from auth_tokens.models import ApiKey, CallerContext
 from auth_tokens.scopes import Scope
@@ -45,6 +49,8 @@ class PlatformView(NamesIgnoredFields):
     """An endpoint of the API, for keys that have `required_scope`."""
 
     required_scope: ClassVar[Scope | None] = None
+    scope_to_change: ClassVar[Scope | None] = None
+    """The scope for methods that change something, if it is another one."""
     _keyed: KeyedRequest | None = None
     _allowance: Allowance | None = None
 
@@ -77,6 +83,7 @@ class PlatformView(NamesIgnoredFields):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        actors.begin(partial(_actor_of, request))
         if self._keyed is not None:
             self._keyed.begin(request, cast("ApiRequest", request).context)
 
@@ -105,6 +112,7 @@ class PlatformView(NamesIgnoredFields):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Adds the header that says why the exchange token is void, to errors too."""
+        actors.end()
         # `request.auth` would repeat an authentication that has failed.
         context = vars(request).get("_auth")
         if isinstance(context, CallerContext) and context.void_token is not None:
@@ -113,3 +121,9 @@ class PlatformView(NamesIgnoredFields):
             for name, value in self._allowance.headers.items():
                 response.headers[name] = value
         return super().finalize_response(request, response, *args, **kwargs)
+
+
+def _actor_of(request: Request) -> Actor:
+    """Returns the API key of an authenticated request, as the audit names it."""
+    api_key = cast("CallerContext", request.auth).api_key
+    return Actor(ActorKind.API_KEY, str(api_key), uuid=api_key.uuid, address=client_address(request.META))

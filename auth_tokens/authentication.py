@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 from auth_tokens import callers
-from auth_tokens.errors import InvalidApiKeyError
+from auth_tokens.errors import AddressNotAllowedError, InvalidApiKeyError
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import INSTALLABLE_SCOPES
+from commands_platform.lib.http.client_address import client_address
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -35,9 +36,15 @@ class ApiKeyAuthentication(BaseAuthentication):
         if not key:
             return None
         try:
-            context = callers.find_caller(key=key, token=request.META.get("HTTP_X_EXCHANGE_TOKEN"))
+            context = callers.find_caller(
+                key=key,
+                token=request.META.get("HTTP_X_EXCHANGE_TOKEN"),
+                address=lambda: client_address(request.META),
+            )
         except InvalidApiKeyError as error:
             raise AuthenticationFailed(error.message, code=error.code) from error
+        except AddressNotAllowedError as error:
+            raise PermissionDenied(error.message, code=error.code) from error
         return None, context
 
     def authenticate_header(self, request: Request) -> str:
@@ -45,7 +52,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class HasRequiredScope(BasePermission):
-    """Requires that the key and the installation, if there is one, have the `required_scope` of the view."""
+    """Requires that the key and the installation, if there is one, have the scope that the view requires."""
 
     message: str
     code = "insufficient_scope"
@@ -56,6 +63,8 @@ class HasRequiredScope(BasePermission):
         if not isinstance(context, CallerContext):
             return False
         scope: Scope | None = getattr(view, "required_scope", None)
+        if request.method not in SAFE_METHODS:
+            scope = getattr(view, "scope_to_change", None) or scope
         if scope is None:
             return True
         if scope.value not in context.api_key.scopes:

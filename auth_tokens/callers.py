@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q
 
 from auth_tokens import tokens
-from auth_tokens.errors import InvalidApiKeyError
+from auth_tokens.errors import AddressNotAllowedError, InvalidApiKeyError
 from auth_tokens.keys import has_key_shape, hash_key
 from auth_tokens.models import ApiKey, CallerContext, TokenSubject, VoidToken
 from auth_tokens.tokens import TokenClaim
@@ -34,6 +35,8 @@ _CALLER = JoinedQuery(
     without={
         "created_at",
         "secret_hash",
+        "replaces_id",
+        "pauses_after",
         "signing_secret",
         "previous_signing_secret",
         "previous_secret_expires_at",
@@ -49,12 +52,15 @@ _CALLER = JoinedQuery(
 )
 
 
-def find_caller(*, key: str, token: str | None = None) -> CallerContext:
+def find_caller(*, key: str, token: str | None = None, address: Callable[[], str] | None = None) -> CallerContext:
     """Returns the caller with this key and token. An empty token counts as sent, and is void.
+
+    `address` returns the client's address. It is called only for keys that are limited to some networks. Without it,
+    every address is allowed.
 
     This takes one query, or two if the token's user belongs to another organization than the key.
 
-    Raises InvalidApiKeyError.
+    Raises InvalidApiKeyError or AddressNotAllowedError.
     """
     if not has_key_shape(key):
         raise InvalidApiKeyError
@@ -73,6 +79,8 @@ def find_caller(*, key: str, token: str | None = None) -> CallerContext:
     now = datetime.now(UTC)
     if not api_key.is_valid_at(now):
         raise InvalidApiKeyError
+    if address is not None and api_key.allowed_networks and not api_key.allows_address(address()):
+        raise AddressNotAllowedError
     _note_use(api_key, now)
     if token is None:
         return CallerContext(api_key)

@@ -11,6 +11,18 @@ class InvalidApiKeyError(PlatformError):
     code = "authentication_failed"
 
 
+class AddressNotAllowedError(PlatformError):
+    """The API key may not be used from this address. The organization has limited it to other networks."""
+
+    code = "address_not_allowed"
+
+
+class KeyRevokedError(PlatformError):
+    """The API key is revoked, and cannot be changed any more."""
+
+    code = "api_key_revoked"
+
+
 class MissingTokenError(BadRequestError):
     """You should specify a valid exchange token"""
 

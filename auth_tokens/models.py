@@ -10,9 +10,12 @@ from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
+from audit.kinds import ObjectKind
 from auth_tokens.errors import MissingTokenError
+from auth_tokens.networks import is_in_networks
 from auth_tokens.scopes import Scope
 from commands_platform.lib.database.encrypted import EncryptedTextField
 from organizations.models import Command, Installation, Organization, User
@@ -20,6 +23,9 @@ from organizations.models import Command, Installation, Organization, User
 
 class ApiKey(models.Model):
     """A key of an organization, which may be bound to one command. Only its hash and its prefix are stored."""
+
+    audited_as = ObjectKind.API_KEY
+    not_audited = frozenset({"last_used_at", "pauses_after"})
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=100, blank=True)
@@ -38,6 +44,19 @@ class ApiKey(models.Model):
     rate_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="Requests a minute. Empty: the server's default. 0: no limit."
     )
+    allowed_networks = ArrayField(
+        models.TextField(),
+        default=list,
+        blank=True,
+        help_text="Where it may be used from, in CIDR notation. None: everywhere.",
+    )
+    replaces = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, editable=False, related_name="replaced_by",
+        help_text="The key that was rotated when this one was made.",
+    )  # fmt: skip
+    pauses_after = models.BigIntegerField(
+        null=True, editable=False, help_text="Schedules that it made, after this one, are still to be paused."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -46,13 +65,32 @@ class ApiKey(models.Model):
     if TYPE_CHECKING:
         organization_id: int
         command_id: int | None
+        replaces_id: int | None
 
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
+        constraints = [
+            # A command must not manage the organization that it serves.
+            models.CheckConstraint(
+                name="auth_tokens_apikey_manager",
+                condition=Q(command=None) | ~Q(scopes__contains=[Scope.MANAGE.value]),
+                violation_error_message="A key that is bound to a command cannot have the scope MANAGE.",
+            ),
+        ]
+        indexes = [
+            # The revoked keys whose schedules are still to be paused.
+            models.Index(
+                fields=["pauses_after"], name="auth_tokens_apikey_pauses", condition=Q(pauses_after__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name or 'API key'} ({self.prefix}…)"
+
+    def allows_address(self, address: str) -> bool:
+        """Returns whether the key may be used from this address."""
+        return not self.allowed_networks or is_in_networks(address, tuple(self.allowed_networks))
 
     def is_valid_at(self, now: datetime) -> bool:
         """Returns whether the key is neither revoked nor expired, and its organization and command are active."""

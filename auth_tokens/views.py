@@ -1,4 +1,4 @@
-"""The views of the token endpoint and of the directory."""
+"""The view of the token endpoint."""
 
 from __future__ import annotations
 
@@ -15,20 +15,9 @@ from auth_tokens.errors import (
     UnknownUserError,
 )
 from auth_tokens.scopes import Scope
-from auth_tokens.serializers import (
-    ExchangeTokenInput,
-    ExchangeTokenOutput,
-    MeOutput,
-    OrganizationOutput,
-    UserOutput,
-)
-from commands_platform.lib.errors import NotFoundError
+from auth_tokens.serializers import ExchangeTokenInput, ExchangeTokenOutput
 from commands_platform.lib.http.error_responses import raises
-from commands_platform.lib.http.inputs import read_body, read_query
-from commands_platform.lib.http.outputs import page_of
-from commands_platform.lib.http.pagination import PageQuery, paginate
-from commands_platform.lib.http.routes import uuid_or_not_found
-from organizations.models import User
+from commands_platform.lib.http.inputs import read_body
 
 
 class FetchExchangeToken(PlatformView):
@@ -53,49 +42,3 @@ class FetchExchangeToken(PlatformView):
         if values["include_user_context"]:
             more |= {"user": fetched.user, "organization": fetched.user.organization}
         return Response(ExchangeTokenOutput.of(token=fetched.token, **more), headers={"Cache-Control": "no-store"})
-
-
-class Me(PlatformView):
-    required_scope = Scope.DIRECTORY
-
-    @extend_schema(operation_id="get_me", responses=MeOutput)
-    def get(self, request: ApiRequest) -> Response:
-        """Shows the owner of the key, what the key may do, and the user of the exchange token if there is one."""
-        return Response(MeOutput.render(request.context))
-
-
-class OrganizationDetail(PlatformView):
-    required_scope = Scope.DIRECTORY
-
-    @extend_schema(operation_id="get_organization", responses=OrganizationOutput)
-    def get(self, request: ApiRequest) -> Response:
-        """Shows the API key's organization."""
-        return Response(OrganizationOutput.render(request.context.organization))
-
-
-class UserList(PlatformView):
-    required_scope = Scope.DIRECTORY
-
-    @extend_schema(
-        operation_id="list_users",
-        parameters=[PageQuery],
-        responses=page_of(UserOutput),
-    )
-    def get(self, request: ApiRequest) -> Response:
-        """Lists the users of the API key's organization."""
-        users = User.objects.filter(organization=request.context.organization).select_related("organization")
-        query = read_query(PageQuery, request, ignore_unknown=True)
-        return Response(paginate(request, users, query, render=UserOutput.render_many))
-
-
-class UserDetail(PlatformView):
-    required_scope = Scope.DIRECTORY
-
-    @extend_schema(operation_id="get_user", responses=UserOutput)
-    def get(self, request: ApiRequest, uuid: str) -> Response:
-        """Shows one user of the API key's organization."""
-        users = User.objects.filter(organization=request.context.organization).select_related("organization")
-        user = users.filter(uuid=uuid_or_not_found(uuid)).first()
-        if user is None:
-            raise NotFoundError
-        return Response(UserOutput.render(user))

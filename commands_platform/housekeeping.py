@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from audit import retention as audit_retention
+from audit import sealing
 from auth_tokens import idempotency
 from commands_platform.lib.metronome import Metronome, Rhythm
 from commands_platform.operators import expired_sessions
 from installations import ending
 from processes import heartbeats
 from processes.chores import Chore
-from scheduling import failures, gone, repeats, retention, zone_moves, zone_rules
+from scheduling import failures, gone, repeats, retention, revoked_keys, zone_moves, zone_rules
 from storage import expiry
 
 
@@ -27,6 +29,9 @@ CHORES = (
     Chore("remove-expired-answers", Rhythm(every=10, offset=5.12), idempotency.remove_expired_answers),
     Chore("end-removed-installations", Rhythm(every=2, offset=0.17), ending.end_removed),
     Chore("deactivate-failing", Rhythm(every=10, offset=7.18), failures.deactivate_failing),
+    Chore("pause-schedules-of-keys", Rhythm(every=2, offset=1.17), revoked_keys.pause_schedules_of_revoked_keys),
+    Chore("seal-changes", Rhythm(every=1, offset=0.18), sealing.seal_changes),
+    Chore("remove-old-changes", Rhythm(every=60, offset=43.13), audit_retention.remove_old_changes),
     Chore("remove-expired-sessions", Rhythm(every=60, offset=3.13), expired_sessions.remove_expired_sessions),
     Chore("remove-dead-processes", Rhythm(every=60, offset=33.13), heartbeats.remove_dead),
 )

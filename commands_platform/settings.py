@@ -124,6 +124,7 @@ _PAGES = [
 _PLATFORM = [
     "commands_platform",
     "processes",
+    "audit",
     "organizations",
     "auth_tokens",
     "deliveries",
@@ -132,6 +133,7 @@ _PLATFORM = [
     "scheduling",
     "storage",
     "installations",
+    "directory",
 ]
 _APPS_OF_PROCESS = {
     "beat": ["commands_platform", "processes"],
@@ -289,6 +291,10 @@ SPECTACULAR_SETTINGS = {
     ],
     "COMPONENT_SPLIT_PATCH": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ScopeEnum": "auth_tokens.scopes.Scope",
+        "InstallableScopeEnum": "auth_tokens.scopes.INSTALLABLE_SCOPES",
+    },
     "WEBHOOKS": ["events.openapi.EVENT_WEBHOOK"],
 }
 
@@ -365,6 +371,9 @@ SCHEDULE_DEACTIVATE_AFTER = timedelta(hours=env.integer("SCHEDULE_DEACTIVATE_AFT
 LEDGER_KEEP_FINISHED = timedelta(days=env.integer("LEDGER_KEEP_FINISHED_DAYS", 30, minimum=1, maximum=3650))
 LEDGER_KEEP_FAILED = timedelta(days=env.integer("LEDGER_KEEP_FAILED_DAYS", 90, minimum=1, maximum=3650))
 LEDGER_KEEP_PER_SCHEDULE = env.integer("LEDGER_KEEP_PER_SCHEDULE", 10_000, minimum=200, maximum=10_000_000)
+
+# How long the audit keeps changes.
+AUDIT_KEEP = timedelta(days=env.integer("AUDIT_KEEP_DAYS", 400, minimum=0, maximum=36_500))
 
 # Logs
 

@@ -20,6 +20,7 @@ urlpatterns = [
     path("v1/platform/", include("events.urls")),
     path("v1/platform/", include("installations.urls")),
     path("v1/", include("auth_tokens.urls")),
+    path("v1/", include("directory.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -32,11 +32,12 @@ class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     related = ("organization", "command", "user")
     fieldsets = (
         (None, {"fields": ("number", "events_in_full", "objects_in_full")}),
-        ("Owner", {"fields": ("command_link", "user_link", "organization_link", "created_in_full", "updated_in_full")}),
+        ("Owner", {"fields": ("command_link", "user_link", "organization_link")}),
+        ("About", {"fields": ("created_in_full", "updated_in_full", "changes")}),
     )
     readonly_fields = (
         *("number", "events_in_full", "objects_in_full", "command_link", "user_link", "organization_link"),
-        *("created_in_full", "updated_in_full"),
+        *("created_in_full", "updated_in_full", "changes"),
     )
 
     def get_search_results(

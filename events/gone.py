@@ -9,6 +9,8 @@ from typing import NamedTuple
 import structlog
 from django.db import transaction
 
+from audit.kinds import Verb
+from audit.services import record
 from commands_platform.lib.database.statements import rows_as
 from deliveries import gone
 from deliveries.gone import GoneWalk
@@ -58,6 +60,7 @@ def _remove(found: _GoneHook) -> bool:
     if not OutboxEvent.objects.hold_back(hook, waits=False) or not unsent.lock_all():
         return False
     destination, number = hook.destination, hook.pk
+    record(Verb.DELETED, hook)
     hook.delete()
     cancel_pending_of_hook(destination=destination, organization_id=hook.organization_id)
     announce_removed_hook(hook, number=number)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from audit.kinds import ObjectKind
 from auth_tokens.models import TokenSubject
 from events.matching import patterns_for
 from organizations.models import Command, Organization, User
@@ -32,6 +33,9 @@ class HookQuerySet(models.QuerySet["Hook"]):
 
 class Hook(models.Model):
     """A subscription to events of one organization. Callers refer to it by its number."""
+
+    audited_as = ObjectKind.HOOK
+    not_audited: ClassVar[frozenset[str]] = frozenset()
 
     # The index with the id below serves this foreign key too.
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="hooks", db_index=False)

@@ -8,6 +8,9 @@ from typing import Any
 import orjson
 from django.db import transaction
 
+from audit.kinds import Verb
+from audit.services import record
+from audit.subjects import values_of
 from auth_tokens.models import CallerContext, TokenSubject
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError
@@ -21,6 +24,7 @@ from events.publishing import NewEvent, publish
 MAX_EVENT_BODY_BYTES = 64 * 1024
 
 
+@transaction.atomic
 def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscribed_objects: Sequence[str]) -> Hook:
     """Makes the hook of the token's command and user, or replaces its lists. Returns the hook.
 
@@ -33,6 +37,9 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
         if token.installation is not None and not covers(token.installation.events, pattern):
             message = f"The organization has not allowed this command to hear of {pattern!r}."
             raise InvalidInputError(errors={"subscriptions": [message]})
+    hooks = Hook.objects.of(token).select_related("command", "user").select_for_update(of=("self",))
+    present = hooks.first()
+    before = values_of(present) if present is not None else None
     hook = Hook(
         organization=token.organization,
         command=token.command,
@@ -47,6 +54,7 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
         unique_fields=["command", "user"],
         update_fields=["organization", "subscriptions", "subscribed_objects", "updated_at"],
     )
+    record(Verb.CREATED if before is None else Verb.CHANGED, hook, before=before)
     return hook
 
 
@@ -59,6 +67,7 @@ def remove_hook(*, token: TokenSubject) -> None:
     # A portion in hand may write a delivery for the hook. Once it is committed, that delivery can be cancelled too.
     OutboxEvent.objects.hold_back(hook, waits=True)
     destination = hook.destination
+    record(Verb.DELETED, hook)
     hook.delete()
     cancel_pending_of_hook(destination=destination, organization_id=hook.organization_id)
 

@@ -77,10 +77,10 @@ class InstallationAdmin(PlatformAdmin):
     autocomplete_fields = ("organization", "command")
     actions = ("remove",)
     actions_detail = ("remove",)
-    readonly_fields = ("identifier", "state", "installed", "removed")
+    readonly_fields = ("identifier", "state", "installed", "removed", "changes")
     fieldsets = (
         (None, {"fields": ("organization", "command", "scopes", "events")}),
-        ("About", {"fields": ("identifier", "state", "installed", "removed")}),
+        ("About", {"fields": ("identifier", "state", "installed", "removed", "changes")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Installation | None = None) -> Any:

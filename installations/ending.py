@@ -14,6 +14,9 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
+from audit.kinds import Verb
+from audit.services import record_all
+from audit.subjects import values_of
 from commands_platform.lib import clock
 from deliveries.models import Reason
 from deliveries.services import cancel_pending_of_command, unsent_of_command
@@ -29,6 +32,7 @@ _MAX_SCHEDULES = 500
 _MAX_HOOKS = 500
 _MAX_DELIVERIES = 2_000
 _SECONDS_AT_ONCE = 0.2
+_ENDED_BY = ("is_active", "deactivation_reason")
 # A request that still found the command installed has finished by then.
 _GRACE = timedelta(minutes=1)
 
@@ -84,22 +88,28 @@ def _installed_again_at(installation: Installation) -> datetime | None:
 def _end_schedules(installation: Installation, before: datetime) -> int:
     # If somebody else has locked a schedule, a later portion finds it again.
     locked = _schedules(installation, before).select_for_update(skip_locked=True).order_by("-pk")[:_MAX_SCHEDULES]
-    found = dict(locked.values_list("pk", "uuid"))
+    found = list(locked.only("uuid", "organization", "name", *_ENDED_BY))
     if found:
         now = clock.now()
-        withdraw_ahead(list(found.values()), now=now, waits=False)
-        ScheduledExecution.objects.filter(pk__in=found).update(
+        as_it_was = [values_of(schedule, only=_ENDED_BY) for schedule in found]
+        withdraw_ahead([schedule.uuid for schedule in found], now=now, waits=False)
+        for schedule in found:
+            schedule.is_active, schedule.deactivation_reason = False, DeactivationReason.UNINSTALLED
+        ScheduledExecution.objects.filter(pk__in=[schedule.pk for schedule in found]).update(
             is_active=False, deactivation_reason=DeactivationReason.UNINSTALLED, updated_at=now
         )
+        record_all(Verb.CHANGED, zip(found, as_it_was, strict=True))
     return len(found)
 
 
 @transaction.atomic
 def _end_hooks(installation: Installation, before: datetime) -> int:
     hooks = _hooks(installation, before)
-    found = list(hooks.select_for_update(skip_locked=True).values_list("pk", flat=True)[:_MAX_HOOKS])
+    locked = hooks.select_for_update(of=("self",), skip_locked=True).select_related("command", "user")
+    found = list(locked[:_MAX_HOOKS])
     if found:
-        Hook.objects.filter(pk__in=found).delete()
+        record_all(Verb.DELETED, ((hook, None) for hook in found))
+        Hook.objects.filter(pk__in=[hook.pk for hook in found]).delete()
     return len(found)
 
 

@@ -10,7 +10,7 @@ INSTALL_EXAMPLES = [
     OpenApiExample(
         "A command that may schedule calls and subscribe to events of forms",
         {
-            "command_uuid": str(example_uuid("commands")),
+            "command_uuid": str(example_uuid("public-commands")),
             "scopes": ["SCHEDULING", "EVENT_SUBSCRIPTION"],
             "events": ["forms.*"],
         },
@@ -18,7 +18,7 @@ INSTALL_EXAMPLES = [
     ),
     OpenApiExample(
         "A command with all scopes and events",
-        {"command_uuid": str(example_uuid("commands"))},
+        {"command_uuid": str(example_uuid("public-commands"))},
         request_only=True,
     ),
 ]

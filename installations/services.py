@@ -8,6 +8,9 @@ from uuid import UUID
 import structlog
 from django.db import IntegrityError, transaction
 
+from audit.kinds import Verb
+from audit.services import record
+from audit.subjects import values_of
 from auth_tokens.scopes import INSTALLABLE_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.errors import InvalidInputError, NotFoundError
@@ -41,25 +44,32 @@ def install_command(
     try:
         with transaction.atomic():
             installation.save(force_insert=True)
+            record(Verb.CREATED, installation)
     except IntegrityError as error:
         raise AlreadyInstalledError from error
     logger.info("command_installed", command=str(command.uuid), organization=str(organization.uuid))
     return installation
 
 
+@transaction.atomic
 def change_installation(
     *, installation: Installation, scopes: Sequence[str] | None = None, events: Sequence[str] | None = None
 ) -> Installation:
     """Changes the scopes and events that the command is allowed to use. Raises InvalidInputError."""
+    rows = Installation.objects.select_for_update(of=("self",)).select_related("command__organization")
+    installation = rows.get(pk=installation.pk)
+    before = values_of(installation)
     _allow(
         installation,
         scopes=installation.scopes if scopes is None else scopes,
         events=installation.events if events is None else events,
     )
     installation.save(update_fields=["scopes", "events"])
+    record(Verb.CHANGED, installation, before=before)
     return installation
 
 
+@transaction.atomic
 def remove_installation(*, installation: Installation) -> None:
     """Stops the command from acting in the organization at once. Its schedules and hooks end in the background.
 
@@ -67,6 +77,7 @@ def remove_installation(*, installation: Installation) -> None:
     """
     if not Installation.objects.current().filter(pk=installation.pk).update(removed_at=clock.now()):
         raise NotFoundError
+    record(Verb.DELETED, installation)
     logger.info("command_removed", installation=str(installation.uuid))
 
 

@@ -9,12 +9,12 @@ from rest_framework.response import Response
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import NotFoundError, UnknownParameterError
+from commands_platform.lib.errors import UnknownParameterError
 from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import ListQuery, paginate
-from commands_platform.lib.http.routes import uuid_or_not_found
+from commands_platform.lib.http.routes import find_by_uuid
 from events.models import Hook
 from installations import openapi, services
 from installations.errors import AlreadyInstalledError
@@ -99,7 +99,4 @@ def _visible(context: CallerContext) -> InstallationQuerySet:
 
 def _find(context: CallerContext, uuid: str) -> Installation:
     """Returns an installation of the key's organization. Raises NotFoundError for any other."""
-    installation = _visible(context).filter(uuid=uuid_or_not_found(uuid)).first()
-    if installation is None:
-        raise NotFoundError
-    return installation
+    return find_by_uuid(_visible(context), uuid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
+from audit.kinds import ObjectKind
 from commands_platform.lib.database.encrypted import EncryptedTextField
 from commands_platform.lib.encryption import EncryptedText
 from commands_platform.lib.errors import PlatformError
@@ -30,6 +31,9 @@ def validate_zone(name: str) -> None:
 class Organization(models.Model):
     """A tenant. No organization sees another's data."""
 
+    audited_as = ObjectKind.ORGANIZATION
+    not_audited: ClassVar[frozenset[str]] = frozenset()
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     name = models.CharField(max_length=200, unique=True)
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_zone])
@@ -45,6 +49,9 @@ class Organization(models.Model):
 
 class User(models.Model):
     """A person in an organization. Operators, who log in to the admin, are in another table."""
+
+    audited_as = ObjectKind.USER
+    not_audited = frozenset({"token_generation"})
 
     class Role(models.TextChoices):
         ADMIN = "admin"
@@ -72,7 +79,11 @@ class User(models.Model):
         ordering = ["full_name", "id"]
         constraints = [
             models.UniqueConstraint(
-                F("organization"), Lower("email"), name="organizations_user_email", condition=~Q(email="")
+                F("organization"),
+                Lower("email"),
+                name="organizations_user_email",
+                condition=~Q(email=""),
+                violation_error_message="Another user of the organization has this address.",
             ),
             models.CheckConstraint(
                 condition=Q(role__in=["admin", "manager", "member"]), name="organizations_user_role"
@@ -90,6 +101,9 @@ class User(models.Model):
 
 class Command(models.Model):
     """A chat command, with the URL and the secrets of its callbacks."""
+
+    audited_as = ObjectKind.COMMAND
+    not_audited = frozenset({"token_generation", "previous_secret_expires_at", "previous_signature_expires_at"})
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="commands")
@@ -160,6 +174,9 @@ class InstallationQuerySet(models.QuerySet["Installation"]):
 
 class Installation(models.Model):
     """An organization's consent that another one's public command acts in it. Rows of removed commands are kept."""
+
+    audited_as = ObjectKind.INSTALLATION
+    not_audited = frozenset({"tokens_valid_from", "ended_at"})
 
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="installations")

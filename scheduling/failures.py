@@ -18,6 +18,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Sum
 
+from audit.kinds import Verb
+from audit.services import record
+from audit.subjects import values_of
 from commands_platform.lib import clock
 from commands_platform.lib.database.identifiers import first_ledger_id_at
 from commands_platform.lib.errors import InvalidInputError
@@ -149,9 +152,11 @@ def deactivate_locked(
     # If the schedule is resumed before a slot that was written ahead, that slot is not lost.
     withdrawn = withdraw_ahead([schedule.uuid], now=now, waits=False)
     schedule.next_run_at = withdrawn.get(schedule.pk, schedule.next_run_at)
+    before = values_of(schedule, only=("is_active", "deactivation_reason"))
     schedule.is_active = False
     schedule.deactivation_reason = reason
     schedule.save(update_fields=["is_active", "deactivation_reason", "next_run_at", "updated_at"])
+    record(Verb.CHANGED, schedule, before=before)
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DEACTIVATED)
     announce_deactivated([schedule], reason, now, failures=failures)
     return True

@@ -12,7 +12,8 @@ from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils.functional import cached_property
 
-from auth_tokens.models import CallerContext
+from audit.kinds import ObjectKind
+from auth_tokens.models import ApiKey, CallerContext
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import EncryptedValuesField
 from commands_platform.lib.json.column import JsonTextField
@@ -42,6 +43,7 @@ class DeactivationReason(models.TextChoices):
     INVALID = "invalid", "its slots can no longer be computed"
     FAILING = "failing", "its callbacks have failed for too long"
     UNINSTALLED = "uninstalled", "its command was removed from the organization"
+    KEY_REVOKED = "key_revoked", "the API key that made it was revoked"
     GONE = "gone", "its receiver answered that it is gone for good"
 
 
@@ -98,6 +100,11 @@ class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
 class ScheduledExecution(models.Model):
     """A call that is made once, periodically, or whenever a cron expression says so."""
 
+    audited_as = ObjectKind.SCHEDULE
+    not_audited = frozenset(
+        {"anchor_at", "correlation_id", "effective_from", "headers_origin", "made_by", "next_run_at", "repeats_since"}
+    )
+
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     # Each run of a schedule adds an entry to each of its indexes, so only columns that are searched by have one.
     organization = models.ForeignKey(
@@ -107,6 +114,11 @@ class ScheduledExecution(models.Model):
     owner = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="scheduled_executions", db_index=False,
         help_text="The user it runs as. Empty: no user, only the command and the organization.",
+    )  # fmt: skip
+    # Keys are never deleted. Without a constraint, nobody who creates a schedule writes a lock into the key's row.
+    made_by = models.ForeignKey(
+        ApiKey, on_delete=models.DO_NOTHING, null=True, editable=False, related_name="+", db_index=False,
+        db_constraint=False, help_text="The API key that created it.",
     )  # fmt: skip
     name = models.CharField(max_length=255)
     is_active = models.BooleanField(default=True)

@@ -10,6 +10,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from audit.kinds import Verb
+from audit.services import record
+from audit.subjects import values_of
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
 from commands_platform.lib.correlation import current_correlation_id
@@ -86,7 +89,9 @@ def create_scheduled_execution(
     schedule = new_scheduled_execution(
         context=context, values=values, command_uuid=command_uuid, is_owned_by_user=is_owned_by_user, now=now
     )
-    schedule.save(force_insert=True)
+    with transaction.atomic():
+        schedule.save(force_insert=True)
+        record(Verb.CREATED, schedule)
     _after_commit(schedule, now)
     log_created(schedule)
     return schedule
@@ -103,7 +108,11 @@ def new_scheduled_execution(
     """Returns a schedule with its first run, without storing it. Raises the errors of `create_scheduled_execution`."""
     party = _party(context, command_uuid, is_owned_by_user=is_owned_by_user)
     schedule = ScheduledExecution(
-        organization=party.organization, command=party.command, owner=party.owner, created_at=now
+        organization=party.organization,
+        command=party.command,
+        owner=party.owner,
+        made_by=context.api_key,
+        created_at=now,
     )
     _apply(schedule, values)
     if schedule.repeats == 0:
@@ -130,6 +139,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
     schedule = _locked(schedule)
     now = clock.now()
     before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
+    audited_before = values_of(schedule)
     effect_before, passed = effect_of(schedule, now), timing.passed_slots(schedule, now)
     was_active, headers_origin = schedule.is_active, schedule.headers_origin
     _apply(schedule, _without_command_url(schedule, changes))
@@ -156,6 +166,7 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
     schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
+    record(Verb.CHANGED, schedule, before=audited_before)
     if passed and (timing_changed or (schedule.is_active and not was_active)):
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
         ledger.insert([_passed_row(schedule, passed, reason)], now=now)
@@ -185,6 +196,7 @@ def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
         ledger.insert([_passed_row(schedule, passed, reason)], now=now)
     cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_DELETED)
     log_deleted(schedule)
+    record(Verb.DELETED, schedule)
     schedule.delete()
 
 

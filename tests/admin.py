@@ -20,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from activity.models import ActivityRecord
+from audit.models import Change
 from commands_platform.lib import clock
 from events.models import Hook
 from organizations import services as organization_services
@@ -41,7 +42,17 @@ from tests.factories import (
 
 _numbers = count(1)
 
-OWN_APPS = ("organizations", "auth_tokens", "deliveries", "activity", "events", "scheduling", "storage", "processes")
+OWN_APPS = (
+    "audit",
+    "organizations",
+    "auth_tokens",
+    "deliveries",
+    "activity",
+    "events",
+    "scheduling",
+    "storage",
+    "processes",
+)
 MODELS: list[type[Model]] = [
     model for app in OWN_APPS for model in apps.get_app_config(app).get_models() if model in admin.site._registry
 ]
@@ -92,6 +103,7 @@ def make_samples() -> Samples:
         organization=organization, command=command, user=user, category="forms", action="opened", metadata={"n": 1}
     )
     process = make_process(Role.DISPATCHER, worked_ago=timedelta(seconds=1))
+    change = Change.objects.filter(object_uuid=str(command.uuid)).latest("pk")
     login = User.objects.create(
         username=f"login{next(_numbers)}", password=f"pbkdf2_sha256$1000000$salt${'h4Sh' * 11}="
     )
@@ -107,7 +119,7 @@ def make_samples() -> Samples:
     return Samples(
         rows=[
             *(organization, user, command, installation, api_key, schedule, delivery, hook, item, record),
-            *(calendar, process, login, group, entry),
+            *(calendar, change, process, login, group, entry),
         ],
         secrets=[
             *(command.signing_secret, command.previous_signing_secret, command.signature),

@@ -37,7 +37,9 @@ class Caller:
 
     def with_scopes(self, *scopes: str) -> Caller:
         """Returns the same caller with a key that has only these scopes."""
-        row, key = make_api_key(command=self.command, scopes=list(scopes))
+        # A key that manages the organization is not bound to a command.
+        bound = None if "MANAGE" in scopes else self.command
+        row, key = make_api_key(self.organization, command=bound, scopes=list(scopes))
         return Caller(self.organization, self.command, self.user, row, key, self.token)
 
 

@@ -139,6 +139,11 @@ class PlatformAdmin(_ModelAdmin):
     def identifier(self, obj: Any) -> SafeString:
         return html.mono(obj.uuid)
 
+    @admin.display(description="Changes")
+    def changes(self, obj: models.Model) -> SafeString:
+        identity = getattr(obj, "uuid", obj.pk)
+        return html.link_to("audit_change_changelist", text="Show who changed it", query=f"?q={identity}")
+
     def change_url(self, obj: models.Model) -> str:
         return self.change_url_of(quote(obj.pk))
 
@@ -207,7 +212,7 @@ class UndeletableAdmin(PlatformAdmin):
         applies_to=lambda row: not row.is_active,
     )
     def activate(self, row: Any) -> None:
-        _set_active(row, is_active=True)
+        self.set_active(row, is_active=True)
 
     @operator_action(
         label="Deactivate",
@@ -219,7 +224,12 @@ class UndeletableAdmin(PlatformAdmin):
         is_dangerous=True,
     )
     def deactivate(self, row: Any) -> None:
-        _set_active(row, is_active=False)
+        self.set_active(row, is_active=False)
+
+    def set_active(self, row: Any, *, is_active: bool) -> None:
+        """Activates or deactivates the row."""
+        row.is_active = is_active
+        row.save(update_fields=["is_active"])
 
 
 class ShowsOnceAdmin(PlatformAdmin):
@@ -238,9 +248,3 @@ class ShowsOnceAdmin(PlatformAdmin):
     def show_once(self, request: HttpRequest, response: HttpResponseBase, obj: models.Model, shown: ShownOnce) -> None:
         """Makes the object's page, to which the response redirects, show the secret."""
         shown_once.hand_over(request, response, shown, path=self.change_url(obj))
-
-
-def _set_active(row: Any, *, is_active: bool) -> None:
-    # An update() would send no signals, and other apps listen to pre_save and post_save.
-    row.is_active = is_active
-    row.save(update_fields=["is_active"])

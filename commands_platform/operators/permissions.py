@@ -8,18 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 
+from audit.actors import Actor, acting_as
+from audit.kinds import ActorKind
+from commands_platform.lib.http.client_address import client_address
+
 _request: ContextVar[HttpRequest | None] = ContextVar("operators_request", default=None)
 _ADMIN = "/admin/"
 
 
 class CurrentOperatorMiddleware:
-    """Remembers the request while a page of the admin is rendered, because Django does not pass it to columns."""
+    """Remembers the request while a page of the admin is rendered, because Django does not pass it to columns.
+
+    Changes that the page makes are the operator's.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -27,7 +35,7 @@ class CurrentOperatorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(_ADMIN):
             return self._get_response(request)
-        with looking_as(request):
+        with looking_as(request), acting_as(partial(_operator_of, request)):
             return self._get_response(request)
 
 
@@ -62,6 +70,11 @@ def url_if_allowed(name: str, *arguments: object, query: str = "") -> str:
         return reverse(f"admin:{name}", args=arguments) + query
     except NoReverseMatch:
         return ""
+
+
+def _operator_of(request: HttpRequest) -> Actor:
+    user: Any = request.user
+    return Actor(ActorKind.OPERATOR, user.get_username(), address=client_address(request.META))
 
 
 def _pages() -> dict[str, Any]:

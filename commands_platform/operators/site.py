@@ -87,6 +87,7 @@ THEME: dict[str, Any] = {
                     _item("Commands", "terminal", "organizations.command"),
                     _item("Installations", "extension", "organizations.installation"),
                     _item("API keys", "key", "auth_tokens.apikey"),
+                    _item("Changes", "history_edu", "audit.change"),
                 ],
             },
             {

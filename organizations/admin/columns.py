@@ -6,21 +6,41 @@ import zoneinfo
 from functools import cache
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelect2Widget
 
+from commands_platform.lib.errors import PlatformError
 from commands_platform.operators import html
 from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.model_admin import UndeletableAdmin
 from commands_platform.operators.permissions import url_if_allowed
+from organizations import services
 from organizations.models import validate_zone
 
 
 class DirectoryAdmin(OwnerColumns, DateColumns, UndeletableAdmin):
     """The base of the pages of organizations, users and commands."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            services.change_in_directory(row=obj, changes={name: getattr(obj, name) for name in form.changed_data})
+        else:
+            services.create_in_directory(row=obj)
+
+    def set_active(self, row: Any, *, is_active: bool) -> None:
+        services.change_in_directory(row=row, changes={"is_active": is_active})
+
+    def changeform_view(self, request: HttpRequest, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().changeform_view(request, *arguments, **options)
+        except PlatformError as error:
+            # Somebody else has taken the name or address since the form was checked.
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     @admin.display(description="State", ordering="is_active")
     def state(self, row: Any) -> SafeString:

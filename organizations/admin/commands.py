@@ -10,7 +10,6 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from commands_platform.lib.encryption import EncryptedText, SecretUnreadableError
 from commands_platform.lib.errors import PlatformError
 from commands_platform.operators import html
 from commands_platform.operators.actions import operator_action
@@ -68,11 +67,11 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
     )
     labels = {"callback_url": "Callback URL", "is_public": "Public", "is_active": "Active"}
     # A command cannot change its organization, because its schedules, hooks, items and keys belong to that one.
-    readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "related_lists")
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "secrets", "related_lists", "changes")
     add_fieldsets = ((None, {"fields": ("organization", "name", "callback_url", "is_public", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("organization_link", "name", "callback_url", "is_public", "is_active")}),
-        ("About", {"fields": ("identifier", "secrets", "created_in_full", "related_lists")}),
+        ("About", {"fields": ("identifier", "secrets", "created_in_full", "related_lists", "changes")}),
     )
 
     @admin.display(description="Receiver")
@@ -112,8 +111,7 @@ class CommandAdmin(ShowsOnceAdmin, DirectoryAdmin):
         done="Secrets shown.",
     )
     def show_secrets(self, command: Command) -> ShownOnce:
-        if any(isinstance(each, EncryptedText) for each in _secrets_of(command).values()):
-            raise SecretUnreadableError
+        services.note_secrets_shown(command=command)
         return ShownOnce("A receiver checks this command's callbacks with these secrets.", _secrets_of(command))
 
     @operator_action(

@@ -22,11 +22,11 @@ class OrganizationAdmin(DirectoryAdmin):
     search_help_text = "Name or UUID"
     labels = {"timezone": "Time zone", "is_active": "Active"}
     actions = ("activate", "deactivate")
-    readonly_fields = ("identifier", "created_in_full", "related_lists")
+    readonly_fields = ("identifier", "created_in_full", "related_lists", "changes")
     add_fieldsets = ((None, {"fields": ("name", "timezone", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("name", "timezone", "is_active")}),
-        ("About", {"fields": ("identifier", "created_in_full", "related_lists")}),
+        ("About", {"fields": ("identifier", "created_in_full", "related_lists", "changes")}),
     )
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:

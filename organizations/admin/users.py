@@ -54,11 +54,11 @@ class UserAdmin(DirectoryAdmin):
     actions = ("activate", "deactivate", "revoke_tokens")
     actions_detail = ("revoke_tokens",)
     # A user cannot change their organization, because their schedules, hooks, items and keys belong to that one.
-    readonly_fields = ("organization_link", "identifier", "created_in_full", "related_lists")
+    readonly_fields = ("organization_link", "identifier", "created_in_full", "related_lists", "changes")
     add_fieldsets = ((None, {"fields": ("organization", "full_name", "email", "role", "timezone", "is_active")}),)
     fieldsets = (
         (None, {"fields": ("organization_link", "full_name", "email", "role", "timezone", "is_active")}),
-        ("About", {"fields": ("identifier", "created_in_full", "related_lists")}),
+        ("About", {"fields": ("identifier", "created_in_full", "related_lists", "changes")}),
     )
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:

@@ -31,7 +31,7 @@ _SCHEDULE_FIELDS = (
 )
 _RUN_FIELDS = ("timing_in_words", "zone_in_words", "next_run_in_full", "runs_left", "window", "late_runs")
 _CALLBACK_FIELDS = ("url", "options", "payload_block")
-_DATE_FIELDS = ("created_in_full", "updated_in_full")
+_DATE_FIELDS = ("created_in_full", "updated_in_full", "changes")
 
 
 @admin.register(ScheduledExecution)

@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('auth_tokens', '0001_initial'),
         ('organizations', '0001_initial'),
     ]
 
@@ -106,10 +107,11 @@ class Migration(migrations.Migration):
                 ('effective_from', models.DateTimeField(help_text='When its current timing began. The ledger has every slot since.')),
                 ('anchor_at', models.DateTimeField(help_text='The start of a period: slots are whole periods after it. `every` is counted from its local date.')),
                 ('next_run_at', models.DateTimeField(blank=True, null=True)),
-                ('deactivation_reason', models.CharField(blank=True, choices=[('completed', 'it has run as often as it should'), ('paused', 'it was paused'), ('invalid', 'its slots can no longer be computed'), ('failing', 'its callbacks have failed for too long'), ('uninstalled', 'its command was removed from the organization'), ('gone', 'its receiver answered that it is gone for good')], default='', max_length=16)),
+                ('deactivation_reason', models.CharField(blank=True, choices=[('completed', 'it has run as often as it should'), ('paused', 'it was paused'), ('invalid', 'its slots can no longer be computed'), ('failing', 'its callbacks have failed for too long'), ('uninstalled', 'its command was removed from the organization'), ('key_revoked', 'the API key that made it was revoked'), ('gone', 'its receiver answered that it is gone for good')], default='', max_length=16)),
                 ('created_at', models.DateTimeField(default=commands_platform.lib.clock.now, editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('command', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.command')),
+                ('made_by', models.ForeignKey(db_constraint=False, db_index=False, editable=False, help_text='The API key that created it.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='auth_tokens.apikey')),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.organization')),
                 ('owner', models.ForeignKey(blank=True, db_index=False, help_text='The user it runs as. Empty: no user, only the command and the organization.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='scheduled_executions', to='organizations.user')),
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from auth_tokens.models import ApiKey
 from commands_platform.lib.http.schema import EXAMPLE_NAME, example_uuid
 from deliveries.models import State
 from events.models import Hook
@@ -12,7 +13,7 @@ from organizations.models import User
 from scheduling.calendars import Calendar
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
-from tests.factories import make_command, make_delivery, make_installation, make_schedule
+from tests.factories import make_api_key, make_command, make_delivery, make_installation, make_schedule
 
 # Lies within the period of the examples of redelivery.
 DUE_AT = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
@@ -57,7 +58,7 @@ def _make_slot(client: ApiClient) -> None:
 
 def _make_installation(client: ApiClient) -> None:
     """Creates an installed command, and another one that the example installs."""
-    make_command(is_public=True, uuid=example_uuid("commands"))
+    make_command(is_public=True, uuid=example_uuid("public-commands"))
     installed = make_command(is_public=True)
     make_installation(installed, client.caller.organization, uuid=example_uuid("installations"))
     Hook.objects.create(organization=client.caller.organization, command=installed, subscriptions=["kudos.*"])
@@ -67,10 +68,21 @@ def _make_calendar(client: ApiClient) -> None:
     Calendar.objects.create(organization=client.caller.organization, name=EXAMPLE_NAME, dates='["2026-12-25"]')
 
 
+def _make_command(client: ApiClient) -> None:
+    make_command(client.caller.organization, uuid=example_uuid("commands"))
+
+
+def _make_api_key(client: ApiClient) -> None:
+    row, _ = make_api_key(client.caller.organization, scopes=[])
+    ApiKey.objects.filter(pk=row.pk).update(uuid=example_uuid("api-keys"))
+
+
 MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "users": _make_user,
     "scheduling": _make_schedule,
     "slots": _make_slot,
     "installations": _make_installation,
     "calendars": _make_calendar,
+    "commands": _make_command,
+    "api-keys": _make_api_key,
 }

@@ -15,6 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from activity.models import ActivityRecord
+from audit.models import Change
 from auth_tokens.models import ApiKey
 from commands_platform.lib import clock
 from commands_platform.operators.large_tables import LargeTableAdmin
@@ -41,9 +42,9 @@ from tests.factories import make_delivery, make_schedule
 # Models that no operator needs to see. Every other model must have pages.
 INTERNAL = {
     *("scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"),
-    *("processes.ChoreRun", "events.OutboxEvent"),
+    *("processes.ChoreRun", "events.OutboxEvent", "audit.Chain"),
 }
-LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, LogEntry]
+LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, Change, LogEntry]
 
 
 @pytest.fixture

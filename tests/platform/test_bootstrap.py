@@ -214,7 +214,7 @@ def test_names_are_looked_up_only_in_the_organization() -> None:
         (["--timezone", "x" * 65], "is not a time zone of the IANA database"),
         (["--email", "nobody"], "user email: Enter a valid email address."),
         (["--email", f"{'x' * 60}@{'y.' * 100}example"], "user email: "),
-        (["--email", "TAKEN@example.com"], "The e-mail address belongs to another user of the organization."),
+        (["--email", "TAKEN@example.com"], "Another user of the organization has this address."),
         (["--organization", "x" * 201], "organization name: Ensure this value has at most 200 characters"),
         (["--command", "x" * 101], "command name: Ensure this value has at most 100 characters"),
         (["--user", "x" * 201], "user full_name: Ensure this value has at most 200 characters"),

@@ -121,7 +121,11 @@ def test_a_filter_needs_a_key(alice: ApiClient) -> None:
         ("is_active=yes", {"is_active": ["Must be true or false."]}),
         (
             "deactivation_reason=paused,lost",
-            {"deactivation_reason": ["Must be one of completed, paused, invalid, failing, uninstalled, gone."]},
+            {
+                "deactivation_reason": [
+                    "Must be one of completed, paused, invalid, failing, uninstalled, key_revoked, gone."
+                ]
+            },
         ),
         ("command_uuid=x", {"command_uuid": ["Must be a valid UUID."]}),
         (

@@ -120,6 +120,13 @@ def _cases(handler: object, *, has_body: bool, has_path: bool, is_write: bool) -
             code="insufficient_scope",
         ),
     )
+    yield _Case(
+        "address_not_allowed",
+        exceptions.PermissionDenied(
+            "The API key may not be used from this address. The organization has limited it to other networks.",
+            code="address_not_allowed",
+        ),
+    )
     if has_path:
         yield _Case("not_found", NotFoundError())
     if has_body:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
+from django.db.models import Model, QuerySet
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 
 from commands_platform.lib.errors import NotFoundError
+
+_Row = TypeVar("_Row", bound=Model)
 
 # The arguments of drf-spectacular's hooks: path, its regular expression, method and view.
 Endpoint: TypeAlias = tuple[str, str, str, Callable[..., Any]]
@@ -41,6 +44,14 @@ def uuid_or_not_found(text: str) -> UUID:
     if uuid is None:
         raise NotFoundError
     return uuid
+
+
+def find_by_uuid(rows: QuerySet[_Row], text: str) -> _Row:
+    """Returns the row whose UUID is in a path segment. Raises NotFoundError if there is none."""
+    row = rows.filter(uuid=uuid_or_not_found(text)).first()
+    if row is None:
+        raise NotFoundError
+    return row
 
 
 def parse_uuid(text: str) -> UUID | None:

@@ -13,6 +13,9 @@ _TAG_DESCRIPTIONS = {
     "Storage": "JSON values with keys.",
     "Events": "Events in an organization, and subscriptions to them.",
     "Activity": "Records of actions.",
+    "Commands": "The programs that callbacks are sent for.",
+    "API keys": "The keys with which callers use this API.",
+    "Audit": "Changes in an organization, and who made them.",
     "Installations": "Public commands of other organizations that may act in this one.",
     "Callbacks": "The requests that this server sends.",
 }

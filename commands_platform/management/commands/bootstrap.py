@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from auth_tokens.scopes import COMMAND_SCOPES, Scope
 from auth_tokens.services import create_api_key
@@ -19,6 +19,7 @@ from commands_platform.lib.text import refusal_of
 from commands_platform.lib.zones import check_zone
 from organizations.models import Command as PlatformCommand
 from organizations.models import Organization, User
+from organizations.services import change_in_directory, create_in_directory
 from outbound.guard import address_guard
 
 MAX_KEY_DAYS = 3650
@@ -43,7 +44,8 @@ class Command(BaseCommand):
             "--scopes",
             default=",".join(COMMAND_SCOPES),
             metavar="LIST",
-            help=f"What the key may do, separated by commas: {', '.join(Scope.values)}. Default: all but MANAGE.",
+            help=f"What the key may do, separated by commas: {', '.join(Scope.values)}. Default: all but MANAGE."
+            " A key with MANAGE is not bound to the command.",
         )
         parser.add_argument(
             "--expires-days", type=int, metavar="DAYS", help="After how many days the key expires. Default: never."
@@ -77,12 +79,13 @@ def _make(options: dict[str, Any]) -> dict[str, Any]:
     organization = _organization(options["organization"], options["timezone"])
     command = _command(organization, options["command_name"], options["callback_url"], public=options["public"])
     user = _user(organization, options["user_name"], options["email"])
+    scopes = _scopes(options["scopes"])
     api_key, key = create_api_key(
         organization=organization,
-        command=command,
+        command=None if Scope.MANAGE in scopes else command,
         owner=user,
         name="bootstrap",
-        scopes=_scopes(options["scopes"]),
+        scopes=scopes,
         expires_at=_expiry(options["expires_days"]),
     )
     return {
@@ -143,10 +146,7 @@ def _user(organization: Organization, full_name: str, email: str) -> User:
     user = user or User(organization=organization, full_name=full_name)
     if email:
         user.email = email
-    try:
-        return _saved(user, changed=["email"])
-    except IntegrityError as error:
-        raise CommandError("The e-mail address belongs to another user of the organization.") from error
+    return _saved(user, changed=["email"])
 
 
 def _saved(row: Row, *, changed: list[str]) -> Row:
@@ -159,9 +159,9 @@ def _saved(row: Row, *, changed: list[str]) -> Row:
         raise CommandError(
             "; ".join(f"{kind} {field}: {' '.join(says)}" for field, says in error.message_dict.items())
         ) from error
-    # Saves only these fields of an existing row, because its tokens may be revoked or its secret rotated meanwhile.
-    row.save(update_fields=None if row.pk is None else changed)
-    return row
+    if row.pk is None:
+        return create_in_directory(row=row)
+    return change_in_directory(row=row, changes={name: getattr(row, name) for name in changed})
 
 
 def _for_people(made: dict[str, Any]) -> str:
