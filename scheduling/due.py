@@ -34,7 +34,7 @@ ZONE = """CASE s.timezone_type WHEN 'custom_timezone' THEN s.timezone
 
 _DUE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.cron, s.cron_seconds, s.dst_gap, s.dst_overlap, s.every, s.exceptions,
-s.execution_frequency, s.repeats, octet_length(s.payload) AS payload_bytes, {CALLED_URL} AS callback_url,
+s.execution_frequency, s.spread, s.repeats, octet_length(s.payload) AS payload_bytes, {CALLED_URL} AS callback_url,
 {ZONE} AS zone,
 s.anchor_at, s.next_run_at, s.ends_at, s.misfire_policy, s.misfire_grace, s.overlap,
 s.organization_id, s.command_id, s.owner_id, {_REASON_OF_SCHEDULE} AS reason

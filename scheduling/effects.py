@@ -22,13 +22,14 @@ from scheduling.recurrence import Recurrence, identity_of
 class Effect:
     """When a schedule runs from some instant on, and what it sends. Its end is not part of that."""
 
-    timing: Hashable
+    rule: Hashable
+    spread: int
     request: Hashable
 
 
 def effect_of(schedule: ScheduledExecution, now: datetime) -> Effect:
     """Returns what the schedule does from `now` on."""
-    return Effect(timing=_timing_of(schedule, now), request=_request_of(schedule))
+    return Effect(rule=_rule_of(schedule, now), spread=schedule.spread, request=_request_of(schedule))
 
 
 def stored_form(value: object) -> object:
@@ -36,7 +37,7 @@ def stored_form(value: object) -> object:
     return orjson.dumps(value) if isinstance(value, dict) else value
 
 
-def _timing_of(schedule: ScheduledExecution, now: datetime) -> Hashable:
+def _rule_of(schedule: ScheduledExecution, now: datetime) -> Hashable:
     try:
         identity = identity_of(_recurrence_of(schedule, now))
     except InvalidInputError:

@@ -24,6 +24,7 @@ class Language:
     every_one: Mapping[str, str]
     every_many: str
     once: str
+    later: str
     at_times: str
     at_minutes: tuple[str, str]
     at_seconds: tuple[str, str]
@@ -87,6 +88,7 @@ ENGLISH = Language(
     },
     every_many="every {}",
     once="once, on {} at {}",
+    later="{}, up to {} later",
     at_times="at {}",
     at_minutes=("at minute {}", "at minutes {}"),
     at_seconds=("at second {}", "at seconds {}"),
@@ -137,6 +139,7 @@ SPANISH = Language(
     },
     every_many="cada {}",
     once="una vez, el {} a las {}",
+    later="{}, hasta {} más tarde",
     at_times="a las {}",
     at_minutes=("en el minuto {}", "en los minutos {}"),
     at_seconds=("en el segundo {}", "en los segundos {}"),

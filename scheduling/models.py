@@ -23,6 +23,7 @@ from outbound.address_guard import origin_of
 from scheduling import calendars, walks  # noqa: F401  # models are registered where Django looks for them
 from scheduling.excluded_days import ExcludedDays, next_run
 from scheduling.recurrence import Recurrence
+from scheduling.spread import MAX_SPREAD
 
 FOREVER = -1
 # A schedule may ask for this many attempts.
@@ -136,6 +137,7 @@ class ScheduledExecution(models.Model):
         help_text="A JSON array of dates, spans of dates and calendars on which it does not run.",
     )
     execution_frequency = models.PositiveIntegerField(default=0)
+    spread = models.PositiveIntegerField(default=0, help_text="In seconds. Each run is later by a share of it.")
     repeats = models.IntegerField(default=FOREVER, help_text="Number of runs left. -1: it runs for ever.")
     repeats_since = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="The first slot that counts, after repeats were set anew."
@@ -199,6 +201,7 @@ class ScheduledExecution(models.Model):
                 name="scheduling_schedule_one_rule",
                 condition=Q(every="") | Q(cron="", execution_frequency=0),
             ),
+            models.CheckConstraint(name="scheduling_schedule_spread", condition=Q(spread__lte=MAX_SPREAD)),
             models.CheckConstraint(
                 name="scheduling_schedule_window",
                 condition=Q(starts_at=None) | Q(ends_at=None) | Q(starts_at__lte=F("ends_at")),
@@ -349,7 +352,7 @@ class UnspentRepeat(models.Model):
 
 
 class Timing(Protocol):
-    """The columns that say when a schedule runs. The values of `H` in its cron depend on `uuid`."""
+    """The columns that say when a schedule runs. The values of `H` and the share of `spread` depend on `uuid`."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -366,6 +369,8 @@ class Timing(Protocol):
     @property
     def execution_frequency(self) -> int: ...
     @property
+    def spread(self) -> int: ...
+    @property
     def anchor_at(self) -> datetime: ...
 
 
@@ -381,4 +386,5 @@ def recurrence_of(timing: Timing, *, zone: str) -> Recurrence:
         dst_gap="skip" if timing.dst_gap == GapRule.SKIP else "run_after",
         dst_overlap="both" if timing.dst_overlap == OverlapRule.BOTH else "first",
         seed=timing.uuid,
+        spread=timing.spread,
     )

@@ -39,6 +39,7 @@ class DueSchedule(NamedTuple):
     every: str
     exceptions: str
     execution_frequency: int
+    spread: int
     repeats: int
     payload_bytes: int
     callback_url: str

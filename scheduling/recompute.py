@@ -37,8 +37,8 @@ LEFT JOIN organizations_user u ON u.id = s.owner_id
 """
 SCHEDULE_COLUMNS = f"""
 s.id, s.uuid, s.name, s.organization_id, s.command_id, s.owner_id, s.is_active, s.cron, s.cron_seconds, s.dst_gap,
-s.dst_overlap, s.every, s.execution_frequency, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at, s.effective_from,
-s.next_run_at
+s.dst_overlap, s.every, s.execution_frequency, s.spread, s.anchor_at, {ZONE} AS zone, s.starts_at, s.ends_at,
+s.effective_from, s.next_run_at
 """
 
 ON_WALL_CLOCK = "(s.cron <> '' OR s.every <> '')"
@@ -87,6 +87,7 @@ class Schedule(NamedTuple):
     dst_overlap: str
     every: str
     execution_frequency: int
+    spread: int
     anchor_at: datetime
     zone: str
     starts_at: datetime | None

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from commands_platform.lib.zones import check_zone, load_zone, rules_of
 from scheduling import wall_slots
 from scheduling.cron_grammar import parse_cron
+from scheduling.spread import delay_of
 from scheduling.stretches import LAST_INSTANT, instant_of, seconds_of
 from scheduling.wall_slots import (
     ClockNote,
@@ -64,13 +65,17 @@ class Recurrence:
     dst_overlap: Literal["first", "both"] = "first"
     """Whether a fixed wall time that a clock change repeats fires only the first time, or both times."""
     seed: UUID | str = ""
-    """The text that the values of `H` depend on: a schedule's UUID."""
+    """The text that the values of `H` and the share of `spread` depend on: a schedule's UUID."""
+    spread: int = 0
+    """In seconds. Each slot is later by a share of it, which is the schedule's own."""
 
     def __post_init__(self) -> None:
         if self.anchor.tzinfo is None:
             raise ValueError("The anchor of a recurrence must be an aware datetime.")
         if self.period is not None and self.period <= timedelta(0):
             raise ValueError("The period of a recurrence must be longer than zero.")
+        if self.spread < 0:
+            raise ValueError("The spread of a recurrence must not be negative.")
         if self.dst_gap not in {"run_after", "skip"} or self.dst_overlap not in {"first", "both"}:
             raise ValueError("dst_gap must be run_after or skip, and dst_overlap must be first or both.")
 
@@ -96,12 +101,44 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
     """
     if after.tzinfo is None:
         raise ValueError("A naive datetime is not an instant.")
+    if not recurrence.spread:
+        return _time_after(recurrence, after)
+    time = _time_until(recurrence, after)
+    slot = None if time is None else _spread(recurrence, time)
+    if slot is None or slot <= after:
+        time = _time_after(recurrence, after)
+        slot = None if time is None else _spread(recurrence, time)
+    return slot
+
+
+def _time_after(recurrence: Recurrence, after: datetime) -> datetime | None:
+    """Returns the first time of the rule strictly after `after`. Without a spread, it is a slot."""
     if recurrence.is_on_wall_clock:
         return _next_wall_slot(_rule_of(recurrence), seconds_of(after))
     anchor = recurrence.anchor.astimezone(UTC)
     if recurrence.period is None:
         return anchor if after < anchor else None
     return _periodic_slot(anchor, recurrence.period, max(0, (after - anchor) // recurrence.period) + 1)
+
+
+def _time_until(recurrence: Recurrence, until: datetime) -> datetime | None:
+    """Returns the last time of the rule up to `until` whose slot may come after that, or None."""
+    if recurrence.is_on_wall_clock:
+        second = seconds_of(until)
+        found = last_before(_rule_of(recurrence), second + 1, second - recurrence.spread)
+        return None if found is None else instant_of(found)
+    anchor = recurrence.anchor.astimezone(UTC)
+    if recurrence.period is None:
+        return anchor if anchor <= until else None
+    number = (until - anchor) // recurrence.period
+    return anchor + number * recurrence.period if number >= 1 else None
+
+
+def _spread(recurrence: Recurrence, time: datetime) -> datetime:
+    """Returns the slot for a time of the rule, which is before the next time of the rule."""
+    following = _time_after(recurrence, time)
+    gap = None if following is None else (following - time) // timedelta(seconds=1)
+    return time + timedelta(seconds=delay_of(str(recurrence.seed), recurrence.spread, gap))
 
 
 def next_slot_within(
@@ -117,7 +154,8 @@ def next_slot_within(
 def identity_of(recurrence: Recurrence) -> Hashable:
     """Returns a value that is equal for two recurrences with the same slots, however they are written.
 
-    Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never checked.
+    It does not depend on `spread`. Raises InvalidCronError and InvalidTimezoneError for a recurrence that was never
+    checked.
     """
     if recurrence.is_on_wall_clock:
         rule = _rule_of(recurrence)
@@ -137,7 +175,10 @@ def note_of(recurrence: Recurrence, slot: datetime) -> ClockNote | None:
     `after_gap`: the clock skips its time, so it comes right after the gap. `first_of_two` and `second_of_two`: the
     clock shows its time twice.
     """
-    return wall_slots.note_of(_rule_of(recurrence), seconds_of(slot)) if recurrence.is_on_wall_clock else None
+    if not recurrence.is_on_wall_clock:
+        return None
+    time = _time_until(recurrence, slot) if recurrence.spread else slot
+    return None if time is None else wall_slots.note_of(_rule_of(recurrence), seconds_of(time))
 
 
 def slots(recurrence: Recurrence, *, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
@@ -153,6 +194,22 @@ def missed(recurrence: Recurrence, *, first: datetime, now: datetime) -> Missed:
     if first > now:
         raise ValueError("The first missed slot is not due yet.")
     first = first.astimezone(UTC)
+    if not recurrence.spread:
+        return _passed_times(recurrence, first, now)
+    first_time = _time_until(recurrence, first) or first
+    passed = _passed_times(recurrence, first_time, now)
+    if _spread(recurrence, passed.latest) > now:
+        if passed.earlier_last is None:
+            return Missed(first, 0, None)
+        # The slot of the latest time is still to come.
+        passed = _passed_times(recurrence, first_time, passed.latest - timedelta(microseconds=1))
+    earlier = passed.earlier_last
+    earlier_last = None if earlier is None else _spread(recurrence, earlier)
+    return Missed(_spread(recurrence, passed.latest), passed.earlier_count, earlier_last)
+
+
+def _passed_times(recurrence: Recurrence, first: datetime, now: datetime) -> Missed:
+    """Returns the times of the rule from `first` to `now`. Without a spread, they are slots."""
     if recurrence.is_on_wall_clock:
         return _missed_on_wall_clock(_rule_of(recurrence), first, seconds_of(now) + 1)
     if recurrence.period is None:

@@ -62,6 +62,7 @@ from scheduling.models import (
     prefetch_excluded_days,
     prefetch_last_deliveries,
 )
+from scheduling.spread import MAX_SPREAD
 from scheduling.words import describe
 
 _MAX_COLUMN_INTEGER = 2**31 - 1
@@ -88,6 +89,7 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     execution_frequency = StrictIntegerField(min_value=0, max_value=_MAX_COLUMN_INTEGER, required=False)
     cron = CronField()
     every = EveryField()
+    spread = StrictIntegerField(min_value=0, max_value=MAX_SPREAD, required=False)
     repeats = StrictIntegerField(min_value=FOREVER, max_value=_MAX_COLUMN_INTEGER, required=False)
     payload = JsonObjectField(required=False)
     timezone_type = StrictChoiceField(choices=TimezoneType.choices, required=False)
@@ -167,6 +169,7 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     deactivation_reason = NullIfEmptyField(required=False)
     description = serializers.CharField(required=False)
     every = EveryOutputField(required=False)
+    spread = serializers.IntegerField(required=False)
     cron_seconds = serializers.BooleanField(required=False)
     dst_gap = serializers.ChoiceField(choices=GapRule.choices, required=False)
     dst_overlap = serializers.ChoiceField(choices=OverlapRule.choices, required=False)

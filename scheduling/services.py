@@ -46,17 +46,8 @@ _EDITABLE_FIELDS = frozenset(
     {
         *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at", "every"),
         *("exceptions", "execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace"),
-        *(
-            "misfire_policy",
-            "name",
-            "overlap",
-            "payload",
-            "repeats",
-            "starts_at",
-            "timeout",
-            "timezone",
-            "timezone_type",
-        ),
+        *("misfire_policy", "name", "overlap", "payload", "repeats", "spread", "starts_at", "timeout"),
+        *("timezone", "timezone_type"),
     }
 )
 _TIMING_COLUMNS = [
@@ -158,8 +149,14 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
         return schedule
     _withdraw_ahead(schedule, now)
     effect = effect_of(schedule, now)
-    timing_changed = effect.timing != effect_before.timing
-    timing.apply_transition(schedule, now, was_active=was_active, timing_changed=timing_changed)
+    timing_changed = (effect.rule, effect.spread) != (effect_before.rule, effect_before.spread)
+    timing.apply_transition(
+        schedule,
+        now,
+        was_active=was_active,
+        timing_changed=timing_changed,
+        keeps_anchor=effect.rule == effect_before.rule,
+    )
     if timing_changed or (schedule.is_active and not was_active):
         schedule.correlation_id = current_correlation_id()
     if "repeats" in changes:

@@ -27,10 +27,11 @@ class Passed:
     count: int
 
 
-def start(schedule: ScheduledExecution, now: datetime) -> None:
+def start(schedule: ScheduledExecution, now: datetime, *, keeps_anchor: bool = False) -> None:
     """Begins the timing at `now` and computes its first run, which is None if there is none in its window.
 
-    With `starts_at`, a one-off runs at that instant, and a period has its first slot there.
+    With `starts_at`, a one-off runs at that instant, and a period has its first slot there. With `keeps_anchor`, a
+    period keeps its phase, and a one-off its time.
     """
     schedule.effective_from = now
     if schedule.cron:
@@ -40,12 +41,13 @@ def start(schedule: ScheduledExecution, now: datetime) -> None:
         schedule.anchor_at = schedule.counted_from
         schedule.next_run_at = _slot_after(schedule, now)
     elif schedule.execution_frequency:
-        schedule.anchor_at = _phase(schedule, now)
+        if not keeps_anchor:
+            schedule.anchor_at = _phase(schedule, now)
         schedule.next_run_at = _slot_after(schedule, now)
     else:
-        schedule.anchor_at = max(now, schedule.starts_at or now)
-        is_over = schedule.ends_at is not None and schedule.anchor_at > schedule.ends_at
-        schedule.next_run_at = None if is_over else schedule.anchor_at
+        if not keeps_anchor:
+            schedule.anchor_at = max(now, schedule.starts_at or now)
+        schedule.next_run_at = _slot_after(schedule, schedule.anchor_at - _MOMENT)
 
 
 def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
@@ -60,13 +62,15 @@ def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
     return next_slot_within(schedule.recurrence, after=now, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
 
 
-def apply_transition(schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool) -> None:
+def apply_transition(
+    schedule: ScheduledExecution, now: datetime, *, was_active: bool, timing_changed: bool, keeps_anchor: bool
+) -> None:
     """Computes the next run after a change, and says why a schedule that was just stopped is inactive."""
     resumed = schedule.is_active and not was_active
     if schedule.next_run_at and schedule.ends_at and schedule.next_run_at > schedule.ends_at:
         schedule.next_run_at = None
     if timing_changed:
-        start(schedule, now)
+        start(schedule, now, keeps_anchor=keeps_anchor)
     elif resumed and schedule.next_run_at is None:
         _restart(schedule, now)
     elif resumed:

@@ -30,6 +30,8 @@ def describe(recurrence: Recurrence, language: Language) -> str:
     else:
         local = recurrence.anchor.astimezone(load_zone(recurrence.zone))
         text = language.once.format(f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}".removesuffix(":00"))
+    if recurrence.spread:
+        text = language.later.format(text, _span_in_words(recurrence.spread, language))
     return text[:1].upper() + text[1:]
 
 
@@ -56,14 +58,24 @@ def _every_in_words(text: str, language: Language) -> str:
 
 def _period_in_words(period: timedelta, language: Language) -> str:
     seconds = int(period.total_seconds())
+    parts = _parts_of(seconds)
+    if len(parts) == 1:
+        return language.every(*parts[0])
+    return language.every_many.format(_span_in_words(seconds, language))
+
+
+def _span_in_words(seconds: int, language: Language) -> str:
+    return language.join([language.count(*part) for part in _parts_of(seconds)])
+
+
+def _parts_of(seconds: int) -> list[tuple[int, str]]:
+    """Returns the days, hours, minutes and seconds of a span, without those that are zero."""
     parts = []
     for unit, length in _PERIOD_UNITS:
         number, seconds = divmod(seconds, length)
         if number:
             parts.append((number, unit))
-    if len(parts) == 1:
-        return language.every(*parts[0])
-    return language.every_many.format(language.join([language.count(*part) for part in parts]))
+    return parts
 
 
 def _expression_in_words(expression: CronExpression, language: Language) -> str:
