@@ -5,12 +5,10 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
 
 from commands_platform import __version__
 
 
-@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Shows what this server is and where its documentation is: as a page for browsers, as JSON for programs."""
     if request.accepts("text/html") and "text/html" in request.headers.get("Accept", ""):

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from commands_platform import health, pages
+from commands_platform.lib.http.methods import read_only
 from commands_platform.lib.http.routes import both
 from commands_platform.lib.http.schema_view import SchemaView
 
@@ -21,14 +22,14 @@ urlpatterns = [
     path("v1/platform/", include("installations.urls")),
     path("v1/", include("auth_tokens.urls")),
     path("v1/", include("directory.urls")),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
+    path("healthz", read_only(health.healthz)),
+    path("readyz", read_only(health.readyz)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("", pages.home, name="home"),
+    path("", read_only(pages.home), name="home"),
     path("favicon.ico", RedirectView.as_view(url=static("operators/favicon.svg"))),
-    *both("v1/schema/", SchemaView.as_view(), "schema"),
-    *both("v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), "docs"),
+    *both("v1/schema/", read_only(SchemaView.as_view()), "schema"),
+    *both("v1/docs/", read_only(SpectacularSwaggerSplitView.as_view(url_name="schema")), "docs"),
 ]
 
 handler400 = "commands_platform.lib.http.handlers.bad_request"
