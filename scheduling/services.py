@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.db import transaction
@@ -54,6 +54,8 @@ _TIMING_COLUMNS = [
     *("anchor_at", "correlation_id", "deactivation_reason", "effective_from", "next_run_at", "repeats_since"),
     "updated_at",
 ]
+
+Check: TypeAlias = Callable[[ScheduledExecution], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,15 @@ def new_scheduled_execution(
 
 @busy_if_locked()
 @transaction.atomic
-def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping[str, Any]) -> ScheduledExecution:
+def update_scheduled_execution(
+    *, schedule: ScheduledExecution, changes: Mapping[str, Any], check: Check | None = None
+) -> ScheduledExecution:
     """Changes the given fields, and cancels unsent deliveries that the change has an effect on.
 
-    A new recurrence or start begins a new timing. Other changes do not move any run. Raises InvalidInputError.
+    A new recurrence or start begins a new timing. Other changes do not move any run. Raises InvalidInputError, and the
+    errors of `check`, which sees the locked schedule before the change.
     """
-    schedule = _locked(schedule)
+    schedule = _locked(schedule, check)
     now = clock.now()
     before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
     audited_before = values_of(schedule)
@@ -183,9 +188,9 @@ def update_scheduled_execution(*, schedule: ScheduledExecution, changes: Mapping
 
 @busy_if_locked()
 @transaction.atomic
-def delete_scheduled_execution(*, schedule: ScheduledExecution) -> None:
-    """Deletes the schedule and cancels its unsent deliveries. Its ledger rows stay."""
-    schedule, now = _locked(schedule), clock.now()
+def delete_scheduled_execution(*, schedule: ScheduledExecution, check: Check | None = None) -> None:
+    """Deletes the schedule and cancels its unsent deliveries. Its ledger rows stay. Raises the errors of `check`."""
+    schedule, now = _locked(schedule, check), clock.now()
     _withdraw_ahead(schedule, now)
     passed = timing.passed_slots(schedule, now)
     if passed:
@@ -260,8 +265,8 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
     return _Party(context.organization, command, None)
 
 
-def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
-    """Locks the row and returns it as it is now. Raises NotFoundError.
+def _locked(schedule: ScheduledExecution, check: Check | None = None) -> ScheduledExecution:
+    """Locks the row, checks it, and returns it as it is now. Raises NotFoundError, and the errors of `check`.
 
     It waits for a dispatcher that holds the row, but no longer than the process's `lock_timeout`.
     """
@@ -274,6 +279,8 @@ def _locked(schedule: ScheduledExecution) -> ScheduledExecution:
     if locked is None:
         # It was deleted after it was found.
         raise NotFoundError
+    if check is not None:
+        check(locked)
     return locked
 
 

@@ -12,13 +12,14 @@ from rest_framework.response import Response
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import UnknownParameterError
+from commands_platform.lib.errors import PreconditionFailedError, UnknownParameterError
 from commands_platform.lib.http.cursors import Column, Order
 from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.filters import narrow
 from commands_platform.lib.http.inputs import QueryValues, read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import paginate, read_from_cursor
+from commands_platform.lib.http.preconditions import ETAG, ETAG_HEADER, IF_MATCH, etag_of, read_if_match
 from commands_platform.lib.http.unknown_fields import note_ignored
 from deliveries.models import DeliveryQuerySet, Kind
 from scheduling import openapi, services
@@ -83,20 +84,23 @@ class ScheduledExecutionList(RuleView):
 class ScheduledExecutionDetail(RuleView):
     required_scope = Scope.SCHEDULING
 
-    @extend_schema(operation_id="get_schedule", parameters=[ExpandQuery], responses=ScheduledExecutionOutput)
+    @extend_schema(operation_id="get_schedule", parameters=[ExpandQuery, ETAG], responses=ScheduledExecutionOutput)
     @raises(MissingTokenError)
     def get(self, request: ApiRequest, uuid: str) -> Response:
         """Returns one schedule."""
         expand = read_query(ExpandQuery, request, ignore_unknown=True)["expand"]
-        return Response(ScheduledExecutionOutput.render(find_schedule(request.context, uuid), expand=expand))
+        schedule = find_schedule(request.context, uuid)
+        body = ScheduledExecutionOutput.render(schedule, expand=expand)
+        return Response(body, headers={ETAG_HEADER: _etag(schedule)})
 
     @extend_schema(
         operation_id="update_schedule",
+        parameters=[IF_MATCH, ETAG],
         request=ScheduledExecutionChanges,
         responses=ScheduledExecutionOutput,
         examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
-    @raises(MissingTokenError)
+    @raises(MissingTokenError, PreconditionFailedError)
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the given fields. Unsent runs of the old version are cancelled."""
         schedule = find_schedule(request.context, uuid)
@@ -104,28 +108,30 @@ class ScheduledExecutionDetail(RuleView):
         if changes != {"is_active": False}:
             refuse_foreign(request.context, schedule)
         had_headers = bool(schedule.headers)
-        schedule = services.update_scheduled_execution(schedule=schedule, changes=changes)
+        schedule = services.update_scheduled_execution(schedule=schedule, changes=changes, check=_if_match(request))
         if had_headers and not schedule.headers and "headers" not in changes:
             # The URL has moved to another origin, which must not see headers that were given for the old one.
             note_ignored(request, ["headers"])
-        return Response(ScheduledExecutionOutput.render(schedule))
+        return Response(ScheduledExecutionOutput.render(schedule), headers={ETAG_HEADER: _etag(schedule)})
 
     @extend_schema(
         operation_id="patch_schedule",
+        parameters=[IF_MATCH, ETAG],
         request=ScheduledExecutionChanges,
         responses=ScheduledExecutionOutput,
         examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
-    @raises(MissingTokenError)
+    @raises(MissingTokenError, PreconditionFailedError)
     def patch(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the given fields, as PUT does."""
         return self.put(request, uuid)
 
-    @extend_schema(operation_id="delete_schedule", responses={204: None})
-    @raises(MissingTokenError)
+    @extend_schema(operation_id="delete_schedule", parameters=[IF_MATCH], responses={204: None})
+    @raises(MissingTokenError, PreconditionFailedError)
     def delete(self, request: ApiRequest, uuid: str) -> Response:
         """Deletes the schedule and cancels its unsent deliveries."""
-        services.delete_scheduled_execution(schedule=find_schedule(request.context, uuid))
+        schedule = find_schedule(request.context, uuid)
+        services.delete_scheduled_execution(schedule=schedule, check=_if_match(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -192,6 +198,16 @@ class Redelivery(PlatformView):
             dry_run=values["dry_run"],
         )
         return Response(RedeliveryOutput.of(count=count, dry_run=values["dry_run"]))
+
+
+def _etag(schedule: ScheduledExecution) -> str:
+    """Returns the tag of the schedule's version. Each change by a caller makes another, and so does a spent repeat."""
+    return etag_of([ScheduledExecutionOutput.render(schedule), schedule.updated_at])
+
+
+def _if_match(request: ApiRequest) -> services.Check | None:
+    condition = read_if_match(request)
+    return None if condition is None else lambda schedule: condition.check(_etag(schedule))
 
 
 def _slots(schedule: ScheduledExecution, query: QueryValues) -> DeliveryQuerySet:

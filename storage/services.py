@@ -43,7 +43,7 @@ SELECT key, CASE WHEN sum(octet_length(value)) OVER () <= %(limit)s THEN value E
 FROM storage_item WHERE {_IN_BUCKET} AND key = ANY(%(keys)s) AND {_ALIVE}
 """  # noqa: S608
 
-_LOCK_ITEM = f"SELECT id, value FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE} FOR UPDATE"  # noqa: S608
+_LOCK_ITEM = f"SELECT id, value, version FROM storage_item WHERE {_IN_BUCKET} AND key = %(key)s AND {_ALIVE} FOR UPDATE"  # noqa: S608
 
 # Here and in _DELETE, rows are locked in the order of their keys, so that two writers of many items cannot deadlock. An
 # expired row is overwritten like an absent one. With `only_new`, a row that has not expired is locked and not changed.
@@ -106,6 +106,7 @@ class _Locked(NamedTuple):
 
     id: int
     value: str
+    version: int
 
 
 def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
@@ -126,6 +127,12 @@ def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
     """Returns the item's value, or None if there is no such item."""
     rows = rows_as(StoredValue, *_bound(_READ, bucket, {"key": key}))
     return rows[0] if rows else None
+
+
+def lock_item(*, bucket: Bucket, key: str) -> StoredValue | None:
+    """Returns the item like `get_item`, and keeps others from writing it until the transaction ends."""
+    locked = _lock(bucket, key)
+    return StoredValue(locked[0].value, locked[0].version) if locked else None
 
 
 def has_item(*, bucket: Bucket, key: str) -> bool:
@@ -200,7 +207,7 @@ def increment_item(*, bucket: Bucket, key: str, amount: float = 1, ttl: timedelt
             return StoredValue(text, versions[0][0])
         # Somebody else has created it in the meantime. The attempt to write has locked it, so it cannot go away.
         locked = _lock(bucket, key)
-    id_, current = locked[0]
+    id_, current, _ = locked[0]
     text = _sum_text(orjson.loads(current), amount)
     versions = _rows(_UPDATE, bucket, id=id_, value=text)
     return StoredValue(text, versions[0][0])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
@@ -13,15 +15,30 @@ from rest_framework.response import Response
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.errors import InvalidInputError, PreconditionFailedError
 from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.parsers import StrictJSONParser
+from commands_platform.lib.http.preconditions import (
+    ETAG,
+    ETAG_HEADER,
+    IF_MATCH,
+    Condition,
+    etag_of_text,
+    read_if_match,
+)
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyError
 from storage import openapi, services
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket
-from storage.serializers import MAX_LIST_LENGTH, ItemExistsOutput, documented_input, item_page, read_operation
+from storage.serializers import (
+    MAX_LIST_LENGTH,
+    ItemExistsOutput,
+    Operation,
+    documented_input,
+    item_page,
+    read_operation,
+)
 from storage.services import StoredValue
 
 _VERSION_HEADER = "X-Storage-Version"
@@ -83,6 +100,10 @@ _OPERATIONS: dict[str, Callable[..., Response]] = {
 }
 
 
+_WRITES_OF_ONE = frozenset({"set", "delete", "increment"})
+_WRITES_OF_MANY = frozenset({"set_many", "delete_many"})
+
+
 class _StorageParser(StrictJSONParser):
     """Lets a value be nested as deeply as a body elsewhere, although `params` and `items` enclose it."""
 
@@ -110,6 +131,8 @@ class Storage(PlatformView):
                 _VERSION_HEADER, int, OpenApiParameter.HEADER, response=[200],
                 description="The item's version, on get, set and increment.",
             ),
+            IF_MATCH,
+            ETAG,
             OpenApiParameter(
                 _FOUND_HEADER, str, OpenApiParameter.HEADER, response=[200],
                 description="`false` if get found no item.",
@@ -118,7 +141,7 @@ class Storage(PlatformView):
         responses={200: OpenApiTypes.ANY},
         examples=openapi.EXAMPLES,
     )  # fmt: skip
-    @raises(MissingContextError, MissingTokenError, VersionConflictError)
+    @raises(MissingContextError, MissingTokenError, VersionConflictError, PreconditionFailedError)
     def post(self, request: ApiRequest) -> Response:
         """Reads and writes JSON values under keys.
 
@@ -138,15 +161,35 @@ class Storage(PlatformView):
         | `delete_many` | `keys` | `{}` |
 
         An operation on several items succeeds for all of them or for none. If the item does not have the version in
-        `if_version`, the answer is 409 `version_conflict`. With `set`, 0 means that the item must not exist.
+        `if_version`, the answer is 409 `version_conflict`. With `set`, 0 means that the item must not exist. `If-Match`
+        works with `set`, `delete` and `increment`.
         """
         operation = read_operation(request)
         bucket = services.find_bucket(context=request.context, namespace=operation.namespace)
-        return _OPERATIONS[operation.op](bucket, **operation.params)
+        run = partial(_OPERATIONS[operation.op], bucket, **operation.params)
+        condition = read_if_match(request)
+        return run() if condition is None else _run_if(condition, bucket, operation, run)
+
+
+def _run_if(condition: Condition, bucket: Bucket, operation: Operation, run: Callable[[], Response]) -> Response:
+    """Runs an operation that writes one item, if the item meets the condition. Reads are run in any case."""
+    if operation.op in _WRITES_OF_MANY:
+        raise InvalidInputError("If-Match is for operations on one item. Leave it out.")
+    if operation.op not in _WRITES_OF_ONE:
+        return run()
+    with transaction.atomic():
+        stored = services.lock_item(bucket=bucket, key=operation.params["key"])
+        condition.check(_etag(stored) if stored else None)
+        return run()
+
+
+def _etag(stored: StoredValue) -> str:
+    # An item that is deleted and made again begins again with version 1, so the version alone is not enough.
+    return etag_of_text(f"{stored.version}:{stored.text}".encode())
 
 
 def _value(stored: StoredValue) -> Response:
-    return Response(RawJson(stored.text), headers={_VERSION_HEADER: str(stored.version)})
+    return Response(RawJson(stored.text), headers={_VERSION_HEADER: str(stored.version), ETAG_HEADER: _etag(stored)})
 
 
 def _values(texts: dict[str, str]) -> Response:

@@ -74,6 +74,12 @@ class IdempotencyInProgressError(PlatformError):
     code = "idempotency_in_progress"
 
 
+class PreconditionFailedError(PlatformError):
+    """The object has changed since the version in If-Match. Read it again."""
+
+    code = "precondition_failed"
+
+
 class BusyError(PlatformError):
     """Somebody else is changing the same thing right now. Try again in a moment."""
 

@@ -28,6 +28,7 @@ from commands_platform.lib.errors import (
     NotFoundError,
     PermissionDeniedError,
     PlatformError,
+    PreconditionFailedError,
 )
 from commands_platform.lib.json.strict_json import MalformedJsonError, PayloadTooLargeError
 
@@ -40,7 +41,11 @@ AUTHENTICATE_HEADER = 'Api-Key realm="Commands Platform"'
 RETRY_AFTER_SECONDS = 5
 RETRY_BUSY_AFTER_SECONDS = 1
 
-_STATUSES: dict[type[PlatformError], int] = {PermissionDeniedError: 403, IdempotencyMismatchError: 422}
+_STATUSES: dict[type[PlatformError], int] = {
+    PermissionDeniedError: 403,
+    PreconditionFailedError: 412,
+    IdempotencyMismatchError: 422,
+}
 
 
 @dataclass(frozen=True)
