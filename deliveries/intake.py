@@ -24,7 +24,7 @@ _BUSY_AT_ONCE = 500
 # A look is followed by a pause of this many times its length, in a rush and otherwise.
 _RUSH_PAUSES, _PAUSES = 3, 8
 # A sender that is further behind than this keeps a part of each claim for deliveries that are due now.
-_BEHIND = timedelta(seconds=2)
+_BEHIND = timedelta(seconds=1)
 _SHARE_DUE_NOW = 0.25
 _EXPIRE_AT_ONCE = 500
 _EXPIRE_SECONDS = 5.0
@@ -86,6 +86,16 @@ class Intake:
     def waits_for_suspects(self) -> bool:
         """Returns whether suspects were postponed that can be claimed again within a moment."""
         return time.monotonic() < self._suspects_due_at + POLL_SECONDS
+
+    def is_giving_way(self) -> bool:
+        """Returns whether lanes that are late anyway wait, because slots of another organization may be due now.
+
+        Around a whole second their next requests would take the time in which slots that are due then are sent.
+        """
+        if not self._behind or not rush_left():
+            return False
+        late = {lane.organization_id for lane in self._behind if lane is not None}
+        return bool(late) and self._lanes.is_any_active(but=late)
 
     def look_at_once(self) -> None:
         """Makes the next `claim` look at once, without the usual pause."""
@@ -155,6 +165,7 @@ class Intake:
                 surplus.append(claim)
             if not has_place or len(line) > room:
                 self._lanes.mark_busy(lane)
+        self._lanes.note_active({lane.organization_id for lane in shares})
         release(surplus)
 
     def next_claims(self, large_bytes_in_flight: Callable[[], int]) -> Iterator[Claim]:
@@ -165,9 +176,10 @@ class Intake:
         """
         while self._waiting:
             has_begun = is_full = False
+            gives_way = self.is_giving_way()
             for lane in list(self._waiting):
                 first = self._waiting[lane][0]
-                if not self._lanes.room(lane):
+                if not self._lanes.room(lane) or (gives_way and lane in self._behind):
                     continue
                 if first.is_large:
                     # No other large body may pass one that waits, or the largest might wait for ever.
@@ -295,6 +307,8 @@ class Intake:
     def _claim_of_busy_lanes(self) -> None:
         """Claims for lanes that have more due than they may have in flight, those first that have waited longest."""
         busy = self._lanes.busy()[:_BUSY_AT_ONCE]
+        if self.is_giving_way():
+            busy = [lane for lane in busy if lane not in self._behind]
         if not busy:
             return
         max_bytes = MAX_BYTES_WAITING - sum(self._bytes[lane] for lane in self._waiting if self._lanes.is_busy(lane))

@@ -22,7 +22,7 @@ organizations that have nothing in flight.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -113,6 +113,10 @@ class Lanes:
             share = self._shares.get(organization)
             if now - at > self.settings.active and not (share and share.in_flight):
                 del self._active_at[organization]
+
+    def is_any_active(self, *, but: Collection[int]) -> bool:
+        """Returns whether an organization other than these has had something to send lately."""
+        return any(organization not in but for organization in self._active_at)
 
     def grant(self, lanes: Iterable[Lane], *, limit: int) -> dict[Lane, int]:
         """Returns how many requests may begin in each of these lanes if all of them begin, up to `limit` in all.

@@ -363,8 +363,8 @@ class Sender:
             time.sleep(LOCKED_RETRY_SECONDS)
         elif not may_begin:
             return False
-        elif run.intake.waits_for_suspects:
-            time.sleep(POLL_SECONDS)
+        elif run.intake.waits_for_suspects or run.intake.is_giving_way():
+            time.sleep(poll_seconds())
             run.intake.look_at_once()
         elif not run.intake.has_more():
             if not stays:

@@ -21,6 +21,7 @@ logger = structlog.get_logger(__name__)
 # Slots are written ahead between these times before their second. The span ends before the tick of that second.
 _AHEAD_FROM, _AHEAD_UNTIL = timedelta(milliseconds=800), timedelta(milliseconds=50)
 _AHEAD_BATCH = 500
+_RUSH = timedelta(milliseconds=100)
 
 
 class ComingSlots:
@@ -31,6 +32,11 @@ class ComingSlots:
         # Schedules that the tick must plan.
         self._left: list[int] = []
         self._is_done = False
+        self._written_for: datetime | None = None
+
+    def are_due(self) -> bool:
+        """Returns whether slots that were written here are due about now, so that senders need the machine."""
+        return self._written_for is not None and abs(clock.now() - self._written_for) < _RUSH
 
     def write_batch(self) -> int:
         """Writes some of them if it is time. Returns the number of ledger rows written, 0 if there is no more to do."""
@@ -47,6 +53,7 @@ class ComingSlots:
             self._left += left
             self._is_done = not rows and not left
             if rows:
+                self._written_for = self._second
                 return rows
         return 0
 

@@ -22,6 +22,7 @@ from django.db.models import Q
 from commands_platform.lib import broker, clock
 from commands_platform.lib.database.availability import is_away
 from deliveries import queue
+from deliveries.pacing import rush_left
 from deliveries.tasks import deliver_pending
 from deliveries.turns import UnfinishedRuns, start_waiting_runs, unfinished_runs
 from scheduling import uptime, zone_rules
@@ -138,6 +139,9 @@ def _write_everything_due(ask_for_help: _Ask, coming: ComingSlots | None = None)
         # An organization or a receiver with very many due slots must not delay the slots of the others.
         in_turns = _due_in_turns()
         for ids in _growing_portions(in_turns):
+            if coming.are_due():
+                # This backlog is late anyway, and must not delay those slots.
+                time.sleep(rush_left())
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
             # Another dispatcher may have taken some of them, so we stop only after a round that wrote nothing.
             more = more or rows > 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from commands_platform.lib import clock
 from deliveries.models import Delivery, State
 from organizations.models import Organization
 from scheduling import ahead, dispatch
@@ -143,6 +144,34 @@ def test_slots_are_written_ahead_while_a_backlog_is_dispatched(settings: Any) ->
     written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
     assert written.index(schedule.uuid) < 30
     assert rows_of(schedule) == [(NOON, State.PENDING, "")]
+
+
+def test_a_backlog_gives_way_when_slots_that_were_written_ahead_are_due(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISPATCH_BATCH = 10
+    late = make_command(callback_url=URL)
+    for _ in range(100):
+        make_minutely(command=late, execution_frequency=0, repeats=1, next_run_at=BEFORE)
+    make_minutely()
+    now = [BEFORE]
+    written_before_pauses = []
+
+    def rush_left() -> float:
+        written_before_pauses.append(Delivery.objects.count())
+        now[0] = NOON + timedelta(seconds=0.2)
+        return 0.0
+
+    def ask_for_help() -> None:
+        now[0] = NOON
+
+    monkeypatch.setattr(dispatch, "_MIN_HERD", 40)
+    monkeypatch.setattr(dispatch, "rush_left", rush_left)
+    with clock.replaced_by(lambda: now[0]):
+        assert dispatch.dispatch_due(ask_for_help=ask_for_help) == 101
+
+    assert len(written_before_pauses) == 1
+    assert 40 <= written_before_pauses[0] < 60
 
 
 def test_the_ledger_is_complete_before_and_after_the_slot(time: list[datetime]) -> None:
