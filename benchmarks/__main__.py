@@ -10,7 +10,19 @@ from typing import Any
 from benchmarks.support.platform import BenchmarkError
 
 NAMES = (
-    *("burst", "sustained", "steady", "alone", "statements", "api", "memory", "fairness", "hostile", "ledger_size"),
+    *(
+        "burst",
+        "dispatch",
+        "sustained",
+        "steady",
+        "alone",
+        "statements",
+        "api",
+        "memory",
+        "fairness",
+        "hostile",
+        "ledger_size",
+    ),
     "chaos",
 )
 

@@ -16,7 +16,7 @@ from benchmarks.support import profiles
 from benchmarks.support.platform import BenchmarkError, MeasuredPlatform, Owner, platform, used_since
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import emit, milliseconds, progress, table
-from benchmarks.support.schedules import insert_schedules, settle
+from benchmarks.support.schedules import insert_schedules, prepare_inserts, settle
 from benchmarks.support.writers import count_writes, forget_writes, rows_by_writer
 from benchmarks.support.yardstick import Yardstick, measure_bare
 
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def warm_up(running: MeasuredPlatform, owner: Owner, receiver: Receiver, *, count: int = 200) -> None:
     """Delivers some schedules, so that every process has done its part once."""
+    prepare_inserts(running)
     deliver(running, owner, receiver, count=count, kind="period", timeout=90)
 
 
