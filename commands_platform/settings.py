@@ -99,6 +99,14 @@ MAX_REQUESTS_PER_ADDRESS = env.integer("MAX_REQUESTS_PER_ADDRESS", 256, minimum=
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1, maximum=256)
 # The requests of one API key, unless the key has a limit of its own.
 API_RATE_LIMIT = env.parsed("API_RATE_LIMIT", "6000/min", parse_rate)
+# The quotas of an organization that has none of its own. 0: no limit.
+QUOTAS = {
+    "schedules": env.integer("QUOTA_SCHEDULES", 0, minimum=0, maximum=2**53),
+    "shortest_period": env.integer("QUOTA_SHORTEST_PERIOD", 0, minimum=0, maximum=2**31),
+    "stored_bytes": env.integer("QUOTA_STORED_BYTES", 0, minimum=0, maximum=2**53),
+    "hooks": env.integer("QUOTA_HOOKS", 0, minimum=0, maximum=2**53),
+    "redeliveries": env.integer("QUOTA_REDELIVERIES", 0, minimum=0, maximum=2**53),
+}
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 

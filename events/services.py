@@ -20,6 +20,8 @@ from events.listeners import count_listeners
 from events.matching import covers, is_event_name, is_pattern
 from events.models import Hook, OutboxEvent
 from events.publishing import NewEvent, publish
+from organizations import quotas
+from organizations.quotas import Quota
 
 MAX_EVENT_BODY_BYTES = 64 * 1024
 
@@ -28,7 +30,7 @@ MAX_EVENT_BODY_BYTES = 64 * 1024
 def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscribed_objects: Sequence[str]) -> Hook:
     """Makes the hook of the token's command and user, or replaces its lists. Returns the hook.
 
-    Callbacks that were queued under the old lists are still sent. Raises InvalidInputError.
+    Callbacks that were queued under the old lists are still sent. Raises InvalidInputError and QuotaExceededError.
     """
     for pattern in subscriptions:
         if not is_pattern(pattern):
@@ -40,6 +42,8 @@ def register_hook(*, token: TokenSubject, subscriptions: Sequence[str], subscrib
     hooks = Hook.objects.of(token).select_related("command", "user").select_for_update(of=("self",))
     present = hooks.first()
     before = values_of(present) if present is not None else None
+    others = Hook.objects.filter(organization=token.organization).exclude(command=token.command, user=token.user)
+    quotas.use(token.organization, Quota.HOOKS, 1, count=lambda limit: others[: limit + 1].count())
     hook = Hook(
         organization=token.organization,
         command=token.command,

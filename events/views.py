@@ -13,6 +13,7 @@ from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body
 from events import openapi, services
 from events.serializers import EventInput, EventOutput, EventSubscriptionInput, EventSubscriptionOutput
+from organizations.quotas import QuotaExceededError
 
 
 class EventSubscription(PlatformView):
@@ -25,7 +26,7 @@ class EventSubscription(PlatformView):
         responses={200: EventSubscriptionOutput},
         examples=openapi.SUBSCRIPTION_EXAMPLES,
     )
-    @raises(MissingTokenError)
+    @raises(MissingTokenError, QuotaExceededError)
     def post(self, request: ApiRequest) -> Response:
         """Subscribes the token's command and user. A second request replaces the lists and keeps the number."""
         token = request.context.required_token()

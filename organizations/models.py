@@ -28,6 +28,9 @@ def validate_zone(name: str) -> None:
         raise ValidationError(error.message) from error
 
 
+_QUOTA_HELP = "Empty: the server's default. 0: no limit."
+
+
 class Organization(models.Model):
     """A tenant. No organization sees another's data."""
 
@@ -38,6 +41,16 @@ class Organization(models.Model):
     name = models.CharField(max_length=200, unique=True)
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_zone])
     is_active = models.BooleanField(default=True)
+    # The quotas. The module `quotas` says what they count.
+    quota_schedules = models.PositiveBigIntegerField(null=True, blank=True, help_text=_QUOTA_HELP)
+    quota_shortest_period = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text=f"The seconds between two runs of a schedule. {_QUOTA_HELP}"
+    )
+    quota_stored_bytes = models.PositiveBigIntegerField(null=True, blank=True, help_text=_QUOTA_HELP)
+    quota_hooks = models.PositiveBigIntegerField(null=True, blank=True, help_text=_QUOTA_HELP)
+    quota_redeliveries = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text=f"By callers, in an hour. {_QUOTA_HELP}"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

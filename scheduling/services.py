@@ -22,7 +22,7 @@ from deliveries import ledger
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
 from deliveries.sendable import origin_or_reason
-from deliveries.services import cancel_pending, redeliver, redeliverable
+from deliveries.services import cancel_pending, is_redeliverable, redeliver, redeliverable
 from deliveries.tasks import deliver_pending
 from organizations.models import Command, Organization, User
 from scheduling import timing, zone_rules
@@ -32,6 +32,7 @@ from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, N
 from scheduling.excluded_days import is_excluded
 from scheduling.models import DeactivationReason, ScheduledExecution
 from scheduling.planning import SkippedSlots, Slot
+from scheduling.quotas import check_period, use_redeliveries, use_schedules
 from scheduling.schedule_log import log_changed, log_created, log_deleted
 from scheduling.tasks import dispatch_due
 from scheduling.validation import (
@@ -76,12 +77,15 @@ def create_scheduled_execution(
 ) -> ScheduledExecution:
     """Creates a schedule and computes its first run, which may be due at once.
 
-    `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError or InvalidInputError.
+    `values` holds the editable fields. Raises MissingTokenOrCommandError, InvalidCommandError, InvalidInputError or
+    QuotaExceededError.
     """
     now = clock.now()
     schedule = new_scheduled_execution(
         context=context, values=values, command_uuid=command_uuid, is_owned_by_user=is_owned_by_user, now=now
     )
+    check_period(schedule)
+    use_schedules(schedule.organization)
     with transaction.atomic():
         schedule.save(force_insert=True)
         record(Verb.CREATED, schedule)
@@ -163,6 +167,7 @@ def update_scheduled_execution(
         keeps_anchor=effect.rule == effect_before.rule,
     )
     if timing_changed or (schedule.is_active and not was_active):
+        check_period(schedule)
         schedule.correlation_id = current_correlation_id()
     if "repeats" in changes:
         timing.count_repeats_anew(schedule, now)
@@ -229,7 +234,9 @@ def run_now(*, schedule: ScheduledExecution) -> None:
 
 @busy_if_locked()
 def redeliver_slot(*, delivery: Delivery) -> None:
-    """Redelivers one finished slot. Raises NotRedeliverableError."""
+    """Redelivers one finished slot. Raises NotRedeliverableError and QuotaExceededError."""
+    if is_redeliverable(delivery):
+        use_redeliveries(delivery.organization, 1)
     if not redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
         raise NotRedeliverableError
 
@@ -245,10 +252,16 @@ def redeliver_slots(
     limit: int,
     dry_run: bool = False,
 ) -> int:
-    """Redelivers the oldest `limit` finished slots in [due_from, due_to). Returns their number."""
+    """Redelivers the oldest `limit` finished slots in [due_from, due_to). Returns their number.
+
+    Raises QuotaExceededError.
+    """
     rows = Delivery.objects.of_source(schedule.uuid).filter(due_at__gte=due_from, due_at__lt=due_to, state__in=states)
     chosen = list(redeliverable(rows).order_by("due_at").values_list("pk", flat=True)[:limit])
-    return len(chosen) if dry_run else redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
+    if dry_run:
+        return len(chosen)
+    use_redeliveries(schedule.organization, len(chosen))
+    return redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:

@@ -22,6 +22,7 @@ from commands_platform.lib.http.pagination import paginate, read_from_cursor
 from commands_platform.lib.http.preconditions import ETAG, ETAG_HEADER, IF_MATCH, etag_of, read_if_match
 from commands_platform.lib.http.unknown_fields import note_ignored
 from deliveries.models import DeliveryQuerySet, Kind
+from organizations.quotas import QuotaExceededError
 from scheduling import openapi, services
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
@@ -68,7 +69,7 @@ class ScheduledExecutionList(RuleView):
         examples=openapi.CREATE_EXAMPLES,
         callbacks=[openapi.RUN_CALLBACK],
     )
-    @raises(MissingTokenOrCommandError, InvalidCommandError, MissingTokenError)
+    @raises(MissingTokenOrCommandError, InvalidCommandError, MissingTokenError, QuotaExceededError)
     def post(self, request: ApiRequest) -> Response:
         """Schedules a call. It needs an exchange token or `command_uuid`."""
         values = read_body(ScheduledExecutionInput, request)
@@ -100,7 +101,7 @@ class ScheduledExecutionDetail(RuleView):
         responses=ScheduledExecutionOutput,
         examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
-    @raises(MissingTokenError, PreconditionFailedError)
+    @raises(MissingTokenError, PreconditionFailedError, QuotaExceededError)
     def put(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the given fields. Unsent runs of the old version are cancelled."""
         schedule = find_schedule(request.context, uuid)
@@ -121,7 +122,7 @@ class ScheduledExecutionDetail(RuleView):
         responses=ScheduledExecutionOutput,
         examples=openapi.SCHEDULE_CHANGE_EXAMPLES,
     )
-    @raises(MissingTokenError, PreconditionFailedError)
+    @raises(MissingTokenError, PreconditionFailedError, QuotaExceededError)
     def patch(self, request: ApiRequest, uuid: str) -> Response:
         """Changes the given fields, as PUT does."""
         return self.put(request, uuid)
@@ -168,7 +169,7 @@ class SlotRedelivery(PlatformView):
     required_scope = Scope.SCHEDULING
 
     @extend_schema(operation_id="redeliver_slot", request=None, responses={200: RedeliveryOutput})
-    @raises(MissingTokenError, NotRedeliverableError)
+    @raises(MissingTokenError, NotRedeliverableError, QuotaExceededError)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """Redelivers a finished slot with the same body and `webhook-id`, and a full set of attempts."""
         services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
@@ -184,7 +185,7 @@ class Redelivery(PlatformView):
         responses={200: RedeliveryOutput},
         examples=openapi.REDELIVERY_EXAMPLES,
     )
-    @raises(MissingTokenError)
+    @raises(MissingTokenError, QuotaExceededError)
     def post(self, request: ApiRequest, uuid: str) -> Response:
         """Redelivers the finished slots of a span, the oldest first. `dry_run` only counts them."""
         schedule = find_own_schedule(request.context, uuid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,18 @@ class Bucket:
     command_id: int | None = None
     user_id: int | None = None
     namespace: str = ""
+    organization: Organization | None = field(default=None, compare=False)
+    """Set for callers, so that their quota counts."""
 
 
 class ItemQuerySet(models.QuerySet["Item"]):
     def in_bucket(self, bucket: Bucket) -> ItemQuerySet:
-        return self.filter(**asdict(bucket))
+        return self.filter(
+            organization=bucket.organization_id,
+            command=bucket.command_id,
+            user=bucket.user_id,
+            namespace=bucket.namespace,
+        )
 
     def alive(self) -> ItemQuerySet:
         """Returns the items that have not expired by the database's clock. Others count as deleted."""

@@ -21,6 +21,7 @@ from commands_platform.lib.errors import InvalidInputError
 from commands_platform.lib.json import strict_json
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket, Item
+from storage.quotas import use_bytes
 
 MAX_VALUE_BYTES = 256 * 1024
 # All values of an answer are in memory at once, in several copies.
@@ -119,8 +120,9 @@ def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
         raise MissingContextError
     token = context.optional_token()
     if token is None:
-        return Bucket(context.organization.pk, namespace=namespace)
-    return Bucket(token.organization.pk, token.command.pk, token.user.pk if token.user else None, namespace)
+        return Bucket(context.organization.pk, namespace=namespace, organization=context.organization)
+    user_id = token.user.pk if token.user else None
+    return Bucket(token.organization.pk, token.command.pk, user_id, namespace, organization=token.organization)
 
 
 def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
@@ -174,6 +176,7 @@ def set_item(
     """
     text = _json_text(value, field="value")
     if if_version:
+        use_bytes(bucket, {key: text})
         versions = _rows(_REPLACE, bucket, key=key, value=text, ttl=ttl, if_version=if_version)
     else:
         versions = _write(bucket, {key: text}, ttl=ttl, only_new=if_version == 0)
@@ -254,7 +257,8 @@ def _sum_text(current: object, amount: float) -> str:
 def _write(
     bucket: Bucket, texts: Mapping[str, str], *, ttl: timedelta | None, only_new: bool = False
 ) -> list[tuple[Any, ...]]:
-    """Writes the values. Returns the new versions, in the order of the keys."""
+    """Writes the values. Returns the new versions, in the order of the keys. Raises QuotaExceededError."""
+    use_bytes(bucket, texts)
     # Not as an array, because quoting a mebibyte of values inside one takes a third of a second of CPU time.
     rows = ", ".join(f"(%(key{number})s, %(value{number})s)" for number in range(len(texts)))
     values = {f"key{number}": key for number, key in enumerate(texts)}

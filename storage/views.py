@@ -28,6 +28,7 @@ from commands_platform.lib.http.preconditions import (
 )
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.json.strict_json import JsonValue, NestedTooDeeplyError
+from organizations.quotas import QuotaExceededError
 from storage import openapi, services
 from storage.errors import MissingContextError, VersionConflictError
 from storage.models import Bucket
@@ -141,7 +142,7 @@ class Storage(PlatformView):
         responses={200: OpenApiTypes.ANY},
         examples=openapi.EXAMPLES,
     )  # fmt: skip
-    @raises(MissingContextError, MissingTokenError, VersionConflictError, PreconditionFailedError)
+    @raises(MissingContextError, MissingTokenError, VersionConflictError, PreconditionFailedError, QuotaExceededError)
     def post(self, request: ApiRequest) -> Response:
         """Reads and writes JSON values under keys.
 

@@ -12,6 +12,16 @@ from django.utils.safestring import SafeString
 from commands_platform.operators.filters import FlagFilter
 from organizations.admin.columns import DirectoryAdmin, links_to_lists, zone_widget
 from organizations.models import Organization
+from organizations.quotas import Quota
+
+_LABELS = {
+    Quota.SCHEDULES: "Schedules",
+    Quota.SHORTEST_PERIOD: "Shortest period",
+    Quota.STORED_BYTES: "Stored bytes",
+    Quota.HOOKS: "Hooks",
+    Quota.REDELIVERIES: "Redeliveries",
+}
+_QUOTA_FIELDS = tuple(f"quota_{quota}" for quota in Quota)
 
 
 @admin.register(Organization)
@@ -20,12 +30,13 @@ class OrganizationAdmin(DirectoryAdmin):
     list_filter = (("is_active", FlagFilter),)
     search_fields = ("name",)
     search_help_text = "Name or UUID"
-    labels = {"timezone": "Time zone", "is_active": "Active"}
+    labels = {"timezone": "Time zone", "is_active": "Active", **{f"quota_{each}": _LABELS[each] for each in Quota}}
     actions = ("activate", "deactivate")
     readonly_fields = ("identifier", "created_in_full", "related_lists", "changes")
-    add_fieldsets = ((None, {"fields": ("name", "timezone", "is_active")}),)
+    add_fieldsets = ((None, {"fields": ("name", "timezone", "is_active")}), ("Quotas", {"fields": _QUOTA_FIELDS}))
     fieldsets = (
         (None, {"fields": ("name", "timezone", "is_active")}),
+        ("Quotas", {"fields": _QUOTA_FIELDS}),
         ("About", {"fields": ("identifier", "created_in_full", "related_lists", "changes")}),
     )
 

@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=200, unique=True)),
                 ('timezone', models.CharField(default='UTC', max_length=64, validators=[organizations.models.validate_zone])),
                 ('is_active', models.BooleanField(default=True)),
+                ('quota_schedules', models.PositiveBigIntegerField(blank=True, help_text="Empty: the server's default. 0: no limit.", null=True)),
+                ('quota_shortest_period', models.PositiveBigIntegerField(blank=True, help_text="The seconds between two runs of a schedule. Empty: the server's default. 0: no limit.", null=True)),
+                ('quota_stored_bytes', models.PositiveBigIntegerField(blank=True, help_text="Empty: the server's default. 0: no limit.", null=True)),
+                ('quota_hooks', models.PositiveBigIntegerField(blank=True, help_text="Empty: the server's default. 0: no limit.", null=True)),
+                ('quota_redeliveries', models.PositiveBigIntegerField(blank=True, help_text="By callers, in an hour. Empty: the server's default. 0: no limit.", null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
