@@ -18,6 +18,7 @@ from benchmarks.support.results import emit, milliseconds, progress, table
 from benchmarks.support.schedules import settle
 
 _AT_ONCE = 500_000
+_ROWS_A_DAY = 864_000
 # The columns in which the copies differ. The others are those of a real row.
 _OF_EACH_ROW = {
     # Keys over a month in the order of time, as the platform would have made them.
@@ -129,13 +130,11 @@ def fill_ledger(running: MeasuredPlatform, rows: int) -> None:
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         values=sql.SQL(", ").join(_value(column) for column in columns),
     )
+    running.run_module("benchmarks.support.past_days", "--days", str(rows // _ROWS_A_DAY + 1))
     with running.connect() as connection:
-        # Pages keep room for later versions of their rows. Finished rows have used it up, so the copies get none.
-        connection.execute("ALTER TABLE deliveries_delivery SET (fillfactor = 90)")
         for first in range(0, rows, _AT_ONCE):
             progress(f"{first:,} of {rows:,} finished rows")
             connection.execute(statement, {"first": first, "last": min(rows, first + _AT_ONCE)})
-        connection.execute("ALTER TABLE deliveries_delivery SET (fillfactor = 50)")
 
 
 def _value(column: str) -> sql.Composable:
@@ -145,11 +144,18 @@ def _value(column: str) -> sql.Composable:
 
 
 def _sizes(running: MeasuredPlatform) -> dict[str, Any]:
-    """Returns the MiB of the table and of each of its indexes."""
+    """Returns the MiB of the queue, of all partitions of the ledger, and of each of their indexes."""
     return dict(
         running.query(
-            "SELECT c.relname, round(pg_table_size(c.oid) / 1048576.0, 1)::float FROM pg_class c"
-            " LEFT JOIN pg_index i ON i.indexrelid = c.oid"
-            " WHERE 'deliveries_delivery'::regclass IN (c.oid, i.indrelid)"
+            "WITH leaf AS (SELECT relid, parentrelid FROM pg_partition_tree('deliveries_delivery') WHERE isleaf),"
+            " part AS ("
+            "  SELECT relid AS oid, CASE relid WHEN 'deliveries_queue'::regclass THEN 'queue' ELSE 'ledger' END AS name"
+            "  FROM leaf"
+            "  UNION ALL"
+            "  SELECT i.indexrelid, COALESCE(up.inhparent, i.indexrelid)::regclass::text"
+            "  FROM leaf JOIN pg_index i ON i.indrelid = leaf.relid"
+            "  LEFT JOIN pg_inherits up ON up.inhrelid = i.indexrelid"
+            ")"
+            " SELECT name, round(sum(pg_table_size(oid)) / 1048576.0, 1)::float FROM part GROUP BY name"
         )
     )

@@ -7,6 +7,7 @@ from audit import sealing
 from auth_tokens import idempotency
 from commands_platform.lib.metronome import Metronome, Rhythm
 from commands_platform.operators import expired_sessions
+from deliveries import floor, partitions
 from installations import ending
 from processes import heartbeats
 from processes.chores import Chore
@@ -21,9 +22,11 @@ def _follow_zones() -> None:
 
 # Their offsets lie between the ticks, which begin just before each whole second.
 CHORES = (
+    Chore("set-floor", Rhythm(every=2, offset=1.13), floor.set_floor),
     Chore("follow-zones", Rhythm(every=2, offset=0.14), _follow_zones),
     Chore("give-back-repeats", Rhythm(every=2, offset=1.14), repeats.give_back_repeats),
     Chore("follow-gone", Rhythm(every=2, offset=1.15), gone.follow_gone),
+    Chore("keep-partitions", Rhythm(every=60, offset=13.13), partitions.keep_partitions),
     Chore("remove-finished", Rhythm(every=5, offset=0.16), retention.remove_finished),
     Chore("remove-expired-items", Rhythm(every=10, offset=0.12), lambda: expiry.remove_expired(limit=2_000)),
     Chore("remove-expired-answers", Rhythm(every=10, offset=5.12), idempotency.remove_expired_answers),

@@ -378,6 +378,8 @@ SCHEDULE_DEACTIVATE_AFTER = timedelta(hours=env.integer("SCHEDULE_DEACTIVATE_AFT
 # How long the ledger keeps finished and failed rows, and the number of rows per schedule. Failures do not count there.
 LEDGER_KEEP_FINISHED = timedelta(days=env.integer("LEDGER_KEEP_FINISHED_DAYS", 30, minimum=1, maximum=3650))
 LEDGER_KEEP_FAILED = timedelta(days=env.integer("LEDGER_KEEP_FAILED_DAYS", 90, minimum=1, maximum=3650))
+if LEDGER_KEEP_FAILED < LEDGER_KEEP_FINISHED:
+    raise env.BadEnvironmentError("LEDGER_KEEP_FAILED_DAYS", "must not be less than LEDGER_KEEP_FINISHED_DAYS")
 LEDGER_KEEP_PER_SCHEDULE = env.integer("LEDGER_KEEP_PER_SCHEDULE", 10_000, minimum=200, maximum=10_000_000)
 
 # How long the audit keeps changes.

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class DeliveriesConfig(AppConfig):
@@ -13,6 +14,13 @@ class DeliveriesConfig(AppConfig):
         from deliveries.signals import runs_started
 
         runs_started.connect(_wake_sender, dispatch_uid="deliveries.runs_started")
+        post_migrate.connect(_make_partitions, sender=self, dispatch_uid="deliveries.partitions")
+
+
+def _make_partitions(**_: Any) -> None:
+    from deliveries import partitions
+
+    partitions.make_ahead()
 
 
 def _wake_sender(**_: Any) -> None:

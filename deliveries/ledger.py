@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -35,19 +35,23 @@ class NewRow:
     slot_count: int = 1
 
 
+# The partitions of the ledger.
+QUEUE, FINISHED = "deliveries_queue", "deliveries_finished"
+
 _ROWS_PER_INSERT = 1_000
 _BODIES_AT_ONCE = 4 * 1024 * 1024
 
-# A slot that is found due several times is written once: a row that exists stays as it is.
+# A slot that is found due several times is written once: a row that exists stays as it is. This statement looks only
+# at the slots in the table that it writes to, and the ones below at those in the other.
 _INSERT_NEW_ROWS = """
-INSERT INTO deliveries_delivery (
+INSERT INTO {table} (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, last_due_at, slot_count, state,
     reason, url, origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts,
     created_at, finished_at, correlation_id
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
        v.slot_count, v.state, v.reason, v.url, v.origin, '', NULL, v.body, 0, %(max_attempts)s,
-       CASE WHEN v.state = 'pending' THEN v.due_at END, %(expires)s, '[]', %(now)s,
+       CASE WHEN v.state = 'pending' THEN greatest(v.due_at, %(now)s) END, %(expires)s, '[]', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END, v.correlation_id
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
@@ -57,17 +61,44 @@ FROM json_to_recordset(%(rows)s::json) AS v(
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
+# These are statements of their own, so that they also see a row that moved while the insert was under way.
+_REMOVE_SLOTS_OF = """
+DELETE FROM {table} d
+WHERE d.id = ANY(%(ids)b::uuid[]) AND EXISTS (
+    SELECT FROM {other} other
+    WHERE other.source_uuid = d.source_uuid AND other.due_at = d.due_at AND other.destination = d.destination
+)
+"""
+_INSERT_PENDING = _INSERT_NEW_ROWS.format(table=QUEUE)
+_INSERT_SKIPPED = _INSERT_NEW_ROWS.format(table=FINISHED)
+_REMOVE_FINISHED = _REMOVE_SLOTS_OF.format(table=QUEUE, other=FINISHED)
+_REMOVE_QUEUED = _REMOVE_SLOTS_OF.format(table=FINISHED, other=QUEUE)
+
 
 def insert(rows: Iterable[NewRow], *, now: datetime) -> int:
     """Writes the rows. Returns the number of new ones. The caller wakes a sender after it has committed."""
     return sum(_insert(portion, now) for portion in _portions(rows))
 
 
+def remove_finished_slots(ids: Sequence[UUID]) -> int:
+    """Removes those of these new rows of the queue whose slots have been finished before. Returns their number.
+
+    The unique indexes of queue and ledger are separate. Without this a slot that is found due again, for example after
+    a clock has stepped back, would be sent again.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_REMOVE_FINISHED, {"ids": list(ids)})
+        return int(cursor.rowcount)
+
+
 def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
-    """Yields the rows in portions that fit into one statement, however long their bodies are."""
+    """Yields the rows in portions of one table that fit into one statement, however long their bodies are."""
     portion: list[NewRow] = []
     size = 0
     for row in rows:
+        if portion and (row.skipped is None) != (portion[0].skipped is None):
+            yield portion
+            portion, size = [], 0
         portion.append(row)
         size += len(row.body)
         if len(portion) == _ROWS_PER_INSERT or size >= _BODIES_AT_ONCE:
@@ -78,18 +109,22 @@ def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
 
 
 def _insert(rows: list[NewRow], now: datetime) -> int:
+    is_skipped = rows[0].skipped is not None
+    values = [_values(row) for row in rows]
     with connection.cursor() as cursor:
         cursor.execute(
-            _INSERT_NEW_ROWS,
+            _INSERT_SKIPPED if is_skipped else _INSERT_PENDING,
             {
                 "now": now,
                 "expires": now + settings.DELIVERY_EXPIRES_AFTER,
                 "max_attempts": default_attempts(),
                 # One JSON text, because psycopg handles each element of an array in Python.
-                "rows": orjson.dumps([_values(row) for row in rows]).decode(),
+                "rows": orjson.dumps(values).decode(),
             },
         )
-        return int(cursor.rowcount)
+        written = int(cursor.rowcount)
+        cursor.execute(_REMOVE_QUEUED if is_skipped else _REMOVE_FINISHED, {"ids": [each["id"] for each in values]})
+        return written - int(cursor.rowcount)
 
 
 def default_attempts() -> int:

@@ -110,6 +110,10 @@ class Delivery(models.Model):
 
     The database does not enforce the foreign keys, because three look-ups for each row would be half the cost of
     writing it. The rows that they name are never deleted, only deactivated.
+
+    The table is partitioned. Pending rows are in `deliveries_queue`. A row that ends moves to `deliveries_finished`,
+    which has a partition for each day of `due_at`. The migration declares partitions and indexes, because Django knows
+    no partitioned tables.
     """
 
     id = models.UUIDField(primary_key=True, default=new_ledger_id, editable=False)
@@ -169,7 +173,6 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = [
-            models.UniqueConstraint(fields=["source_uuid", "due_at", "destination"], name="deliveries_delivery_slot"),
             models.CheckConstraint(
                 name="deliveries_delivery_pending",
                 # A pending row without a next attempt waits for the run before it.
@@ -192,29 +195,6 @@ class Delivery(models.Model):
                 condition=Q(slot_count=1, last_due_at=None)
                 | Q(slot_count__gt=1, state="skipped", last_due_at__gt=F("due_at")),
             ),
-        ]
-        indexes = [
-            # For the senders' claim. Finished rows leave it, so it is no larger than the queue.
-            models.Index(fields=["next_attempt_at"], name="deliveries_delivery_queue", condition=Q(state="pending")),
-            # For the claims of each lane, however large the backlog of another lane is.
-            models.Index(
-                fields=["organization", "origin", "next_attempt_at"],
-                name="deliveries_delivery_lane",
-                condition=Q(state="pending"),
-            ),
-            # For runs that wait for the run before them. They are few, and looked for whenever outcomes are recorded.
-            # Only this index has their order, so no plan reads all pending rows to find that there are none.
-            models.Index(
-                fields=["created_at"],
-                name="deliveries_delivery_waiting",
-                condition=Q(state="pending", next_attempt_at=None),
-            ),
-            # For the operators' list of failures, newest first.
-            models.Index(F("id").desc(), name="deliveries_delivery_failed", condition=Q(state="failed")),
-            # For the search for receivers that are gone.
-            models.Index(fields=["finished_at"], name="deliveries_delivery_gone", condition=Q(reason="gone")),
-            # For cancelling a schedule's unsent deliveries, however long its history is.
-            models.Index(fields=["source_uuid"], name="deliveries_delivery_unsent", condition=Q(state="pending")),
         ]
 
     def __str__(self) -> str:

@@ -17,7 +17,9 @@ from psycopg.errors import LockNotAvailable
 
 from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
+from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
+from deliveries.floor import FLOOR_SQL
 from deliveries.lanes import Lane
 from deliveries.leases import leases_of, new_lease
 from deliveries.models import Kind, State
@@ -58,7 +60,7 @@ class _Written(NamedTuple):
 
 
 _WRITTEN = """d.id, d.state, d.kind, d.source_uuid, d.attempt_count, (
-    SELECT created_at FROM deliveries_delivery WHERE state = 'pending' AND next_attempt_at IS NULL
+    SELECT created_at FROM deliveries_queue WHERE next_attempt_at IS NULL
     ORDER BY created_at LIMIT 1
 ) IS NOT NULL AS is_any_waiting"""
 
@@ -80,7 +82,7 @@ SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' EL
     attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt::jsonb END,
     attempt_count = CASE WHEN v.attempt IS NULL THEN greatest(d.attempt_count - 1, 0) ELSE d.attempt_count END
 FROM v
-WHERE d.id = v.id AND d.lease = v.lease AND {{condition}}
+WHERE d.id = v.id AND d.lease = v.lease AND d.state = 'pending' AND {{condition}}
 RETURNING {_WRITTEN}
 """
 
@@ -89,7 +91,7 @@ _RECORD_ALL = _RECORD.format(held="", condition="(SELECT set_config('lock_timeou
 # The other way leaves out the locked rows. It costs half as much again.
 _RECORD_UNLOCKED = _RECORD.format(
     held=""", held AS (
-    SELECT d.id FROM deliveries_delivery d JOIN v ON d.id = v.id AND d.lease = v.lease
+    SELECT d.id FROM deliveries_queue d JOIN v ON d.id = v.id AND d.lease = v.lease
     FOR UPDATE OF d SKIP LOCKED
 )""",
     condition="d.id IN (SELECT id FROM held)",
@@ -97,15 +99,15 @@ _RECORD_UNLOCKED = _RECORD.format(
 
 # Finds the rows that were not written although the lease is still ours, because somebody has locked them.
 _STILL_HELD = """
-SELECT id FROM deliveries_delivery WHERE (id, lease) IN (SELECT * FROM unnest(%(ids)b::uuid[], %(leases)b::uuid[]))
+SELECT id FROM deliveries_queue WHERE (id, lease) IN (SELECT * FROM unnest(%(ids)b::uuid[], %(leases)b::uuid[]))
 """
 
 # An attempt that never began is not counted.
 _GIVE_BACK = """
-UPDATE deliveries_delivery
+UPDATE deliveries_queue
 SET {lease}, attempt_count = greatest(attempt_count - 1, 0)
 WHERE id IN (
-    SELECT id FROM deliveries_delivery WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s AND state = 'pending'
+    SELECT id FROM deliveries_queue WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s
     FOR UPDATE SKIP LOCKED
 )
 """
@@ -117,15 +119,15 @@ _POSTPONE_CLAIMS = _GIVE_BACK.format(lease=f"lease = %(nobodys)s, leased_until =
 # claimed its row yet. The claim still counts as lost, because the row may have killed its sender.
 _END_LEASES = f"""
 WITH held AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
-    WHERE state = 'pending' AND next_attempt_at <= {NOW_SQL} AND lease BETWEEN %(first)s AND %(last)s
+    SELECT id FROM deliveries_queue
+    WHERE next_attempt_at <= {NOW_SQL} AND next_attempt_at > {FLOOR_SQL} AND lease BETWEEN %(first)s AND %(last)s
       AND leased_until > {NOW_SQL}
 ), free AS (
-    SELECT d.id FROM deliveries_delivery d JOIN held ON held.id = d.id
+    SELECT d.id FROM deliveries_queue d JOIN held ON held.id = d.id
     WHERE d.lease BETWEEN %(first)s AND %(last)s
     FOR UPDATE OF d SKIP LOCKED
 ), ended AS (
-    UPDATE deliveries_delivery d SET leased_until = {NOW_SQL} FROM free WHERE d.id = free.id
+    UPDATE deliveries_queue d SET leased_until = {NOW_SQL} FROM free WHERE d.id = free.id
     RETURNING d.id
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM ended)
@@ -137,14 +139,14 @@ UPDATE deliveries_delivery d
 SET state = 'failed', reason = 'expired', next_attempt_at = NULL, finished_at = %(now)s, lease = NULL,
     leased_until = NULL
 FROM (
-    SELECT id FROM deliveries_delivery
-    WHERE state = 'pending' AND organization_id = %(organization)s AND origin = %(origin)s
-      AND next_attempt_at <= %(now)s AND expires_at < %(now)s
+    SELECT id FROM deliveries_queue
+    WHERE organization_id = %(organization)s AND origin = %(origin)s
+      AND next_attempt_at <= %(now)s AND next_attempt_at > {FLOOR_SQL} AND expires_at < %(now)s
       AND reason = '' AND (lease IS NULL OR leased_until <= %(now)s)
     ORDER BY next_attempt_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ) old
-WHERE d.id = old.id
+WHERE d.id = old.id AND d.state = 'pending'
 RETURNING {_WRITTEN}
 """
 
@@ -164,11 +166,11 @@ def record(outcomes: Sequence[Outcome]) -> Recorded:
     }
     has_news = State.FAILED in states or State.SKIPPED in states
     try:
-        rows = _write(_RECORD_ALL, parameters, has_news=has_news)
+        rows = retry_if_moved(lambda: _write(_RECORD_ALL, parameters, has_news=has_news))
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable):
             raise
-        rows = _write(_RECORD_UNLOCKED, parameters, has_news=has_news)
+        rows = retry_if_moved(lambda: _write(_RECORD_UNLOCKED, parameters, has_news=has_news))
     _start_waiting_runs(rows)
     if len(rows) == len(outcomes):
         return Recorded(len(rows), [])
@@ -216,24 +218,33 @@ def _start_waiting_runs(rows: Sequence[_Written]) -> None:
 def expire(*, lane: Lane, limit: int) -> int:
     """Fails up to `limit` deliveries of a lane that have waited too long. Returns the number of them."""
     parameters = {"now": clock.now(), "organization": lane.organization_id, "origin": lane.origin, "limit": limit}
-    with transaction.atomic():
-        rows = rows_as(_Written, _EXPIRE, parameters)
-        _announce(rows)
+    rows = retry_if_moved(lambda: _expire(parameters))
     _start_waiting_runs(rows)
     return len(rows)
+
+
+@transaction.atomic
+def _expire(parameters: Mapping[str, object]) -> list[_Written]:
+    rows = rows_as(_Written, _EXPIRE, parameters)
+    _announce(rows)
+    return rows
 
 
 def release(claims: Sequence[Claim]) -> None:
     """Releases claims that no request was made for. A row that somebody has locked becomes free when its lease ends."""
     for lease, ids in _ids_by_lease(claims).items():
-        execute(_RELEASE, {"ids": ids, "lease": lease})
+        _give_back(_RELEASE, {"ids": ids, "lease": lease})
 
 
 def postpone(claims: Sequence[Claim], *, by: timedelta) -> None:
     """Releases claims that no request was made for, so that nobody claims them again too soon."""
     for lease, ids in _ids_by_lease(claims).items():
         parameters = {"now": clock.replaced(), "ids": ids, "lease": lease, "nobodys": new_lease(None), "by": by}
-        execute(_POSTPONE_CLAIMS, parameters)
+        _give_back(_POSTPONE_CLAIMS, parameters)
+
+
+def _give_back(statement: str, parameters: Mapping[str, object]) -> None:
+    retry_if_moved(lambda: execute(statement, parameters))
 
 
 def _ids_by_lease(claims: Sequence[Claim]) -> dict[UUID, list[UUID]]:
@@ -246,5 +257,6 @@ def _ids_by_lease(claims: Sequence[Claim]) -> dict[UUID, list[UUID]]:
 def end_leases(holder: UUID) -> tuple[int, int]:
     """Ends the leases of a holder. Returns the number of its leases, and the number of those that were ended."""
     first, last = leases_of(holder)
-    held, ended = rows_of(_END_LEASES, {"now": clock.replaced(), "first": first, "last": last})[0]
+    parameters = {"now": clock.replaced(), "first": first, "last": last}
+    held, ended = retry_if_moved(lambda: rows_of(_END_LEASES, parameters))[0]
     return held, ended

@@ -17,9 +17,11 @@ from uuid import UUID
 
 from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
+from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
+from deliveries.floor import FLOOR_SQL
 from deliveries.lanes import Lane
 from deliveries.leases import new_lease
 from deliveries.models import MAX_SMALLINT
@@ -120,8 +122,8 @@ MIN_LOST_OF_A_SUSPECT = 2
 _RECENT = timedelta(seconds=1)
 
 _OLDEST = """
-SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_delivery
-WHERE state = 'pending' AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
+SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_queue
+WHERE next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
   AND (lease IS NULL OR leased_until <= {now})
 ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
@@ -133,9 +135,9 @@ SELECT oldest.*, wanted.place
 FROM unnest(%(organizations)b::bigint[], %(origins)b::text[], %(limits)b::int[])
     WITH ORDINALITY AS wanted(organization_id, origin, most, place),
 LATERAL (
-    SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size FROM deliveries_delivery
-    WHERE state = 'pending' AND organization_id = wanted.organization_id AND origin = wanted.origin
-      AND next_attempt_at <= {now} AND next_attempt_at > {now} - %(no_later_than)s
+    SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size FROM deliveries_queue
+    WHERE organization_id = wanted.organization_id AND origin = wanted.origin
+      AND next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
       AND (lease IS NULL OR leased_until <= {now})
     ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
@@ -151,7 +153,7 @@ _CLAIM = """
 WITH due AS ({due}), sized AS (
     SELECT *, sum(size) OVER (ORDER BY place, next_attempt_at, id) - size AS bytes_before FROM due
 ), claimed AS (
-    UPDATE deliveries_delivery d
+    UPDATE deliveries_queue d
     SET leased_until = {now} + %(lease_for)s, lease = %(lease)s,
         attempt_count = least(d.attempt_count + 1, {max_count})
     FROM sized WHERE d.ctid = sized.row AND sized.bytes_before < %(max_bytes)s
@@ -182,7 +184,7 @@ _REASON_OF_CLAIMED = sendable.reason_sql(
 )
 _CLAIM_OLDEST, _CLAIM_OF_EACH = (
     _CLAIM.replace("{due}", due).format(
-        now=NOW_SQL, joins=_PARTIES_OF_CLAIMED, reason=_REASON_OF_CLAIMED, max_count=MAX_SMALLINT
+        now=NOW_SQL, floor=FLOOR_SQL, joins=_PARTIES_OF_CLAIMED, reason=_REASON_OF_CLAIMED, max_count=MAX_SMALLINT
     )
     for due in (_OLDEST, _OLDEST_OF_EACH)
 )
@@ -197,8 +199,8 @@ WITH RECURSIVE organizations AS (
     UNION ALL
     SELECT next.id, organizations.number + 1
     FROM organizations, LATERAL (
-        SELECT d.organization_id AS id FROM deliveries_delivery d
-        WHERE d.state = 'pending' AND d.organization_id > organizations.id
+        SELECT d.organization_id AS id FROM deliveries_queue d
+        WHERE d.organization_id > organizations.id AND d.next_attempt_at > {FLOOR_SQL}
         ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
     ) next
     WHERE organizations.number < %(limit)s
@@ -216,8 +218,8 @@ FROM waiting LEFT JOIN LATERAL (
         UNION ALL
         SELECT next.origin, next.next_attempt_at, found.number + 1
         FROM found, LATERAL (
-            SELECT d.origin, d.next_attempt_at FROM deliveries_delivery d
-            WHERE d.state = 'pending' AND d.organization_id = waiting.id AND d.origin > found.origin
+            SELECT d.origin, d.next_attempt_at FROM deliveries_queue d
+            WHERE d.organization_id = waiting.id AND d.origin > found.origin AND d.next_attempt_at > {FLOOR_SQL}
             ORDER BY d.organization_id, d.origin, d.next_attempt_at LIMIT 1
         ) next
         WHERE found.number < waiting.most
@@ -226,10 +228,9 @@ FROM waiting LEFT JOIN LATERAL (
 ) lane ON true
 """
 
-# The state is a literal, because PostgreSQL's generic plan for a parameter could not use the index of pending rows.
 _FREE = f"""
-SELECT FROM deliveries_delivery
-WHERE state = 'pending' AND next_attempt_at <= COALESCE(%(until)s::timestamptz, {NOW_SQL})
+SELECT FROM deliveries_queue
+WHERE next_attempt_at <= COALESCE(%(until)s::timestamptz, {NOW_SQL}) AND next_attempt_at > {FLOOR_SQL}
   AND (lease IS NULL OR leased_until <= {NOW_SQL})
 """
 _COUNT_FREE = f"""
@@ -268,12 +269,13 @@ def claim(
         "max_bytes": max_bytes,
     }
     if of is None:
-        rows = rows_as(_Row, _CLAIM_OLDEST, parameters)
+        statement = _CLAIM_OLDEST
     else:
         parameters["organizations"] = [lane.organization_id for lane in of]
         parameters["origins"] = [lane.origin for lane in of]
         parameters["limits"] = list(of.values())
-        rows = rows_as(_Row, _CLAIM_OF_EACH, parameters)
+        statement = _CLAIM_OF_EACH
+    rows = retry_if_moved(lambda: rows_as(_Row, statement, parameters))
     return [
         Claim._make(
             (

@@ -1,7 +1,7 @@
-"""Removes old finished rows, and surplus rows of one source, in small portions. It leaves locked rows.
+"""Removes old rows that outlived their day's partition, and surplus rows of one source, in small portions.
 
-Keys are in the order of creation, so finding old rows needs no index of its own. Failures stay longer than the rest. A
-sweep remembers how far it has come, so that it does not read them again each time.
+It leaves locked rows. Keys are in the order of creation, so finding old rows needs no index of its own. A sweep
+remembers how far it has come, so that it does not read the same rows again each time.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from commands_platform.lib.database.statements import rows_as
 
 _AGED = """
 WITH seen AS (
-    SELECT id, state, finished_at FROM deliveries_delivery
+    SELECT id, state, finished_at FROM deliveries_finished_other
     WHERE id > %(after)s AND id < %(before)s
     ORDER BY id LIMIT %(limit)s
 ), old AS (
-    SELECT d.id FROM deliveries_delivery d JOIN seen ON d.id = seen.id
-    WHERE seen.state <> 'pending' AND d.state = seen.state
-      AND seen.finished_at < CASE WHEN seen.state = 'failed' THEN %(failed_before)s ELSE %(finished_before)s END
+    SELECT d.id FROM deliveries_finished_other d JOIN seen ON d.id = seen.id
+    WHERE seen.finished_at < CASE WHEN seen.state = 'failed' THEN %(failed_before)s ELSE %(finished_before)s END
     FOR UPDATE OF d SKIP LOCKED
 ), removed AS (
-    DELETE FROM deliveries_delivery d USING old WHERE d.id = old.id RETURNING d.id
+    DELETE FROM deliveries_finished_other d USING old WHERE d.id = old.id RETURNING d.id
 )
 SELECT (SELECT count(*) FROM removed) AS removed, (SELECT count(*) FROM seen) AS seen,
        (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS last
 """
 
 _SURPLUS = """
-DELETE FROM deliveries_delivery WHERE id IN (
-    SELECT id FROM deliveries_delivery
-    WHERE source_uuid = %(source)s AND state NOT IN ('pending', 'failed') AND due_at < (
+WITH surplus AS (
+    SELECT id, due_at FROM deliveries_finished
+    WHERE source_uuid = %(source)s AND state <> 'failed' AND due_at < (
         SELECT due_at FROM deliveries_delivery
         WHERE source_uuid = %(source)s ORDER BY due_at DESC OFFSET %(keep)s LIMIT 1
     )
     ORDER BY due_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
+DELETE FROM deliveries_finished d USING surplus WHERE d.id = surplus.id AND d.due_at = surplus.due_at
 """
 
 _FIRST_ID = UUID(int=0)
@@ -59,7 +59,7 @@ class _Swept(NamedTuple):
 
 @dataclass(slots=True)
 class Sweep:
-    """A walk over the old end of the ledger, a portion at a time. Some time after it has ended, it starts over."""
+    """A walk over the default partition, a portion at a time. Some time after it has ended, it starts over."""
 
     keep_finished: timedelta
     keep_failed: timedelta

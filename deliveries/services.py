@@ -13,6 +13,7 @@ from django.db.models.functions import Cast, Greatest, Least
 
 from commands_platform.lib import broker, clock
 from commands_platform.lib.correlation import current_correlation_id
+from commands_platform.lib.database.availability import retry_if_moved
 from deliveries import ledger
 from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.retry_policy import longest_last_wait
@@ -65,9 +66,9 @@ def cancel_pending_of_command(
     It leaves rows that somebody has locked to the next call.
     """
     rows = unsent_of_command(command_id=command_id, organization_id=organization_id, before=before)
-    locked = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+    locked = _lock(rows.select_for_update(skip_locked=True)[:limit])
     if locked:
-        _cancel(Delivery.objects.filter(pk__in=locked), reason)
+        _cancel(Delivery.objects.pending().filter(pk__in=locked), reason)
     return len(locked)
 
 
@@ -75,7 +76,7 @@ def cancel_pending_of_command(
 def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
     # Locked in one order, so that two cancellations of the same rows cannot wait for each other. The locked rows cannot
     # change: a sender that records or releases them now either has finished, or leaves them until we have.
-    ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+    ids = _lock(rows.select_for_update().order_by("pk"))
     is_free = Q(lease=None)
     Delivery.objects.pending().filter(pk__in=ids).update(
         reason=reason,
@@ -83,6 +84,16 @@ def _cancel(rows: QuerySet[Delivery], reason: Reason) -> None:
         next_attempt_at=Case(When(is_free, then=None), default=F("next_attempt_at")),
         finished_at=Case(When(is_free, then=Value(clock.now())), default=F("finished_at")),
     )
+
+
+def _lock(rows: QuerySet[Delivery]) -> list[UUID]:
+    """Returns the keys of the rows, which are locked from now on. A row that has ended meanwhile is not among them."""
+
+    @transaction.atomic
+    def locked() -> list[UUID]:
+        return list(rows.values_list("pk", flat=True))
+
+    return retry_if_moved(locked)
 
 
 def redeliverable(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
@@ -105,16 +116,23 @@ def redeliver(*, deliveries: QuerySet[Delivery]) -> int:
     extra_time = ExpressionWrapper(extra * Value(longest_last_wait(settings.DELIVERY_RETRY_DELAYS)), DurationField())
     # A sum of smallints is a smallint, which it might overflow.
     attempts_made = Cast(F("attempt_count"), IntegerField())
-    count = redeliverable(deliveries).update(
-        state=State.PENDING,
-        reason="",
-        next_attempt_at=now,
-        finished_at=None,
-        expires_at=Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
-        max_attempts=Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_SMALLINT),
-        attempts_before=F("attempt_count"),
-        correlation_id=current_correlation_id(),
-    )
+    values = {
+        "state": State.PENDING,
+        "reason": "",
+        "next_attempt_at": now,
+        "finished_at": None,
+        "expires_at": Value(now + settings.DELIVERY_EXPIRES_AFTER) + extra_time,
+        "max_attempts": Least(attempts_made + F("max_attempts") - F("attempts_before"), MAX_SMALLINT),
+        "attempts_before": F("attempt_count"),
+        "correlation_id": current_correlation_id(),
+    }
+
+    @transaction.atomic
+    def queue_again() -> int:
+        return redeliverable(deliveries).update(**values)
+
+    # Somebody else may redeliver one of them at the same time.
+    count = retry_if_moved(queue_again)
     if count:
         broker.send_hint_on_commit(deliver_pending)
     return count

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
+from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import rows_as, rows_of
 
 # A retry that is not due yet counts as finished: it may wait for hours.
@@ -21,23 +22,23 @@ _IS_BEING_SENT = f"(d.next_attempt_at <= {NOW_SQL} OR d.leased_until > {NOW_SQL}
 _UNFINISHED = f"""
 SELECT d.source_uuid, bool_or({_IS_BEING_SENT}) IS TRUE AS is_one_being_sent,
        bool_or(d.next_attempt_at IS NULL) AS is_one_waiting
-FROM deliveries_delivery d
-WHERE d.state = 'pending' AND d.source_uuid = ANY(%(sources)b::uuid[])
+FROM deliveries_queue d
+WHERE d.source_uuid = ANY(%(sources)b::uuid[])
 GROUP BY d.source_uuid
 """
 
 _START = f"""
 WITH next AS (
-    SELECT w.ctid AS row FROM deliveries_delivery w
-    WHERE w.state = 'pending' AND w.next_attempt_at IS NULL AND {{which}}
+    SELECT w.ctid AS row FROM deliveries_queue w
+    WHERE w.next_attempt_at IS NULL AND {{which}}
       AND NOT EXISTS (
-          SELECT FROM deliveries_delivery d
-          WHERE d.source_uuid = w.source_uuid AND d.state = 'pending' AND {_IS_BEING_SENT}
+          SELECT FROM deliveries_queue d
+          WHERE d.source_uuid = w.source_uuid AND {_IS_BEING_SENT}
       )
     ORDER BY w.created_at LIMIT %(limit)s
     FOR UPDATE OF w SKIP LOCKED
 )
-UPDATE deliveries_delivery d
+UPDATE deliveries_queue d
 SET next_attempt_at = {NOW_SQL}, expires_at = greatest(d.expires_at, {NOW_SQL} + (d.expires_at - d.created_at))
 FROM next WHERE d.ctid = next.row
 RETURNING d.id
@@ -65,4 +66,5 @@ def unfinished_runs(sources: Sequence[UUID]) -> dict[UUID, UnfinishedRuns]:
 def start_waiting_runs(*, limit: int, sources: Sequence[UUID] | None = None) -> int:
     """Starts runs, of these sources or of any, that wait for no other run any more. Returns their number."""
     parameters = {"now": clock.replaced(), "limit": limit, "sources": sources}
-    return len(rows_of(_START_ANY if sources is None else _START_THESE, parameters))
+    statement = _START_ANY if sources is None else _START_THESE
+    return len(retry_if_moved(lambda: rows_of(statement, parameters)))

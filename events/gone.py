@@ -24,7 +24,7 @@ logger = structlog.get_logger(__name__)
 # A hook stays if its lists were replaced after the answer, or if its command has another URL now.
 _GONE_HOOKS = """
 SELECT DISTINCT h.id, h.updated_at
-FROM deliveries_delivery d
+FROM deliveries_finished d
 JOIN events_hook h ON h.organization_id = d.organization_id
   AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{1,18}$' THEN substr(d.destination, 6)::bigint END
 JOIN organizations_command c ON c.id = h.command_id

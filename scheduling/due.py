@@ -16,7 +16,7 @@ from commands_platform.lib.database.identifiers import new_ledger_id
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from commands_platform.lib.instants import format_instant
 from deliveries import sendable
-from deliveries.ledger import NewRow, default_attempts
+from deliveries.ledger import NewRow, default_attempts, remove_finished_slots
 from deliveries.models import Kind
 from deliveries.retry_policy import longest_last_wait
 from scheduling.planning import DueSchedule, SkippedSlots, Slot
@@ -105,13 +105,13 @@ _LOCK_AHEAD = _LOCK_DUE.format(
 _WITHDRAW = """
 WITH unsent AS (
     SELECT d.id, s.id AS schedule_id
-    FROM deliveries_delivery d JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid
+    FROM deliveries_queue d JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid
     WHERE s.uuid = ANY(%(sources)b::uuid[]) AND s.is_active AND s.repeats = -1
-      AND d.due_at > %(now)s AND d.kind = 'scheduled' AND d.state = 'pending' AND d.attempt_count = 0
+      AND d.due_at > %(now)s AND d.kind = 'scheduled' AND d.attempt_count = 0
       AND d.lease IS NULL
     FOR UPDATE OF d {if_locked}
 ), withdrawn AS (
-    DELETE FROM deliveries_delivery d USING unsent WHERE d.id = unsent.id RETURNING unsent.schedule_id AS id, d.due_at
+    DELETE FROM deliveries_queue d USING unsent WHERE d.id = unsent.id RETURNING unsent.schedule_id AS id, d.due_at
 ), earliest AS (
     SELECT id, min(due_at) AS due_at FROM withdrawn GROUP BY id
 )
@@ -126,10 +126,10 @@ _VIEW = f"""
 SELECT {_DUE_COLUMNS} FROM scheduling_scheduledexecution s {_SENDABLE_JOINS} WHERE s.id = %(id)s
 """
 
-# Each attempt fills in the token and its own number, which the body lacks. A slot that is already in the ledger stays
-# as it is, so it is written once, however often it is found due.
+# Each attempt fills in the token and its own number, which the body lacks. A slot that is already in the queue stays as
+# it is, so it is written once, however often it is found due.
 _INSERT_SLOTS = f"""
-INSERT INTO deliveries_delivery (
+INSERT INTO deliveries_queue (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
     origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at,
     correlation_id
@@ -146,7 +146,7 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
            ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
            ',"due_at":"', v.due, '","attempt":0}}}}'
        ),
-       0, COALESCE(s.max_attempts, %(max_attempts)s), CASE WHEN NOT %(wait)s THEN v.due_at END,
+       0, COALESCE(s.max_attempts, %(max_attempts)s), CASE WHEN NOT %(wait)s THEN greatest(v.due_at, %(now)s) END,
        %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '[]', %(now)s,
        COALESCE(
            %(correlation_id)s::text, CASE WHEN (s.cron, s.execution_frequency) = ('', 0) THEN s.correlation_id END
@@ -164,7 +164,7 @@ ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 # Every slot since the schedule's timing began is in the ledger, so its latest row ends just before the new slots.
 _EXTEND_LATEST = """
 WITH latest AS (
-    SELECT d.id, v.last_due_at, v.slot_count
+    SELECT d.id, d.due_at, v.last_due_at, v.slot_count
     FROM unnest(
         %(schedules)b::bigint[], %(first)b::timestamptz[], %(last)b::timestamptz[], %(counts)b::bigint[],
         %(reasons)b::text[]
@@ -177,12 +177,13 @@ WITH latest AS (
     ) d
     WHERE d.state = 'skipped' AND d.reason = v.reason AND d.due_at > s.effective_from
 ), free AS (
-    SELECT d.id FROM deliveries_delivery d JOIN latest ON latest.id = d.id FOR UPDATE OF d SKIP LOCKED
+    SELECT d.id FROM deliveries_finished d JOIN latest ON latest.id = d.id AND latest.due_at = d.due_at
+    FOR UPDATE OF d SKIP LOCKED
 )
-UPDATE deliveries_delivery d
+UPDATE deliveries_finished d
 SET last_due_at = latest.last_due_at, slot_count = d.slot_count + latest.slot_count, finished_at = %(now)s
 FROM latest JOIN free ON free.id = latest.id
-WHERE d.id = latest.id
+WHERE d.id = latest.id AND d.due_at = latest.due_at
 RETURNING d.source_uuid
 """
 
@@ -239,10 +240,11 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
     if not slots:
         return
     schedules, due_at, urls, origins = zip(*slots, strict=True)
+    ids = [new_ledger_id() for _ in slots]
     execute(
         _INSERT_SLOTS,
         {
-            "ids": [new_ledger_id() for _ in slots],
+            "ids": ids,
             "schedules": list(schedules),
             "due_at": list(due_at),
             "due": [_formatted(instant) for instant in due_at],
@@ -257,6 +259,7 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
             "wait": wait,
         },
     )
+    remove_finished_slots(ids)
 
 
 # The slots of a herd share one instant.

@@ -46,13 +46,13 @@ FROM unnest(%(sources)s::uuid[], %(begun_before)s::timestamptz[])
     AS failed(source_uuid, begun_before)
 JOIN scheduling_scheduledexecution s ON s.uuid = failed.source_uuid AND s.is_active
 JOIN LATERAL (
-    SELECT d.due_at, d.state FROM deliveries_delivery d
+    SELECT d.due_at, d.state FROM deliveries_finished d
     WHERE d.source_uuid = s.uuid AND d.kind = 'scheduled' AND d.state IN ('delivered', 'failed')
       AND d.due_at >= s.effective_from AND d.due_at <= failed.begun_before
     ORDER BY d.due_at DESC LIMIT 1
 ) before ON before.state = 'failed'
 LEFT JOIN LATERAL (
-    SELECT d.due_at FROM deliveries_delivery d
+    SELECT d.due_at FROM deliveries_finished d
     WHERE d.source_uuid = s.uuid AND d.kind = 'scheduled' AND d.state = 'delivered' AND d.due_at > before.due_at
     ORDER BY d.due_at DESC LIMIT 1
 ) success ON true

@@ -22,7 +22,7 @@ from scheduling.models import DeactivationReason, ScheduledExecution
 
 _GONE_SCHEDULES = """
 SELECT DISTINCT s.id, s.effective_from
-FROM deliveries_delivery d
+FROM deliveries_finished d
 JOIN scheduling_scheduledexecution s ON s.uuid = d.source_uuid AND s.is_active
 JOIN organizations_command c ON c.id = s.command_id
 WHERE d.reason = 'gone' AND d.kind <> 'event' AND d.finished_at > %(since)s AND d.finished_at >= s.effective_from

@@ -90,7 +90,8 @@ def settle(platform: MeasuredPlatform) -> None:
     """Collects statistics and makes a checkpoint, so that the inserts do not slow down the next measurement."""
     for statement in (
         "VACUUM (ANALYZE) scheduling_scheduledexecution",
-        "VACUUM (ANALYZE) deliveries_delivery",
+        "VACUUM (ANALYZE) deliveries_queue",
+        "VACUUM (ANALYZE) deliveries_finished",
         "CHECKPOINT",
     ):
         platform.execute(statement)

@@ -48,19 +48,60 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'deliveries',
-                'indexes': [models.Index(condition=models.Q(('state', 'pending')), fields=['next_attempt_at'], name='deliveries_delivery_queue'), models.Index(condition=models.Q(('state', 'pending')), fields=['organization', 'origin', 'next_attempt_at'], name='deliveries_delivery_lane'), models.Index(condition=models.Q(('next_attempt_at', None), ('state', 'pending')), fields=['created_at'], name='deliveries_delivery_waiting'), models.Index(models.OrderBy(models.F('id'), descending=True), condition=models.Q(('state', 'failed')), name='deliveries_delivery_failed'), models.Index(condition=models.Q(('reason', 'gone')), fields=['finished_at'], name='deliveries_delivery_gone'), models.Index(condition=models.Q(('state', 'pending')), fields=['source_uuid'], name='deliveries_delivery_unsent')],
-                'constraints': [models.UniqueConstraint(fields=('source_uuid', 'due_at', 'destination'), name='deliveries_delivery_slot'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('next_attempt_at__isnull', False), ('state', 'pending')), models.Q(('finished_at', None), ('lease', None), ('next_attempt_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('finished_at__isnull', False), ('lease', None), ('next_attempt_at', None)), _connector='OR'), name='deliveries_delivery_pending'), models.CheckConstraint(condition=models.Q(models.Q(('lease', None), ('leased_until', None)), models.Q(('lease__isnull', False), ('leased_until__isnull', False)), _connector='OR'), name='deliveries_delivery_lease'), models.CheckConstraint(condition=models.Q(('state', 'pending'), models.Q(('reason', ''), ('state', 'delivered')), models.Q(models.Q(('state', 'delivered'), _negated=True), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='deliveries_delivery_reason'), models.CheckConstraint(condition=models.Q(models.Q(('last_due_at', None), ('slot_count', 1)), models.Q(('last_due_at__gt', models.F('due_at')), ('slot_count__gt', 1), ('state', 'skipped')), _connector='OR'), name='deliveries_delivery_range')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('next_attempt_at__isnull', False), ('state', 'pending')), models.Q(('finished_at', None), ('lease', None), ('next_attempt_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('finished_at__isnull', False), ('lease', None), ('next_attempt_at', None)), _connector='OR'), name='deliveries_delivery_pending'), models.CheckConstraint(condition=models.Q(models.Q(('lease', None), ('leased_until', None)), models.Q(('lease__isnull', False), ('leased_until__isnull', False)), _connector='OR'), name='deliveries_delivery_lease'), models.CheckConstraint(condition=models.Q(('state', 'pending'), models.Q(('reason', ''), ('state', 'delivered')), models.Q(models.Q(('state', 'delivered'), _negated=True), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='deliveries_delivery_reason'), models.CheckConstraint(condition=models.Q(models.Q(('last_due_at', None), ('slot_count', 1)), models.Q(('last_due_at__gt', models.F('due_at')), ('slot_count__gt', 1), ('state', 'skipped')), _connector='OR'), name='deliveries_delivery_range')],
             },
         ),
-        # Claims and outcomes write new versions of a row. Half of each page is left free for them, so that most versions
-        # stay on the page of the first one and need no new index entries (heap-only tuples). The rows change all the time,
-        # so the table is vacuumed and analyzed after each fiftieth of it, and not after the usual fifth.
+        # Django knows no partitioned tables. Pending rows are the queue. A row that ends moves to the partition of its
+        # day. Days have partitions of their own, made and dropped by `deliveries.partitions`, and the default partition
+        # has rows of other days.
         migrations.RunSQL(
-            "ALTER TABLE deliveries_delivery SET (fillfactor = 50, autovacuum_vacuum_threshold = 2000,"
+            """
+            ALTER TABLE deliveries_delivery RENAME TO deliveries_model;
+            CREATE TABLE deliveries_delivery (LIKE deliveries_model INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
+                PARTITION BY LIST (state);
+            DROP TABLE deliveries_model;
+            CREATE TABLE deliveries_queue PARTITION OF deliveries_delivery FOR VALUES IN ('pending');
+            CREATE TABLE deliveries_finished PARTITION OF deliveries_delivery
+                FOR VALUES IN ('delivered', 'failed', 'cancelled', 'skipped') PARTITION BY RANGE (due_at);
+            CREATE TABLE deliveries_finished_other PARTITION OF deliveries_finished DEFAULT;
+            """,
+            "DROP TABLE deliveries_delivery; CREATE TABLE deliveries_delivery ()",
+        ),
+        # See `deliveries.floor`.
+        migrations.RunSQL("CREATE SEQUENCE deliveries_queue_floor MINVALUE 0", "DROP SEQUENCE deliveries_queue_floor"),
+        # A slot is unique in the queue and in the ledger. `deliveries.ledger` keeps it unique across both.
+        # The others are for the claim, for the claims of each lane however large the backlog of another lane is, and for
+        # runs that wait for the run before them, which are few and looked for whenever outcomes are recorded.
+        migrations.RunSQL(
+            """
+            ALTER TABLE deliveries_queue ADD CONSTRAINT deliveries_queue_pkey PRIMARY KEY (id);
+            CREATE UNIQUE INDEX deliveries_queue_slot ON deliveries_queue (source_uuid, due_at, destination);
+            CREATE INDEX deliveries_queue_next ON deliveries_queue (next_attempt_at);
+            CREATE INDEX deliveries_queue_lane ON deliveries_queue (organization_id, origin, next_attempt_at);
+            CREATE INDEX deliveries_queue_waiting ON deliveries_queue (created_at) WHERE next_attempt_at IS NULL;
+            """,
+            migrations.RunSQL.noop,
+        ),
+        # The others are for reading a row and lists, newest first, for the operators' list of failures, for rows
+        # that must outlive their day, and for the search for receivers that are gone.
+        migrations.RunSQL(
+            """
+            CREATE UNIQUE INDEX deliveries_finished_slot ON deliveries_finished (source_uuid, due_at, destination);
+            CREATE INDEX deliveries_finished_id ON deliveries_finished (id);
+            CREATE INDEX deliveries_finished_failed ON deliveries_finished (id) WHERE state = 'failed';
+            CREATE INDEX deliveries_finished_late ON deliveries_finished USING brin (finished_at)
+                WITH (autosummarize = on);
+            CREATE INDEX deliveries_finished_gone ON deliveries_finished (finished_at) WHERE reason = 'gone';
+            """,
+            migrations.RunSQL.noop,
+        ),
+        # Claims write new versions of a row. Half of each page is left free for them, so that most versions stay on the
+        # page of the first one and need no new index entries (heap-only tuples). The rows change and leave all the time,
+        # so the queue is vacuumed and analyzed after each fiftieth of it, and not after the usual fifth.
+        migrations.RunSQL(
+            "ALTER TABLE deliveries_queue SET (fillfactor = 50, autovacuum_vacuum_threshold = 2000,"
             " autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_threshold = 1000,"
             " autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05)",
-            "ALTER TABLE deliveries_delivery RESET (fillfactor, autovacuum_vacuum_threshold,"
-            " autovacuum_vacuum_scale_factor, autovacuum_analyze_threshold, autovacuum_analyze_scale_factor,"
-            " autovacuum_vacuum_insert_scale_factor)",
+            migrations.RunSQL.noop,
         ),
     ]

@@ -98,7 +98,7 @@ def test_a_delivery_fails_after_waiting_too_long_for_an_origin_that_does_not_ans
     assert new.state == State.PENDING
 
 
-@pytest.mark.parametrize("table", ["deliveries_delivery", "scheduling_scheduledexecution"])
+@pytest.mark.parametrize("table", ["deliveries_queue", "scheduling_scheduledexecution"])
 def test_tables_that_change_all_the_time_are_vacuumed_often(table: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [table])

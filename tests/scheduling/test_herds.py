@@ -39,7 +39,7 @@ def test_a_batch_costs_the_same_statements_for_one_schedule_and_for_many(django_
         make_due(command=command)
 
     dispatch_at(NOON - timedelta(milliseconds=100))
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         dispatch_at(NOON)
 
     assert Delivery.objects.count() == 50

@@ -21,8 +21,11 @@ _RECONNECT_SECONDS = 0.5
 # PostgreSQL's code for a connection that it closed because a transaction was idle for too long. Django does not map
 # this code to OperationalError.
 _PAUSED_FOR_TOO_LONG = "25P03"
-# The codes for a lock that was not available within `lock_timeout`, and for a deadlock.
-_LOCKED = frozenset({"55P03", "40P01"})
+# The code for a row that another session moved to another partition, after the statement began and before it locked it.
+_MOVED = "40001"
+_MAX_TRIES_FOR_MOVED = 10
+# The codes for a lock that was not available within `lock_timeout`, for a deadlock, and for a moved row.
+_LOCKED = frozenset({"55P03", "40P01", _MOVED})
 
 
 def is_away(error: BaseException) -> bool:
@@ -35,6 +38,21 @@ def is_away(error: BaseException) -> bool:
 def is_locked(error: BaseException | None) -> bool:
     """Returns whether a lock was not available in time, or the statement was part of a deadlock."""
     return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) in _LOCKED
+
+
+def retry_if_moved(work: Callable[[], T]) -> T:
+    """Does `work`, and does it again if it met a row that was moving to another partition.
+
+    PostgreSQL reports such a row as an error, even to a statement that skips locked rows. Inside a transaction, `work`
+    must open a transaction of its own, which becomes a savepoint.
+    """
+    for _ in range(_MAX_TRIES_FOR_MOVED - 1):
+        try:
+            return work()
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _MOVED:
+                raise
+    return work()
 
 
 @contextmanager
