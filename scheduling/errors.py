@@ -8,6 +8,7 @@ from commands_platform.lib.zones import InvalidTimezoneError
 __all__ = [
     "CalendarExistsError",
     "CalendarInUseError",
+    "ExternalIdTakenError",
     "InvalidCommandError",
     "InvalidCronError",
     "InvalidEveryError",
@@ -65,6 +66,13 @@ class CalendarInUseError(PlatformError):
     def __init__(self, count: int = 3) -> None:
         schedules = "1 schedule names" if count == 1 else f"{count} schedules name"
         super().__init__(f"{schedules} the calendar in except. Change that first.")
+
+
+class ExternalIdTakenError(InvalidInputError):
+    """Another schedule of the command has this external_id."""
+
+    def __init__(self) -> None:
+        super().__init__(errors={"external_id": [type(self).__doc__ or ""]})
 
 
 class MissingTokenOrCommandError(BadRequestError):

@@ -121,6 +121,16 @@ class ExceptField(BoundedListField):
         return orjson.dumps(list(dict.fromkeys(entries))).decode() if entries else ""
 
 
+class TagsField(BoundedListField):
+    """Tags, each once. Null means that there are none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return list(dict.fromkeys(super().run_validation(data) or ()))
+
+
 @extend_schema_field({"type": "array", "items": {"type": "string"}})
 class ExceptOutputField(serializers.Field[str, Any, Any, Any]):
     """The days on which a schedule does not run, as they were given."""

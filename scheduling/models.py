@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import F, Q
 from django.utils.functional import cached_property
 
 from audit.kinds import ObjectKind
@@ -124,6 +125,8 @@ class ScheduledExecution(models.Model):
     name = models.CharField(max_length=255)
     is_active = models.BooleanField(default=True)
     description = models.TextField(blank=True, default="")
+    external_id = models.CharField(max_length=255, blank=True, default="", help_text="The caller's own name for it.")
+    tags = ArrayField(models.TextField(), blank=True, default=list)
     cron = models.TextField(blank=True, default="", help_text="One expression, or several, each ending with a newline.")
     cron_seconds = models.BooleanField(default=False, help_text="Expressions have six fields, the seconds first.")
     dst_gap = models.CharField(max_length=16, choices=GapRule.choices, default=GapRule.RUN_AFTER)
@@ -197,6 +200,11 @@ class ScheduledExecution(models.Model):
             models.CheckConstraint(
                 name="scheduling_schedule_misfire_grace", condition=Q(misfire_grace__lte=MAX_MISFIRE_GRACE)
             ),
+            models.UniqueConstraint(
+                fields=["organization", "command", "external_id"],
+                name="scheduling_schedule_external_id",
+                condition=~Q(external_id=""),
+            ),
             models.CheckConstraint(
                 name="scheduling_schedule_one_rule",
                 condition=Q(every="") | Q(cron="", execution_frequency=0),
@@ -233,6 +241,8 @@ class ScheduledExecution(models.Model):
             models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
             # The schedules that name a calendar.
             models.Index(fields=["organization"], name="scheduling_schedule_exceptions", condition=~Q(exceptions="")),
+            # The schedules with a tag.
+            GinIndex(fields=["tags"], name="scheduling_schedule_tags", condition=~Q(tags=[])),
             # The schedules that move when their user's zone changes.
             models.Index(
                 fields=["owner"], name="scheduling_schedule_owner", condition=Q(timezone_type="user_timezone")
@@ -302,27 +312,6 @@ class ScheduledExecution(models.Model):
     def recurrence(self) -> Recurrence:
         """Returns when it runs, in the form that the pure functions take."""
         return recurrence_of(self, zone=self.zone)
-
-
-def prefetch_excluded_days(schedules: Sequence[ScheduledExecution]) -> None:
-    """Sets `excluded_days` of all these schedules with one statement at most."""
-    exclusions = calendars.ExclusionsOf(schedules)
-    for schedule in schedules:
-        schedule.excluded_days = exclusions.days_of(schedule)
-
-
-def prefetch_last_deliveries(schedules: Sequence[ScheduledExecution]) -> None:
-    """Sets `last_delivery` of all these schedules with one statement, without its body, headers and attempts.
-
-    It is the ledger row of the latest slot. A row that was written ahead does not count before its time.
-    """
-    now = clock.now()
-    latest = Delivery.objects.filter(source_uuid=OuterRef("uuid"), due_at__lte=now).order_by("-due_at").values("pk")[:1]
-    of_these = ScheduledExecution.objects.filter(pk__in=[schedule.pk for schedule in schedules]).order_by()
-    rows = Delivery.objects.filter(pk__in=of_these.values(latest=Subquery(latest))).defer("attempts", "body", "headers")
-    by_source = {row.source_uuid: row for row in rows}
-    for schedule in schedules:
-        schedule.last_delivery = by_source.get(schedule.uuid)
 
 
 class DispatcherUptime(models.Model):

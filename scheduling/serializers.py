@@ -31,6 +31,7 @@ from commands_platform.lib.http.filters import (
     QueryInstantField,
     SearchFilter,
     UUIDFilter,
+    WordFilter,
 )
 from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Output
 from commands_platform.lib.http.pagination import CursorQuery, ListQuery
@@ -46,6 +47,7 @@ from scheduling.fields import (
     EveryOutputField,
     ExceptField,
     ExceptOutputField,
+    TagsField,
 )
 from scheduling.languages import current_language
 from scheduling.models import (
@@ -59,14 +61,16 @@ from scheduling.models import (
     OverlapRule,
     ScheduledExecution,
     TimezoneType,
-    prefetch_excluded_days,
-    prefetch_last_deliveries,
 )
+from scheduling.prefetching import prefetch_excluded_days, prefetch_last_deliveries
 from scheduling.spread import MAX_SPREAD
 from scheduling.words import describe
 
 _MAX_COLUMN_INTEGER = 2**31 - 1
 _MAX_URL_LENGTH = 2048
+MAX_EXTERNAL_ID_LENGTH = 255
+MAX_TAGS = 16
+MAX_TAG_LENGTH = 64
 MAX_REDELIVERIES = 1000
 # The fields that keep a schedule from running at once.
 _TIMING_FIELDS = ("cron", "every", "execution_frequency", "starts_at")
@@ -97,6 +101,8 @@ class ScheduledExecutionChanges(NullIsAbsentSerializer[ScheduledExecution], Mean
     callback_url = StrictCharField(max_length=_MAX_URL_LENGTH, null_is_empty=True)
     is_active = StrictBooleanField(required=False)
     description = StrictCharField(max_length=2000, null_is_empty=True, allowed_controls=LINES)
+    external_id = StrictCharField(max_length=MAX_EXTERNAL_ID_LENGTH, null_is_empty=True)
+    tags = TagsField(child=StrictCharField(max_length=MAX_TAG_LENGTH), max_length=MAX_TAGS)
     cron_seconds = StrictBooleanField(required=False)
     dst_gap = StrictChoiceField(choices=GapRule.choices, required=False)
     dst_overlap = StrictChoiceField(choices=OverlapRule.choices, required=False)
@@ -168,6 +174,8 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     user_uuid = serializers.UUIDField(source="owner.uuid", required=False, allow_null=True)
     deactivation_reason = NullIfEmptyField(required=False)
     description = serializers.CharField(required=False)
+    external_id = NullIfEmptyField(required=False)
+    tags = serializers.ListField(child=serializers.CharField(), required=False)
     every = EveryOutputField(required=False)
     spread = serializers.IntegerField(required=False)
     cron_seconds = serializers.BooleanField(required=False)
@@ -226,6 +234,8 @@ class ScheduledExecutionQuery(ExpandQuery, ListQuery):
     command_uuid = UUIDFilter("command__uuid")
     owner = UUIDFilter("owner__uuid", help_text="The UUID of the user that it runs as.")
     q = SearchFilter("name", help_text="A part of the name.")
+    external_id = WordFilter(max_length=MAX_EXTERNAL_ID_LENGTH)
+    tag = WordFilter("tags", operator="overlap", max_length=MAX_TAG_LENGTH)
     deactivation_reason = ChoiceFilter(choices=DeactivationReason.choices)
     next_run_after = InstantFilter(
         "next_run_at__gte", also=Q(is_active=True), help_text="Its next run is at or after this instant."

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit.kinds import Verb
 from audit.services import record
 from audit.subjects import values_of
+from auth_tokens.errors import MissingTokenError
 from auth_tokens.models import CallerContext
 from commands_platform.lib import broker, clock
 from commands_platform.lib.correlation import current_correlation_id
@@ -21,18 +23,20 @@ from commands_platform.lib.errors import InvalidInputError, NotFoundError
 from deliveries import ledger
 from deliveries.ledger import NewRow
 from deliveries.models import Delivery, Kind, Reason
-from deliveries.sendable import origin_or_reason
-from deliveries.services import cancel_pending, is_redeliverable, redeliver, redeliverable
-from deliveries.tasks import deliver_pending
+from deliveries.services import cancel_pending
 from organizations.models import Command, Organization, User
 from scheduling import timing, zone_rules
-from scheduling.due import AHEAD, insert_slots, skipped_row, view_as_due, withdraw_ahead
+from scheduling.due import AHEAD, skipped_row, withdraw_ahead
 from scheduling.effects import effect_of, stored_form
-from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
+from scheduling.errors import (
+    ExternalIdTakenError,
+    InvalidCommandError,
+    MissingTokenOrCommandError,
+)
 from scheduling.excluded_days import is_excluded
 from scheduling.models import DeactivationReason, ScheduledExecution
-from scheduling.planning import SkippedSlots, Slot
-from scheduling.quotas import check_period, use_redeliveries, use_schedules
+from scheduling.planning import SkippedSlots
+from scheduling.quotas import check_period, use_schedules
 from scheduling.schedule_log import log_changed, log_created, log_deleted
 from scheduling.tasks import dispatch_due
 from scheduling.validation import (
@@ -45,10 +49,10 @@ from scheduling.validation import (
 
 _EDITABLE_FIELDS = frozenset(
     {
-        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at", "every"),
-        *("exceptions", "execution_frequency", "headers", "is_active", "max_attempts", "misfire_grace"),
-        *("misfire_policy", "name", "overlap", "payload", "repeats", "spread", "starts_at", "timeout"),
-        *("timezone", "timezone_type"),
+        *("callback_url", "cron", "cron_seconds", "description", "dst_gap", "dst_overlap", "ends_at"),
+        *("every", "exceptions", "execution_frequency", "external_id", "headers", "is_active", "max_attempts"),
+        *("misfire_grace", "misfire_policy", "name", "overlap", "payload", "repeats", "spread", "starts_at"),
+        *("tags", "timeout", "timezone", "timezone_type"),
     }
 )
 _TIMING_COLUMNS = [
@@ -86,7 +90,7 @@ def create_scheduled_execution(
     )
     check_period(schedule)
     use_schedules(schedule.organization)
-    with transaction.atomic():
+    with _external_id_is_free(schedule), transaction.atomic():
         schedule.save(force_insert=True)
         record(Verb.CREATED, schedule)
     _after_commit(schedule, now)
@@ -136,7 +140,7 @@ def update_scheduled_execution(
     A new recurrence or start begins a new timing. Other changes do not move any run. Raises InvalidInputError, and the
     errors of `check`, which sees the locked schedule before the change.
     """
-    schedule = _locked(schedule, check)
+    schedule = locked(schedule, check)
     now = clock.now()
     before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
     audited_before = values_of(schedule)
@@ -172,7 +176,8 @@ def update_scheduled_execution(
     if "repeats" in changes:
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
-    schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
+    with _external_id_is_free(schedule), transaction.atomic():
+        schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
     record(Verb.CHANGED, schedule, before=audited_before)
     if passed and (timing_changed or (schedule.is_active and not was_active)):
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
@@ -195,7 +200,7 @@ def update_scheduled_execution(
 @transaction.atomic
 def delete_scheduled_execution(*, schedule: ScheduledExecution, check: Check | None = None) -> None:
     """Deletes the schedule and cancels its unsent deliveries. Its ledger rows stay. Raises the errors of `check`."""
-    schedule, now = _locked(schedule, check), clock.now()
+    schedule, now = locked(schedule, check), clock.now()
     _withdraw_ahead(schedule, now)
     passed = timing.passed_slots(schedule, now)
     if passed:
@@ -207,6 +212,48 @@ def delete_scheduled_execution(*, schedule: ScheduledExecution, check: Check | N
     schedule.delete()
 
 
+def put_by_external_id(
+    *,
+    context: CallerContext,
+    external_id: str,
+    values: Mapping[str, Any],
+    command_uuid: UUID | None = None,
+    is_owned_by_user: bool = True,
+) -> tuple[ScheduledExecution, bool]:
+    """Changes the schedule with this `external_id`, or creates it. Returns it, and whether it is new.
+
+    Raises MissingTokenError if it is a user's and the caller has no token, and the errors of creation and of changes.
+    """
+    values = {**values, "external_id": external_id}
+    schedule = _find_by_external_id(context, external_id, command_uuid)
+    if schedule is None:
+        try:
+            created = create_scheduled_execution(
+                context=context, values=values, command_uuid=command_uuid, is_owned_by_user=is_owned_by_user
+            )
+        except ExternalIdTakenError:
+            # Another request has created it in the meantime.
+            schedule = _find_by_external_id(context, external_id, command_uuid)
+            if schedule is None:
+                raise
+        else:
+            return created, True
+    return update_scheduled_execution(schedule=schedule, changes=values), False
+
+
+def _find_by_external_id(
+    context: CallerContext, external_id: str, command_uuid: UUID | None
+) -> ScheduledExecution | None:
+    party = _party(context, command_uuid, is_owned_by_user=False)
+    found = ScheduledExecution.objects.filter(
+        organization=party.organization, command=party.command, external_id=external_id
+    )
+    schedule = found.select_related("organization", "command__organization", "owner").first()
+    if schedule is not None and not found.visible_to(context).exists():
+        raise MissingTokenError
+    return schedule
+
+
 def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
     """Stops the schedule until it is resumed, and cancels its unsent deliveries."""
     return update_scheduled_execution(schedule=schedule, changes={"is_active": False})
@@ -215,53 +262,6 @@ def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
 def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
     """Resumes the schedule in its old phase. Slots of the pause are recorded as skipped. Raises InvalidInputError."""
     return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
-
-
-@busy_if_locked()
-@transaction.atomic
-def run_now(*, schedule: ScheduledExecution) -> None:
-    """Runs the schedule now, without using up a repeat. Raises InvalidInputError if nothing can be called."""
-    schedule = _locked(schedule)
-    due = view_as_due(schedule.pk)
-    origin, reason = origin_or_reason(due.callback_url, due.reason)
-    if reason:
-        raise InvalidInputError(f"It cannot run: {reason.label}.")
-    now = clock.now()
-    due_at = _free_instant(schedule, now)
-    insert_slots([Slot(due.id, due_at, due.callback_url, origin)], now=now, kind=Kind.MANUAL)
-    broker.send_hint_on_commit(deliver_pending)
-
-
-@busy_if_locked()
-def redeliver_slot(*, delivery: Delivery) -> None:
-    """Redelivers one finished slot. Raises NotRedeliverableError and QuotaExceededError."""
-    if is_redeliverable(delivery):
-        use_redeliveries(delivery.organization, 1)
-    if not redeliver(deliveries=Delivery.objects.filter(pk=delivery.pk)):
-        raise NotRedeliverableError
-
-
-@busy_if_locked()
-@transaction.atomic
-def redeliver_slots(
-    *,
-    schedule: ScheduledExecution,
-    due_from: datetime,
-    due_to: datetime,
-    states: Sequence[str],
-    limit: int,
-    dry_run: bool = False,
-) -> int:
-    """Redelivers the oldest `limit` finished slots in [due_from, due_to). Returns their number.
-
-    Raises QuotaExceededError.
-    """
-    rows = Delivery.objects.of_source(schedule.uuid).filter(due_at__gte=due_from, due_at__lt=due_to, state__in=states)
-    chosen = list(redeliverable(rows).order_by("due_at").values_list("pk", flat=True)[:limit])
-    if dry_run:
-        return len(chosen)
-    use_redeliveries(schedule.organization, len(chosen))
-    return redeliver(deliveries=Delivery.objects.filter(pk__in=chosen))
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
@@ -278,7 +278,18 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
     return _Party(context.organization, command, None)
 
 
-def _locked(schedule: ScheduledExecution, check: Check | None = None) -> ScheduledExecution:
+@contextmanager
+def _external_id_is_free(schedule: ScheduledExecution) -> Iterator[None]:
+    """Raises ExternalIdTakenError if another schedule of the command has the `external_id`."""
+    try:
+        yield
+    except IntegrityError as error:
+        if schedule.external_id and "scheduling_schedule_external_id" in str(error):
+            raise ExternalIdTakenError from error
+        raise
+
+
+def locked(schedule: ScheduledExecution, check: Check | None = None) -> ScheduledExecution:
     """Locks the row, checks it, and returns it as it is now. Raises NotFoundError, and the errors of `check`.
 
     It waits for a dispatcher that holds the row, but no longer than the process's `lock_timeout`.
@@ -328,17 +339,6 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
         schedule.headers_origin = schedule.callback_origin if schedule.headers else ""
     elif "callback_url" in values and not schedule.sent_headers:
         schedule.headers, schedule.headers_origin = {}, ""
-
-
-def _free_instant(schedule: ScheduledExecution, instant: datetime) -> datetime:
-    """Returns the first instant from this one on that no row of the schedule has, and no slot that is already due.
-
-    The ledger has one row for each instant, so a manual run and a slot of the same instant would become one run. The
-    caller holds the schedule's lock.
-    """
-    while timing.is_slot_to_come(schedule, instant) or schedule.slots().filter(due_at=instant).exists():
-        instant += timedelta(microseconds=1)
-    return instant
 
 
 def _cancel_excluded(schedule: ScheduledExecution) -> None:

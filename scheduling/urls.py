@@ -5,6 +5,7 @@ from scheduling.calendar_views import CalendarDetail, CalendarList
 from scheduling.rule_views import NextSlots, Preview
 from scheduling.views import (
     Redelivery,
+    ScheduledExecutionByExternalId,
     ScheduledExecutionDetail,
     ScheduledExecutionList,
     SlotDetail,
@@ -16,6 +17,11 @@ urlpatterns = [
     *both("scheduling/", ScheduledExecutionList.as_view(), "scheduling-list"),
     *both("scheduling/calendars/", CalendarList.as_view(), "scheduling-calendars"),
     *both("scheduling/calendars/<str:name>/", CalendarDetail.as_view(), "scheduling-calendar"),
+    *both(
+        "scheduling/by-external-id/<str:external_id>/",
+        ScheduledExecutionByExternalId.as_view(),
+        "scheduling-by-external-id",
+    ),
     *both("scheduling/preview/", Preview.as_view(), "scheduling-preview"),
     *both("scheduling/<str:uuid>/", ScheduledExecutionDetail.as_view(), "scheduling-detail"),
     *both("scheduling/<str:uuid>/next/", NextSlots.as_view(), "scheduling-next"),

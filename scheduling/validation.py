@@ -178,6 +178,11 @@ def _check_payload(schedule: ScheduledExecution) -> None:
         )
 
 
+def _check_external_id(schedule: ScheduledExecution) -> None:
+    if "/" in schedule.external_id or schedule.external_id in {".", ".."}:
+        raise InvalidInputError("It is a part of a path: it must not contain a slash, and must not be . or ..")
+
+
 def _check_callback_url(schedule: ScheduledExecution) -> None:
     if schedule.callback_url:
         schedule.callback_url = address_guard().check_url(schedule.callback_url)
@@ -226,6 +231,7 @@ _CHECKS: Mapping[str, Callable[[ScheduledExecution], None]] = {
     "cron": _check_cron,
     "execution_frequency": _check_frequency,
     "payload": _check_payload,
+    "external_id": _check_external_id,
     "callback_url": _check_callback_url,
     "timezone_type": _check_timezone_type,
     "timezone": _check_timezone,

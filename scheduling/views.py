@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from auth_tokens.api import ApiRequest, PlatformView
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
-from commands_platform.lib.errors import PreconditionFailedError, UnknownParameterError
+from commands_platform.lib.errors import InvalidInputError, PreconditionFailedError, UnknownParameterError
 from commands_platform.lib.http.cursors import Column, Order
 from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.filters import narrow
@@ -23,7 +23,7 @@ from commands_platform.lib.http.preconditions import ETAG, ETAG_HEADER, IF_MATCH
 from commands_platform.lib.http.unknown_fields import note_ignored
 from deliveries.models import DeliveryQuerySet, Kind
 from organizations.quotas import QuotaExceededError
-from scheduling import openapi, services
+from scheduling import openapi, run_services, services
 from scheduling.errors import InvalidCommandError, MissingTokenOrCommandError, NotRedeliverableError
 from scheduling.models import ScheduledExecution
 from scheduling.reach import find_own_schedule, find_schedule, find_slot, refuse_foreign, visible_schedules
@@ -136,6 +136,37 @@ class ScheduledExecutionDetail(RuleView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class ScheduledExecutionByExternalId(RuleView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(
+        operation_id="put_schedule",
+        parameters=[ETAG],
+        request=ScheduledExecutionInput,
+        responses={200: ScheduledExecutionOutput, 201: ScheduledExecutionOutput},
+        examples=openapi.CREATE_EXAMPLES[:1],
+        callbacks=[openapi.RUN_CALLBACK],
+    )
+    @raises(MissingTokenOrCommandError, InvalidCommandError, MissingTokenError, QuotaExceededError)
+    def put(self, request: ApiRequest, external_id: str) -> Response:
+        """Creates the command's schedule with this `external_id`, or changes the given fields if there is one."""
+        values = read_body(ScheduledExecutionInput, request)
+        if values.get("external_id", external_id) != external_id:
+            raise InvalidInputError(errors={"external_id": ["It must be that of the path, or be left out."]})
+        schedule, is_new = services.put_by_external_id(
+            context=request.context,
+            external_id=external_id,
+            command_uuid=values.pop("command_uuid", None),
+            is_owned_by_user=values.pop("is_owned_by_user"),
+            values=values,
+        )
+        return Response(
+            ScheduledExecutionOutput.render(schedule),
+            status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
+            headers={ETAG_HEADER: _etag(schedule)},
+        )
+
+
 class SlotList(PlatformView):
     required_scope = Scope.SCHEDULING
 
@@ -172,7 +203,7 @@ class SlotRedelivery(PlatformView):
     @raises(MissingTokenError, NotRedeliverableError, QuotaExceededError)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
         """Redelivers a finished slot with the same body and `webhook-id`, and a full set of attempts."""
-        services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
+        run_services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
         return Response(RedeliveryOutput.of(count=1, dry_run=False))
 
 
@@ -190,7 +221,7 @@ class Redelivery(PlatformView):
         """Redelivers the finished slots of a span, the oldest first. `dry_run` only counts them."""
         schedule = find_own_schedule(request.context, uuid)
         values = read_body(RedeliveryInput, request)
-        count = services.redeliver_slots(
+        count = run_services.redeliver_slots(
             schedule=schedule,
             due_from=values["from"],
             due_to=values["to"],

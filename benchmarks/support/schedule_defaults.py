@@ -19,7 +19,7 @@ def main() -> None:
     for field in ScheduledExecution._meta.concrete_fields:
         if not field.primary_key and field.has_default():
             value = field.get_db_prep_save(field.pre_save(schedule, add=True), connection)
-            columns[field.column] = value if value is None else str(value)
+            columns[field.column] = value if value is None or isinstance(value, list) else str(value)
     print(json.dumps(columns))
 
 

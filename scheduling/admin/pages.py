@@ -20,7 +20,7 @@ from commands_platform.operators.large_tables import LargeTableAdmin
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from commands_platform.operators.permissions import url_if_allowed
 from deliveries.models import Delivery
-from scheduling import services
+from scheduling import run_services, services
 from scheduling.admin.columns import ScheduleColumns
 from scheduling.admin.details import delivery_rows, next_slot_rows
 from scheduling.models import ScheduledExecution
@@ -125,7 +125,7 @@ class ScheduledExecutionAdmin(ScheduleColumns, ReadOnlyAdmin, LargeTableAdmin):
         done="Run started.",
     )
     def run_now(self, schedule: ScheduledExecution) -> None:
-        services.run_now(schedule=schedule)
+        run_services.run_now(schedule=schedule)
 
     @operator_action(
         label="Pause",

@@ -86,6 +86,7 @@ ROWS: dict[str, Row] = {
     "preview_schedule": Row(200, 400, 400, 200, 200, 400),
     "publish_event": Row(202, 202, 202, 202, 202, 202),
     "put_calendar": Row(200, 200, 400, 200, 201, 400),
+    "put_schedule": Row(201, 400, 400, 201, 201, 400),
     "record_activity": Row(201, 400, 400, 201, 201, 400),
     "redeliver_slot": Row(200, 400, 400, 404, 404, 400),
     "redeliver_slots": Row(200, 400, 400, 404, 404, 400),

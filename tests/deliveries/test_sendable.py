@@ -17,7 +17,7 @@ from deliveries.models import Delivery, Kind, Reason
 from events.models import Hook
 from events.publishing import NewEvent
 from organizations.models import Command, Installation, Organization, User
-from scheduling import services
+from scheduling import run_services
 from scheduling.dispatch import dispatch_due
 from scheduling.due import lock_due
 from tests.factories import make_command, make_delivery, make_installation, make_organization, make_schedule, make_user
@@ -115,7 +115,7 @@ def test_a_manual_run_is_refused_for_the_common_reason(every_combination: list[P
         schedule = make_schedule(each.command, organization=each.organization, owner=each.user)
         message = ""
         try:
-            services.run_now(schedule=schedule)
+            run_services.run_now(schedule=schedule)
         except InvalidInputError as error:
             message = error.message
         assert message == (f"It cannot run: {Reason(each.expected).label}." if each.expected else "")
@@ -186,4 +186,4 @@ def test_an_invalid_url_is_a_reason_too(url: str) -> None:
         (healthy.pk, "event", "pending", ""),
     }
     with pytest.raises(InvalidInputError, match="not a valid URL"):
-        services.run_now(schedule=make_schedule(broken))
+        run_services.run_now(schedule=make_schedule(broken))

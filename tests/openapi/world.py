@@ -77,12 +77,17 @@ def _make_api_key(client: ApiClient) -> None:
     ApiKey.objects.filter(pk=row.pk).update(uuid=example_uuid("api-keys"))
 
 
+def _leave_the_external_id_free(client: ApiClient) -> None:
+    """Makes nothing, because PUT creates the schedule."""
+
+
 MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "users": _make_user,
     "scheduling": _make_schedule,
     "slots": _make_slot,
     "installations": _make_installation,
     "calendars": _make_calendar,
+    "by-external-id": _leave_the_external_id_free,
     "commands": _make_command,
     "api-keys": _make_api_key,
 }

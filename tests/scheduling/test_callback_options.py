@@ -10,7 +10,7 @@ import pytest
 
 from commands_platform.lib.encryption import decrypt_values
 from deliveries.models import Delivery, Reason, State
-from scheduling import services
+from scheduling import run_services
 from tests.api import ApiClient
 from tests.scheduling.schedules import LIST, MINUTE, change, create, expanded, fired, rows_of, run
 
@@ -128,7 +128,7 @@ def test_headers_are_not_sent_after_their_command_moved_to_another_origin(
         command.save(update_fields=["callback_url"])
         run(time, minute)
         time[0] += MINUTE / 2
-        services.run_now(schedule=schedule)
+        run_services.run_now(schedule=schedule)
 
     rows = {(row.url, row.kind): sent_headers(row) for row in rows_of(schedule)}
     token = {"X-Token": "secret-value"}

@@ -10,7 +10,7 @@ import pytest
 from commands_platform.lib import clock
 from commands_platform.lib.errors import NotFoundError
 from deliveries.models import Delivery, Reason, State
-from scheduling import dispatch, services
+from scheduling import dispatch, run_services, services
 from scheduling.models import ScheduledExecution
 from scheduling.serializers import ScheduledExecutionOutput
 from tests.api import ApiClient
@@ -219,7 +219,7 @@ def test_concurrent_changes_are_made_one_after_the_other(alice: ApiClient) -> No
     assert (schedule.name, schedule.repeats) == ("first", 5)
 
 
-@pytest.mark.parametrize("change", [services.delete_scheduled_execution, services.run_now, services.pause])
+@pytest.mark.parametrize("change", [services.delete_scheduled_execution, run_services.run_now, services.pause])
 def test_a_schedule_that_is_deleted_concurrently_is_not_found(alice: ApiClient, change: Any) -> None:
     schedule = stored(create_uuid(alice))
     services.delete_scheduled_execution(schedule=schedule)

@@ -11,7 +11,8 @@ from commands_platform.lib import clock
 from deliveries.models import Delivery, State
 from organizations.models import Organization
 from scheduling import ahead, dispatch
-from scheduling.models import DeactivationReason, prefetch_last_deliveries
+from scheduling.models import DeactivationReason
+from scheduling.prefetching import prefetch_last_deliveries
 from scheduling.verification import Verification
 from tests.factories import make_command, make_organization
 from tests.scheduling.minutely import BEFORE, URL, claim, make_minutely, rows_of, written_ahead

@@ -104,7 +104,7 @@ def test_a_page_of_slots_has_a_budget_too(alice: ApiClient, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("path", "name", "known"),
     [
-        (f"{LIST}?limt=5", "limt", "command_uuid, cursor, deactivation_reason, expand, is_active, limit"),
+        (f"{LIST}?limt=5", "limt", "command_uuid, cursor, deactivation_reason, expand, external_id, is_active, limit"),
         ("{slots}?limit=5&offset=3", "offset", "cursor, from, limit, order, state, to"),
     ],
 )

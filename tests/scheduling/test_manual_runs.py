@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from deliveries.models import Kind
-from scheduling import dispatch, services
+from scheduling import dispatch, run_services
 from tests.scheduling.dispatching import make_due
 from tests.scheduling.schedules import MINUTE, NOON, rows_of
 
@@ -20,7 +20,7 @@ def test_a_manual_run_at_the_instant_of_a_planned_slot_is_sent_too() -> None:
     schedule = make_due()
     dispatch.dispatch_due()
 
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
 
     assert [(row.kind, row.due_at) for row in rows_of(schedule)] == [
         (Kind.SCHEDULED, NOON), (Kind.MANUAL, NOON + MICROSECOND),
@@ -33,7 +33,7 @@ def test_a_manual_run_at_the_instant_of_an_unplanned_slot_does_not_replace_it(
 ) -> None:
     schedule = make_due(repeats=2, **values)
 
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
     dispatch.dispatch_due()
 
     schedule.refresh_from_db()
@@ -47,7 +47,7 @@ def test_a_manual_run_does_not_replace_a_late_slot_that_is_not_the_next_one(time
     schedule = make_due()
     time[0] = NOON + 2 * MINUTE
 
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
     dispatch.dispatch_due()
 
     assert [row.due_at for row in rows_of(schedule) if row.kind == Kind.SCHEDULED][-1] == NOON + 2 * MINUTE
@@ -56,8 +56,8 @@ def test_a_manual_run_does_not_replace_a_late_slot_that_is_not_the_next_one(time
 def test_two_manual_runs_of_one_instant_are_both_sent() -> None:
     schedule = make_due(next_run_at=NOON + MINUTE)
 
-    services.run_now(schedule=schedule)
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
 
     assert [row.due_at for row in rows_of(schedule)] == [NOON, NOON + MICROSECOND]
 
@@ -65,6 +65,6 @@ def test_two_manual_runs_of_one_instant_are_both_sent() -> None:
 def test_an_invalid_schedule_can_have_manual_runs() -> None:
     schedule = make_due(cron="nonsense")
 
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
 
     assert [row.due_at for row in rows_of(schedule)] == [NOON + MICROSECOND]

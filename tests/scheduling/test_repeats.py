@@ -14,7 +14,7 @@ from deliveries.models import Delivery, Reason, State
 from deliveries.outcomes import Outcome
 from deliveries.sender import Sender, process_sender
 from organizations.models import Command
-from scheduling import dispatch, services
+from scheduling import dispatch, run_services, services
 from scheduling.models import DeactivationReason, ScheduledExecution, UnspentRepeat
 from scheduling.repeats import give_back_repeats
 from scheduling.verification import Verification
@@ -166,7 +166,7 @@ def test_a_manual_run_neither_takes_nor_gives_back_a_repeat(
     alice: ApiClient, time: list[datetime], sender: Sender
 ) -> None:
     schedule = create(alice, execution_frequency=60, repeats=3)
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
     set_active(schedule, is_active=False)
     sender.drain()
 

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from commands_platform.lib import clock
 from deliveries.models import Delivery, Kind, Reason, State
-from scheduling import dispatch, services, zone_moves
+from scheduling import dispatch, run_services, services, zone_moves
 from scheduling.models import ScheduledExecution
 from tests.factories import make_command, make_delivery, make_schedule, make_user
 
@@ -72,7 +72,7 @@ def at(minute: float) -> str:
 def test_a_complete_ledger_has_no_differences(time: list[datetime]) -> None:
     schedule = make_minutely()
     run(time, *range(1, 8), 27)
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
     run(time, 28.5)
 
     assert verify() == ([], {"schedules": 1, "slots": 28, "differences": 0})

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from deliveries.models import Reason, State
 from deliveries.services import cancel_pending
-from scheduling import dispatch, services, zone_moves, zone_rules
+from scheduling import dispatch, run_services, services, zone_moves, zone_rules
 from scheduling.ahead import write_ahead_batch
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.factories import make_command, make_delivery, make_user
@@ -75,7 +75,7 @@ def test_deleting_a_schedule_just_before_a_slot_leaves_no_row() -> None:
 def test_a_manual_run_just_before_a_slot_changes_nothing(time: list[datetime]) -> None:
     schedule = written_ahead()
 
-    services.run_now(schedule=schedule)
+    run_services.run_now(schedule=schedule)
     time[0] = NOON
     dispatch.dispatch_due()
 
