@@ -22,6 +22,7 @@ urlpatterns = [
     path("v1/platform/", include("installations.urls")),
     path("v1/", include("auth_tokens.urls")),
     path("v1/", include("directory.urls")),
+    path("v1/", include("events.webhook_urls")),
     path("healthz", read_only(health.healthz)),
     path("readyz", read_only(health.readyz)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -14,6 +14,7 @@ from deliveries.queue import Claim
 from deliveries.signing import signature_header
 
 # The parts of a stored body that each attempt fills in.
+_EVENT_GAP = '"exchange_token":null}'
 _TOKEN_GAP, _ATTEMPT_GAP = '"exchange_token":null', '"attempt":0}}'
 USER_AGENT = f"CommandsPlatform/{__version__}"
 
@@ -69,13 +70,15 @@ def _extra_headers(claim: Claim) -> list[bytes]:
 
 
 def _body(claim: Claim) -> bytes:
+    # The token is made here so that none is ever stored.
+    token = make_token_of(claim.command.id, claim.command.token_generation, claim.user_id, claim.user_token_generation)
     if claim.kind == Kind.EVENT:
-        return claim.body.encode()
-    # The token is made here so that none is ever stored. Before it, the body has only names as free text. Their quotes
-    # are escaped, so the first match is the key itself.
+        if not claim.body.endswith(_EVENT_GAP):
+            raise ValueError("The stored body is not that of an event.")
+        return f'{claim.body[: -len(_EVENT_GAP)]}"exchange_token":"{token}"}}'.encode()
+    # Before the token, the body has only names as free text. Their quotes are escaped, so the first match is the key.
     head, gap, rest = claim.body.partition(_TOKEN_GAP)
     if not gap or not rest.endswith(_ATTEMPT_GAP):
         raise ValueError("The stored body is not that of a scheduled run.")
-    token = make_token_of(claim.command.id, claim.command.token_generation, claim.user_id, claim.user_token_generation)
     rest = rest[: -len(_ATTEMPT_GAP)]
     return f'{head}"exchange_token":"{token}"{rest}"attempt":{claim.attempt}}}}}'.encode()

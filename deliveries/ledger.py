@@ -28,6 +28,8 @@ class NewRow:
     destination: str = ""
     url: str = ""
     origin: str = ""
+    headers: str = ""
+    """The text of an EncryptedValuesField, or empty."""
     body: str = ""
     correlation_id: str | None = None
     skipped: Reason | None = None
@@ -50,13 +52,13 @@ INSERT INTO {table} (
     created_at, finished_at, correlation_id
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
-       v.slot_count, v.state, v.reason, v.url, v.origin, '', NULL, v.body, 0, %(max_attempts)s,
+       v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, NULL, v.body, 0, %(max_attempts)s,
        CASE WHEN v.state = 'pending' THEN greatest(v.due_at, %(now)s) END, %(expires)s, '[]', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END, v.correlation_id
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,
     due_at timestamptz, last_due_at timestamptz, slot_count bigint, state text, reason text, url text, origin text,
-    body text, correlation_id text
+    headers text, body text, correlation_id text
 )
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
@@ -148,6 +150,7 @@ def _values(row: NewRow) -> dict[str, object]:
         "reason": row.skipped or "",
         "url": row.url,
         "origin": row.origin,
+        "headers": row.headers,
         "body": row.body,
         "correlation_id": row.correlation_id,
     }

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from auth_tokens.models import TokenSubject
 from commands_platform.operators import html
+from commands_platform.operators.actions import operator_action
 from commands_platform.operators.columns import DateColumns, OwnerColumns
 from commands_platform.operators.model_admin import ReadOnlyAdmin
 from events import services
@@ -23,6 +23,7 @@ _MAX_HOOK_NUMBER = 2**63 - 1
 @admin.register(Hook)
 class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     may_be_deleted = True
+    actions_detail = ("send_sample",)
     list_display = ("number", "events", "objects", "command_of", "user_of", "updated")
     list_filter = (("organization", AutocompleteSelectFilter), ("command", AutocompleteSelectFilter))
     search_fields = ("command__name", "user__full_name", "organization__name")
@@ -31,12 +32,12 @@ class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     ordering = ("-pk",)
     related = ("organization", "command", "user")
     fieldsets = (
-        (None, {"fields": ("number", "events_in_full", "objects_in_full")}),
+        (None, {"fields": ("number", "events_in_full", "objects_in_full", "receiver")}),
         ("Owner", {"fields": ("command_link", "user_link", "organization_link")}),
         ("About", {"fields": ("created_in_full", "updated_in_full", "changes")}),
     )
     readonly_fields = (
-        *("number", "events_in_full", "objects_in_full", "command_link", "user_link", "organization_link"),
+        *("number", "events_in_full", "objects_in_full", "receiver", "command_link", "user_link", "organization_link"),
         *("created_in_full", "updated_in_full", "changes"),
     )
 
@@ -49,7 +50,7 @@ class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
         return super().get_search_results(request, queryset, search_term)
 
     def delete_model(self, request: HttpRequest, obj: Hook) -> None:
-        services.remove_hook(token=TokenSubject(obj.command, obj.user, obj.organization))
+        services.remove_hook(hook=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Hook]) -> None:
         for hook in queryset:
@@ -66,6 +67,10 @@ class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     @admin.display(description="Objects")
     def objects(self, hook: Hook) -> SafeString | str:
         return str(len(hook.subscribed_objects)) if hook.subscribed_objects else html.subtle("any")
+
+    @admin.display(description="Receiver")
+    def receiver(self, hook: Hook) -> SafeString:
+        return html.clipped(html.origin(hook.callback_url or hook.command.callback_url))
 
     @admin.display(description="Command")
     def command_of(self, hook: Hook) -> SafeString:
@@ -86,3 +91,13 @@ class HookAdmin(OwnerColumns, DateColumns, ReadOnlyAdmin):
     @admin.display(description="Objects")
     def objects_in_full(self, hook: Hook) -> SafeString:
         return html.badges(hook.subscribed_objects) if hook.subscribed_objects else html.subtle("any object")
+
+    @operator_action(
+        label="Send a sample",
+        question="The hook's receiver gets the event platform.hook.test.",
+        icon="send",
+        note="Sent a sample.",
+        done="A sample is being sent.",
+    )
+    def send_sample(self, hook: Hook) -> None:
+        services.send_sample(hook=hook)

@@ -12,16 +12,40 @@ from django.db.models import Exists, OuterRef
 from commands_platform.lib import clock
 from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Reason
+from events.catalogue import SAMPLE_UUID, event_type, find_event_type
 from events.models import Hook
 from events.publishing import NewEvent, publish
 from organizations.models import User
 
 logger = structlog.get_logger(__name__)
 
-DELIVERY_FAILED = "platform.delivery.failed"
-HOOK_REMOVED = "platform.hook.removed"
-USER_ACTIVATED = "organization.user_activated"
-USER_DEACTIVATED = "organization.user_deactivated"
+DELIVERY_FAILED = event_type(
+    "platform.delivery.failed",
+    "A delivery has failed for good.",
+    {
+        "delivery_uuid": "01a2008b-707b-72bb-af9f-d634bab213f3",
+        "schedule_uuid": SAMPLE_UUID,
+        "due_at": "2026-11-25T10:00:00Z",
+        "attempts": 8,
+        "status": 503,
+        "reason": "retries_exhausted",
+    },
+)
+HOOK_REMOVED = event_type(
+    "platform.hook.removed",
+    "A hook was removed, because its receiver answered 410 Gone.",
+    {
+        "hook_id": 1,
+        "command_uuid": SAMPLE_UUID,
+        "user_uuid": SAMPLE_UUID,
+        "subscriptions": ["forms.response.created"],
+        "reason": "gone",
+    },
+)
+HOOK_TEST = event_type("platform.hook.test", "Somebody tests a hook.", {"hook_id": 1})
+_SAMPLE_USER = {"user_uuid": SAMPLE_UUID, "full_name": "Ada Lovelace"}
+USER_ACTIVATED = event_type("organization.user_activated", "A user was activated.", _SAMPLE_USER)
+USER_DEACTIVATED = event_type("organization.user_deactivated", "A user was deactivated.", _SAMPLE_USER)
 
 
 def announce_failed_deliveries(ids: Sequence[UUID]) -> None:
@@ -85,7 +109,7 @@ def announce_user_change(*, user: User, was_active: bool) -> None:
 
 def is_reserved(name: str) -> bool:
     """Returns whether only the platform itself may publish events of this name."""
-    return name.partition(".")[0] == "platform" or name in (USER_ACTIVATED, USER_DEACTIVATED)
+    return name.partition(".")[0] == "platform" or find_event_type(name) is not None
 
 
 def _failure(delivery: Delivery) -> NewEvent:

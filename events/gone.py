@@ -21,7 +21,7 @@ from events.models import Hook, OutboxEvent
 
 logger = structlog.get_logger(__name__)
 
-# A hook stays if its lists were replaced after the answer, or if its command has another URL now.
+# A hook stays if its lists were replaced after the answer, or if it has another URL now.
 _GONE_HOOKS = """
 SELECT DISTINCT h.id, h.updated_at
 FROM deliveries_finished d
@@ -29,7 +29,7 @@ JOIN events_hook h ON h.organization_id = d.organization_id
   AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{1,18}$' THEN substr(d.destination, 6)::bigint END
 JOIN organizations_command c ON c.id = h.command_id
 WHERE d.reason = 'gone' AND d.kind = 'event' AND d.finished_at > %(since)s AND d.finished_at >= h.updated_at
-  AND d.url = c.callback_url AND h.id > %(after)s
+  AND d.url = CASE WHEN h.callback_url = '' THEN c.callback_url ELSE h.callback_url END AND h.id > %(after)s
 ORDER BY h.id LIMIT %(limit)s
 """
 

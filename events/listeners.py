@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from uuid import UUID
 
 from auth_tokens.scopes import Scope
 from commands_platform.lib.database.statements import rows_as, rows_of
@@ -33,16 +34,22 @@ _WANTS = (
 
 _COUNT = f"SELECT count(*) FROM events_hook h {INSTALLATION_JOIN} WHERE {_WANTS}"
 
-_REASON = sendable.reason_sql(user_id="h.user_id", url="c.callback_url", scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
-_NEXT = f"""
-SELECT h.id, h.command_id, h.user_id, COALESCE(c.name, '') AS command_name, COALESCE(c.callback_url, '') AS url,
-       {_REASON} AS reason
+_URL = "CASE WHEN h.callback_url = '' THEN c.callback_url ELSE h.callback_url END"
+_REASON = sendable.reason_sql(user_id="h.user_id", url=_URL, scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
+_LISTENERS = f"""
+SELECT h.id, h.command_id, h.user_id, COALESCE(NULLIF(h.name, ''), c.name, '') AS name, COALESCE({_URL}, '') AS url,
+       CASE WHEN h.headers = '{{}}' THEN '' ELSE h.headers END AS headers,
+       {_REASON} AS reason, u.uuid AS user_uuid, u.full_name AS user_full_name
 FROM events_hook h
 {INSTALLATION_JOIN}
 {sendable.joins_sql(organization_id="h.organization_id", command_id="h.command_id", user_id="h.user_id")}
+"""
+_NEXT = f"""
+{_LISTENERS}
 WHERE {_WANTS} AND h.id > %(after)s AND h.id <= %(until)s
 ORDER BY h.id LIMIT %(limit)s
 """
+_ONE = f"{_LISTENERS} WHERE h.id = %(hook)s"
 
 
 class Listener(NamedTuple):
@@ -51,10 +58,14 @@ class Listener(NamedTuple):
     id: int
     command_id: int
     user_id: int | None
-    command_name: str
+    name: str
+    """The hook's own name, or else the command's."""
     url: str
+    headers: str
     reason: str
     """The Reason why nothing can be sent now, or an empty string."""
+    user_uuid: UUID | None
+    user_full_name: str | None
 
 
 def count_listeners(*, organization_id: int, name: str, object_id: str) -> int:
@@ -69,6 +80,12 @@ def next_listeners(
     """Returns the first hooks that want an event, of those with a number above `after` and not above `until`."""
     bounds = {"after": after, "until": until, "limit": limit}
     return rows_as(Listener, _NEXT, _event(organization_id, name, object_id) | bounds)
+
+
+def find_listener(hook_id: int) -> Listener | None:
+    """Returns the hook with this number, whatever events it wants."""
+    found = rows_as(Listener, _ONE, {"hook": hook_id})
+    return found[0] if found else None
 
 
 def _event(organization_id: int, name: str, object_id: str) -> dict[str, object]:

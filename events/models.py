@@ -8,7 +8,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from audit.kinds import ObjectKind
-from auth_tokens.models import TokenSubject
+from auth_tokens.models import CallerContext, TokenSubject
+from commands_platform.lib.database.encrypted import EncryptedValuesField
 from events.matching import patterns_for
 from organizations.models import Command, Organization, User
 
@@ -24,7 +25,14 @@ def destination_of(hook_id: int) -> str:
 class HookQuerySet(models.QuerySet["Hook"]):
     def of(self, token: TokenSubject) -> HookQuerySet:
         """Returns the hook of the token's command and user, if there is one."""
-        return self.filter(command=token.command, user=token.user)
+        return self.filter(command=token.command, user=token.user, callback_url="")
+
+    def webhooks_of(self, context: CallerContext) -> HookQuerySet:
+        """Returns the hooks with a URL of their own that the API key may see."""
+        hooks = self.filter(organization=context.organization, command__organization=context.organization)
+        if context.api_key.command_id is not None:
+            hooks = hooks.filter(command=context.api_key.command_id)
+        return hooks.exclude(callback_url="")
 
     def subscribed_to(self, name: str) -> HookQuerySet:
         """Returns the hooks with a pattern that matches the event's name, whatever their objects."""
@@ -47,6 +55,9 @@ class Hook(models.Model):
     subscribed_objects = ArrayField(
         models.TextField(), default=list, blank=True, help_text="If empty, events about any object."
     )
+    callback_url = models.TextField(blank=True, default="", help_text="Empty: the command's URL.")
+    name = models.CharField(max_length=255, blank=True, default="")
+    headers = EncryptedValuesField(default=dict, help_text="Extra headers of its callbacks.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -60,8 +71,10 @@ class Hook(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            # Nulls count as equal, so a command has at most one hook without a user.
-            models.UniqueConstraint(fields=["command", "user"], name="events_hook_subscriber", nulls_distinct=False),
+            # Nulls count as equal, so a command has at most one hook without a user, and one for each URL.
+            models.UniqueConstraint(
+                fields=["command", "user", "callback_url"], name="events_hook_subscriber", nulls_distinct=False
+            ),
         ]
         indexes = [
             # For the hooks of an organization in portions, and for its newest one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, OpenApiWebhook, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, OpenApiWebhook, extend_schema
 from rest_framework import serializers
 
 from commands_platform.lib.http.outputs import Output
@@ -16,6 +16,31 @@ SUBSCRIPTION_EXAMPLES = [
         request_only=True,
     ),
     OpenApiExample("One event", {"subscriptions": "kudos.posted"}, request_only=True),
+]
+SAMPLE_EXAMPLES = [
+    OpenApiExample("A test", {}, request_only=True),
+    OpenApiExample("A sample of a type", {"event": "platform.schedule.completed"}, request_only=True),
+]
+WEBHOOK_EXAMPLES = [
+    OpenApiExample(
+        "Answers to forms",
+        {
+            "hook_url": "https://example.com/webhooks",
+            "subscriptions": ["forms.response.created"],
+            "name": "Answers",
+            "bearer": "a-secret-of-the-receiver",
+        },
+        request_only=True,
+    ),
+]
+WEBHOOK_CHOICE = [
+    OpenApiParameter("id", int, description="The subscription's id."),
+    OpenApiParameter(
+        "hook_url",
+        str,
+        description="The subscription's URL.",
+        examples=[OpenApiExample("A URL", "https://example.com/webhooks/old")],
+    ),
 ]
 EVENT_EXAMPLES = [
     OpenApiExample(
@@ -40,6 +65,10 @@ class EventCallbackOutput(Output[Any]):
     event_timestamp = serializers.FloatField(help_text="When it happened, in Unix seconds.")
     hook = HookOutput()
     body = serializers.DictField()
+    event_uuid = serializers.UUIDField()
+    user_uuid = serializers.UUIDField(allow_null=True, help_text="The hook's user.")
+    user_full_name = serializers.CharField(allow_null=True)
+    exchange_token = serializers.CharField(help_text="Lets the command act for the hook's user.")
 
 
 EVENT_WEBHOOK = OpenApiWebhook(

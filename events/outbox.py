@@ -28,11 +28,9 @@ from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from commands_platform.lib.metronome import Metronome, Rhythm, TimedWork
 from deliveries import ledger
 from deliveries.ledger import NewRow
-from deliveries.models import Kind
-from deliveries.sendable import origin_or_reason
 from deliveries.tasks import deliver_pending
 from events.listeners import Listener, next_listeners
-from events.models import destination_of
+from events.rows import row_for
 
 logger = structlog.get_logger(__name__)
 
@@ -222,33 +220,4 @@ def _rows(parts: Sequence[_EventPart], bodies: Mapping[int, str]) -> Iterator[Ne
         if listeners:
             body = orjson.Fragment(bodies[event.id])
             for listener in listeners:
-                yield _row(event, listener, body)
-
-
-def _row(event: _Event, listener: Listener, body: orjson.Fragment) -> NewRow:
-    origin, reason = origin_or_reason(listener.url, listener.reason)
-    return NewRow(
-        organization_id=event.organization_id,
-        command_id=listener.command_id,
-        user_id=listener.user_id,
-        kind=Kind.EVENT,
-        source_uuid=event.uuid,
-        destination=destination_of(listener.id),
-        due_at=event.happened_at,
-        url="" if reason else listener.url,
-        origin=origin,
-        body="" if reason else _callback_body(event, listener, body),
-        correlation_id=event.correlation_id,
-        skipped=reason,
-    )
-
-
-def _callback_body(event: _Event, listener: Listener, body: orjson.Fragment) -> str:
-    return orjson.dumps(
-        {
-            "event": event.name,
-            "event_timestamp": event.happened_at.timestamp(),
-            "hook": {"id": listener.id, "name": listener.command_name},
-            "body": body,
-        }
-    ).decode()
+                yield row_for(event, listener, body, correlation_id=event.correlation_id)

@@ -9,14 +9,22 @@ from typing import Protocol
 import structlog
 from django.db import DataError, transaction
 
+from events.catalogue import SAMPLE_UUID, event_type
 from events.publishing import NewEvent, publish
 from scheduling.models import DeactivationReason
 from scheduling.schedule_log import NamedSchedule, log_completed, log_deactivated
 
 logger = structlog.get_logger(__name__)
 
-COMPLETED = "platform.schedule.completed"
-DEACTIVATED = "platform.schedule.deactivated"
+_SAMPLE = {"schedule_uuid": SAMPLE_UUID, "name": "Weekly report"}
+COMPLETED = event_type(
+    "platform.schedule.completed", "A schedule has run as often as it should.", {**_SAMPLE, "reason": "completed"}
+)
+DEACTIVATED = event_type(
+    "platform.schedule.deactivated",
+    "The platform has deactivated a schedule. `failures` is there only if the reason is `failing`.",
+    {**_SAMPLE, "reason": "failing", "failures": 100},
+)
 
 
 class AnnouncedSchedule(NamedSchedule, Protocol):

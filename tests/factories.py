@@ -22,6 +22,9 @@ from scheduling.models import ScheduledExecution
 
 _numbers = count(1)
 
+_RUN_BODY = '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}'
+_EVENT_BODY = '{"event":"kudos.posted","body":{},"exchange_token":null}'
+
 
 def make_organization(**values: Any) -> Organization:
     return Organization.objects.create(**{"name": f"Organization {next(_numbers)} {uuid4()}", **values})
@@ -123,7 +126,7 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
             "expires_at": now + timedelta(days=1),
             "max_attempts": 8,
             "url": "http://127.0.0.1:9/callback",
-            "body": '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}',
+            "body": _EVENT_BODY if values.get("kind") == Kind.EVENT else _RUN_BODY,
             **values,
         }
     )

@@ -1,3 +1,4 @@
+import commands_platform.lib.database.encrypted
 import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
@@ -18,6 +19,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('subscriptions', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='Names of events. A last word of * matches all names below.', size=None)),
                 ('subscribed_objects', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='If empty, events about any object.', size=None)),
+                ('callback_url', models.TextField(blank=True, default='', help_text="Empty: the command's URL.")),
+                ('name', models.CharField(blank=True, default='', max_length=255)),
+                ('headers', commands_platform.lib.database.encrypted.EncryptedValuesField(default=dict, help_text='Extra headers of its callbacks.')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('command', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hooks', to='organizations.command')),
@@ -27,7 +31,7 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['id'],
                 'indexes': [models.Index(fields=['organization', 'id'], name='events_hook_of_organization')],
-                'constraints': [models.UniqueConstraint(fields=('command', 'user'), name='events_hook_subscriber', nulls_distinct=False)],
+                'constraints': [models.UniqueConstraint(fields=('command', 'user', 'callback_url'), name='events_hook_subscriber', nulls_distinct=False)],
             },
         ),
         migrations.CreateModel(

@@ -20,7 +20,7 @@ from organizations.models import Command, Organization
 from tests.api import ApiClient, ApiResponse
 from tests.architecture.test_endpoints import ENDPOINTS
 from tests.factories import make_api_key, make_command, make_token
-from tests.openapi.document import Operation, operations, requests
+from tests.openapi.document import Operation, operations, path_with_examples, requests
 from tests.openapi.world import MAKERS, populate
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +67,14 @@ ROWS: dict[str, Row] = {
     "fetch_exchange_token": Row(200, 200, 200, 200, 406, 406),
     "get_calendar": Row(200, 200, 400, 200, 404, 400),
     "get_installation": Row(200, 200, 200, 200, 404, 404),
+    "get_event": Row(200, 200, 400, 200, 404, 400),
+    "get_subscription": Row(200, 400, 400, 404, 404, 400),
+    "list_event_types": Row(200, 200, 200, 200, 200, 200),
+    "test_subscription": Row(202, 400, 400, 404, 404, 400),
+    "create_webhook": Row(201, 201, 201, 201, 201, 201),
+    "delete_webhook": Row(204, 204, 204, 404, 404, 404),
+    "get_event_sample": Row(200, 200, 200, 200, 200, 200),
+    "list_webhooks": Row(200, 200, 200, 200, 200, 200),
     "get_me": Row(200, 200, 200, 200, 200, 200),
     "get_next_slots": Row(200, 400, 400, 404, 404, 400),
     "get_organization": Row(200, 200, 200, 200, 200, 200),
@@ -111,14 +119,6 @@ def scope_of(operation: Operation) -> str:
     view = ENDPOINTS[route]
     scope: str = (operation.method != "GET" and view.scope_to_change) or view.required_scope
     return scope
-
-
-def path_with_examples(operation: Operation) -> str:
-    path = operation.path
-    for parameter in operation.spec.get("parameters", ()):
-        if parameter["in"] == "path":
-            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
-    return path
 
 
 def ask(client: ApiClient, operation: Operation, **headers: Any) -> ApiResponse:

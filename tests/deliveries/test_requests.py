@@ -73,14 +73,22 @@ def test_a_proxy_in_the_environment_is_not_used(
     assert delivery.state == State.DELIVERED
 
 
-def test_the_body_of_an_event_is_sent_unchanged(sender: Sender, receiver: Receiver) -> None:
-    body = '{"event":"kudos.posted","event_timestamp":1707154471.495433,"hook":{"id":1,"name":"x"},"body":{}}'
-    make_delivery(kind=Kind.EVENT, destination="hook:1", url=receiver.url, body=body)
+def test_the_body_of_an_event_gets_its_token_and_is_otherwise_sent_unchanged(
+    sender: Sender, receiver: Receiver
+) -> None:
+    content = '{"event":"kudos.posted","body":{"exchange_token":null},'
+    delivery = make_delivery(
+        kind=Kind.EVENT, destination="hook:1", url=receiver.url, body=content + '"exchange_token":null}'
+    )
 
     sender.drain()
 
     (request,) = receiver.requests
-    assert request.body == body.encode()
+    token = request.json["exchange_token"]
+    assert request.body.decode() == f'{content}"exchange_token":"{token}"}}'
+    subject = read_token(token)
+    assert subject is not None
+    assert subject.command == delivery.command
 
 
 def test_a_delivery_has_its_own_headers_and_timeout(receiver: Receiver) -> None:

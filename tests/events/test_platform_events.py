@@ -20,6 +20,7 @@ from commands_platform.lib.instants import format_instant
 from deliveries.models import Delivery, Kind, Reason, State
 from deliveries.outcomes import Outcome, record
 from deliveries.sender import process_sender
+from events.catalogue import find_event_type
 from events.models import Hook, OutboxEvent
 from organizations.models import User
 from scheduling.dispatch import dispatch_due
@@ -36,7 +37,13 @@ def events_of(hook: Hook) -> list[dict[str, Any]]:
     """Returns the bodies of the callbacks that the hook gets, oldest first."""
     fan_out()
     rows = Delivery.objects.filter(destination=hook.destination, kind=Kind.EVENT).order_by("id")
-    return [orjson.loads(row.body) for row in rows]
+    events = [orjson.loads(row.body) for row in rows]
+    for event in events:
+        declared = find_event_type(event["event"])
+        assert declared is not None, f"declare {event['event']} with event_type"
+        # Only `failures` is optional.
+        assert set(declared.sample) - {"failures"} <= set(event["body"]) <= set(declared.sample)
+    return events
 
 
 def claimed(caller: Caller, **values: Any) -> Delivery:
@@ -94,6 +101,11 @@ def test_a_failed_delivery_publishes_an_event_about_its_schedule(alice: ApiClien
             "status": 500,
             "reason": "retries_exhausted",
         },
+        "event_uuid": event["event_uuid"],
+        "user_uuid": str(alice.caller.user.uuid),
+        "user_full_name": alice.caller.user.full_name,
+        # Each attempt gets a token of its own.
+        "exchange_token": None,
     }
 
 

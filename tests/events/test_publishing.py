@@ -35,7 +35,9 @@ def test_the_ledger_holds_the_exact_body_of_the_callback(alice: ApiClient) -> No
     assert delivery.body == (
         '{"event":"forms.response.created","event_timestamp":1707157671.495433,'
         f'"hook":{{"id":{hook.pk},"name":"{alice.caller.command.name}"}},'
-        '"body":{"answers":[1,"é"],"a":null}}'
+        '"body":{"answers":[1,"é"],"a":null},'
+        f'"event_uuid":"{event.uuid}","user_uuid":"{alice.caller.user.uuid}","user_full_name":"Ada Lovelace",'
+        '"exchange_token":null}'
     )
     assert (delivery.kind, delivery.state) == (Kind.EVENT, State.PENDING)
     assert delivery.source_uuid == event.uuid
@@ -90,7 +92,10 @@ def test_a_subscriber_receives_the_event_signed(receiver: Receiver) -> None:
 
     (request,) = receiver.requests
     command = client.caller.command
-    assert list(request.json) == ["event", "event_timestamp", "hook", "body"]
+    assert list(request.json) == [
+        *("event", "event_timestamp", "hook", "body"),
+        *("event_uuid", "user_uuid", "user_full_name", "exchange_token"),
+    ]
     assert request.json["event"] == "forms.response.created"
     assert isinstance(request.json["event_timestamp"], float)
     assert request.json["hook"] == {"id": number, "name": command.name}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
@@ -40,6 +41,17 @@ def operations() -> list[Operation]:
         for path, path_item in document()["paths"].items()
         for method, spec in path_item.items()
     ]
+
+
+def path_with_examples(operation: Operation) -> str:
+    """Returns the path with an example for each parameter in it, and with the query parameters that have examples."""
+    path, query = operation.path, {}
+    for parameter in operation.spec.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        elif parameter["in"] == "query" and "examples" in parameter:
+            query[parameter["name"]] = next(iter(parameter["examples"].values()))["value"]
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def requests() -> list[Example]:

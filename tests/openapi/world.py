@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from auth_tokens.models import ApiKey
 from commands_platform.lib.http.schema import EXAMPLE_NAME, example_uuid
-from deliveries.models import State
+from deliveries.models import Kind, State
 from events.models import Hook
-from organizations.models import User
+from organizations.models import Command, User
 from scheduling.calendars import Calendar
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
@@ -81,6 +81,24 @@ def _leave_the_external_id_free(client: ApiClient) -> None:
     """Makes nothing, because PUT creates the schedule."""
 
 
+def _make_event(client: ApiClient) -> None:
+    """Creates the caller's hook, which can be tested, and an event that was sent to it."""
+    caller = client.caller
+    Command.objects.filter(pk=caller.command.pk).update(callback_url="http://127.0.0.1:9/callback")
+    hook = Hook.objects.create(
+        organization=caller.organization, command=caller.command, user=caller.user, subscriptions=["kudos.*"]
+    )
+    Hook.objects.create(
+        organization=caller.organization,
+        command=caller.command,
+        subscriptions=["kudos.*"],
+        callback_url="https://example.com/webhooks/old",
+    )
+    make_delivery(
+        caller.command, kind=Kind.EVENT, destination=hook.destination, source_uuid=example_uuid("events"), due_at=DUE_AT
+    )
+
+
 MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "users": _make_user,
     "scheduling": _make_schedule,
@@ -90,4 +108,5 @@ MAKERS: dict[str, Callable[[ApiClient], None]] = {
     "by-external-id": _leave_the_external_id_free,
     "commands": _make_command,
     "api-keys": _make_api_key,
+    "events": _make_event,
 }

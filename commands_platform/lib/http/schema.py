@@ -22,6 +22,7 @@ _TAGS_BY_SEGMENT = {
     "organization": "Directory",
     "users": "Directory",
     "event-subscription": "Events",
+    "webhook-subscription": "Events",
     "api-keys": "API keys",
 }
 _CALLBACKS_TAG = "Callbacks"
