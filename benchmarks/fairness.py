@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         scenarios = [SCENARIOS[name] for name in group]
         progress(f"{title}: {'; '.join(scenario.about for scenario in scenarios)}")
         results[title] = result = _measure(scenarios, options)
-        emit("fairness", scenario=title, rate=options.rate, seconds=options.seconds, **result)
+        emit("fairness", scenario=title, rate=options.rate, kind=options.kind, seconds=options.seconds, **result)
     table(
         f"Lag in ms of {options.rate} callbacks a second, alone and beside another organization",
         [
@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"{', '.join(SCENARIOS)}; all by default.")
     parser.add_argument("--rate", type=int, default=50, help="Callbacks due in each second of the steady load.")
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument(
+        "--kind", choices=("once", "period"), default="period", help="Single runs are not written ahead of their time."
+    )
     parser.add_argument("--deliverers", type=int, default=1)
     parser.add_argument("--dispatchers", type=int, default=1)
     parser.add_argument("--together", action="store_true", help="Run the scenarios at once instead of one by one.")
@@ -85,7 +88,12 @@ def _measure(scenarios: Sequence[Scenario], options: argparse.Namespace) -> dict
         other = running.make_owner(others.url, name="Other")
         warm_up(running, owner, receiver)
         load_of = partial(
-            lag_of_steady_load, running, owner, receiver, rate=options.rate, seconds=options.seconds, must_come=False
+            lag_of_steady_load,
+            *(running, owner, receiver),
+            rate=options.rate,
+            seconds=options.seconds,
+            kind=options.kind,
+            must_come=False,
         )
         alone = load_of()
         due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=_BEGINS_IN)

@@ -93,6 +93,7 @@ def lag_of_steady_load(
     rate: int,
     seconds: int,
     begins_in: int = 3,
+    kind: str = "period",
     must_come: bool = True,
 ) -> list[TimedArrival]:
     """Makes `rate` schedules due in each of `seconds` seconds. Returns their arrivals, once all have come.
@@ -101,7 +102,7 @@ def lag_of_steady_load(
     """
     begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins_in + rate * seconds // 3_000)
     receiver.reset()
-    insert_schedules(running, owner, count=rate * seconds, due=begin, urls=receiver.urls, each_second=rate)
+    insert_schedules(running, owner, count=rate * seconds, due=begin, urls=receiver.urls, kind=kind, each_second=rate)
     if datetime.now(UTC) >= begin:
         raise BenchmarkError("The schedules were due before all of them were inserted.")
     # Nothing else is requested meanwhile.

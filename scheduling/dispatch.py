@@ -22,7 +22,7 @@ from django.db.models import Q
 from commands_platform.lib import broker, clock
 from commands_platform.lib.database.availability import is_away
 from deliveries import queue
-from deliveries.pacing import rush_left
+from deliveries.pacing import rush_left, until_second
 from deliveries.tasks import deliver_pending
 from deliveries.turns import UnfinishedRuns, start_waiting_runs, unfinished_runs
 from scheduling import uptime, zone_rules
@@ -135,13 +135,17 @@ def _write_everything_due(ask_for_help: _Ask, coming: ComingSlots | None = None)
     # The first batch is small, so that senders can start while the rest of a herd is being written.
     more, written = _write_and_wake_sender(limit=min(_FIRST_BATCH, settings.DISPATCH_BATCH))
     while more:
-        more = False
+        more, second = False, second_after(clock.now())
         # An organization or a receiver with very many due slots must not delay the slots of the others.
         in_turns = _due_in_turns()
-        for ids in _growing_portions(in_turns):
-            if coming.are_due():
+        for number, ids in enumerate(_growing_portions(in_turns)):
+            if number and coming.are_due():
                 # This backlog is late anyway, and must not delay those slots.
-                time.sleep(rush_left())
+                time.sleep(min(rush_left(), until_second()))
+            if number and second_after(clock.now()) != second:
+                # Slots of the new second come first in a new round.
+                more = True
+                break
             _, rows = _write_and_wake_sender(limit=len(ids), ids=ids)
             # Another dispatcher may have taken some of them, so we stop only after a round that wrote nothing.
             more = more or rows > 0

@@ -243,3 +243,25 @@ def test_every_task_sends_the_hint_that_asks_for_help(
         task()
 
     assert set(hints) == {"scheduling.help_with_herd"}
+
+
+def test_slots_of_a_new_second_do_not_wait_for_the_round_of_a_backlog(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISPATCH_BATCH = 10
+    monkeypatch.setattr(dispatch, "_MIN_HERD", 30)
+    late = make_command(callback_url=URL)
+    for _ in range(200):
+        make_due(command=late, anchor_at=NOON - timedelta(seconds=64), next_run_at=NOON - timedelta(seconds=4))
+    fresh = make_due(command=make_command(callback_url="https://quiet.example.com/hook"), execution_frequency=0)
+    now = [NOON - timedelta(milliseconds=10)]
+
+    def reach_noon() -> None:
+        now[0] = NOON
+
+    with clock.replaced_by(lambda: now[0]):
+        dispatch.dispatch_due(ask_for_help=reach_noon)
+
+    written = list(Delivery.objects.order_by("id").values_list("source_uuid", flat=True))
+    assert len(written) == 201
+    assert written.index(fresh.uuid) < 60
