@@ -9,6 +9,7 @@ class ObjectKind(StrEnum):
     """The kind of the object that was changed."""
 
     API_KEY = "api_key"
+    CALENDAR = "calendar"
     COMMAND = "command"
     HOOK = "hook"
     INSTALLATION = "installation"

@@ -33,7 +33,7 @@ class Change(models.Model):
     correlation_id = models.TextField(blank=True, help_text="Of the request that made the change.")
     verb = models.CharField(max_length=24, choices=_choices(Verb))
     object_kind = models.CharField(max_length=16, choices=_choices(ObjectKind))
-    object_uuid = models.TextField(help_text="A UUID, or the number of a hook.")
+    object_uuid = models.TextField(help_text="A UUID, or the number of a hook or a calendar.")
     object_name = models.TextField()
     old = JsonTextField(default=dict)
     new = JsonTextField(default=dict)

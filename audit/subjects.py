@@ -63,7 +63,7 @@ def organization_of(row: AuditedRow) -> int:
 
 
 def identity_of(row: AuditedRow) -> str:
-    """Returns the row's UUID, or the number of a hook."""
+    """Returns the row's UUID, or the number of a hook or a calendar."""
     return str(getattr(row, "uuid", row.pk))
 
 

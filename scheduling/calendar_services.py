@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import orjson
 from django.db import IntegrityError, transaction
 
+from audit.kinds import Verb
+from audit.services import record
+from audit.subjects import values_of
 from commands_platform.lib import clock
 from commands_platform.lib.database.availability import busy_if_locked
 from commands_platform.lib.errors import InvalidInputError
@@ -24,27 +27,33 @@ def create_calendar(*, organization: Organization, name: str, dates: Sequence[st
     _check(organization, name, dates)
     try:
         with transaction.atomic():
-            return Calendar.objects.create(organization=organization, name=name, dates=_as_text(dates))
+            calendar = Calendar.objects.create(organization=organization, name=name, dates=_as_text(dates))
+            record(Verb.CREATED, calendar)
+            return calendar
     except IntegrityError as error:
         raise CalendarExistsError from error
 
 
 @busy_if_locked()
+@transaction.atomic
 def put_calendar(*, organization: Organization, name: str, dates: Sequence[str]) -> tuple[Calendar, bool]:
     """Replaces the days of a calendar, or creates it. Returns it, and whether it is new.
 
     Schedules follow at once, because a dispatcher reads the calendar when it plans a run. Raises InvalidInputError.
     """
-    existing = Calendar.objects.filter(organization=organization, name=name).first()
+    calendars = Calendar.objects.select_for_update().filter(organization=organization, name=name)
+    existing = calendars.first()
     if existing is None:
         try:
             return create_calendar(organization=organization, name=name, dates=dates), True
         except CalendarExistsError:
             # Somebody else has created it in the meantime.
-            existing = Calendar.objects.get(organization=organization, name=name)
+            existing = calendars.get()
     _check_dates(dates)
+    before = values_of(existing)
     existing.dates, existing.updated_at = _as_text(dates), clock.now()
     existing.save(update_fields=["dates", "updated_at"])
+    record(Verb.CHANGED, existing, before=before)
     return existing, False
 
 
@@ -56,6 +65,7 @@ def delete_calendar(*, calendar: Calendar) -> None:
     count = users.filter(exceptions__contains=f'"{calendar.name}"').count()
     if count:
         raise CalendarInUseError(count)
+    record(Verb.DELETED, calendar)
     calendar.delete()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import orjson
 from django.db import models
 
+from audit.kinds import ObjectKind
 from commands_platform.lib import clock
 from organizations.models import Organization
 from scheduling.excluded_days import DaySpan, ExcludedDays, is_calendar_name, read_dates, union_of_days
@@ -18,6 +19,9 @@ MAX_DATES = 5000
 
 class Calendar(models.Model):
     """A set of days with a name, which schedules name in `except`."""
+
+    audited_as = ObjectKind.CALENDAR
+    not_audited: ClassVar[frozenset[str]] = frozenset()
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="calendars", db_index=False)
     name = models.CharField(max_length=64)

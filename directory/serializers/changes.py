@@ -41,7 +41,9 @@ class ChangeQuery(ListQuery):
     """The filters of the audit."""
 
     object_kind = ChoiceFilter(choices=[kind.value for kind in ObjectKind])
-    object_uuid = WordFilter(max_length=MAX_OBJECT_UUID_LENGTH, help_text="A UUID, or the number of a hook.")
+    object_uuid = WordFilter(
+        max_length=MAX_OBJECT_UUID_LENGTH, help_text="A UUID, or the number of a hook or a calendar."
+    )
     verb = ChoiceFilter(choices=[verb.value for verb in Verb])
     actor_kind = ChoiceFilter(choices=[kind.value for kind in ActorKind])
     actor_uuid = UUIDFilter(help_text="The UUID of an API key.")
@@ -56,7 +58,7 @@ class ChangeOutput(Output[Change]):
     recorded_at = InstantField()
     verb = serializers.ChoiceField(choices=[verb.value for verb in Verb])
     object_kind = serializers.ChoiceField(choices=[kind.value for kind in ObjectKind])
-    object_uuid = serializers.CharField(help_text="A UUID, or the number of a hook.")
+    object_uuid = serializers.CharField(help_text="A UUID, or the number of a hook or a calendar.")
     object_name = serializers.CharField()
     old = serializers.DictField(help_text="The values before.")
     new = serializers.DictField(help_text="The values after.")

@@ -157,6 +157,23 @@ def test_a_chain_that_was_tampered_with_is_found(
         verify()
 
 
+def test_one_organization_can_be_verified_by_its_name(organization: Organization) -> None:
+    other = make_organization()
+    for each in (organization, other):
+        make_chain(each, 1)
+    Chain.objects.filter(pk=other.pk).delete()
+    output = StringIO()
+
+    call_command("verify_audit", "--organization", organization.name, stdout=output)
+
+    assert output.getvalue().startswith(f"{organization.name}: 1 changes, last 1, hash ")
+    with pytest.raises(CommandError, match="There is no chain"):
+        call_command("verify_audit", "--organization", "nobody", stdout=output)
+    with pytest.raises(CommandError, match="not intact"):
+        call_command("verify_audit", stdout=output)
+    assert "  The end of the chain has been removed." in output.getvalue()
+
+
 def test_another_organizations_head_does_not_fit(organization: Organization) -> None:
     make_chain(organization, 1)
     other = make_organization()

@@ -22,6 +22,7 @@ from events.models import Hook
 from installations.ending import end_removed
 from organizations import services as organization_services
 from organizations.models import Command, Installation, Organization
+from scheduling.calendars import Calendar
 from scheduling.failures import deactivate_locked
 from scheduling.models import DeactivationReason, ScheduledExecution
 from tests.admin import HEADER_SECRET, act, command_data, confirm, make_operator, page, page_of
@@ -157,6 +158,19 @@ def test_hooks_are_recorded(alice: ApiClient) -> None:
         {"subscriptions": ["forms.*"]},
     )
     assert (deleted.verb, deleted.old["user"]) == ("deleted", str(alice.caller.user.uuid))
+
+
+def test_calendars_are_recorded(alice: ApiClient) -> None:
+    path = f"{SCHEDULING}calendars/holidays/"
+    alice.put(path, {"dates": ["2035-10-03"]})
+    calendar = Calendar.objects.get()
+    alice.put(path, {"dates": ["2035-12-25"]})
+    alice.delete(path)
+
+    created, changed, deleted = Change.objects.filter(object_kind="calendar").order_by("pk")
+    assert facts(created) == ("created", "calendar", "holidays")
+    assert (changed.old, changed.new) == ({"dates": '["2035-10-03"]'}, {"dates": '["2035-12-25"]'})
+    assert (deleted.verb, deleted.object_uuid) == ("deleted", str(calendar.pk))
 
 
 def test_installations_are_recorded(alice: ApiClient) -> None:

@@ -25,10 +25,13 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object for each organization")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        is_intact = True
+        is_intact, count = True, 0
         for chain in verify_chains(options["organization"]):
+            count += 1
             is_intact = is_intact and not chain.problems
             self._tell(chain, as_json=options["as_json"])
+        if not count and options["organization"]:
+            raise CommandError(f"There is no chain of an organization named {options['organization']!r}.")
         if not is_intact:
             raise CommandError("The audit is not intact.")
 
