@@ -11,7 +11,7 @@ from deliveries import floor, partitions
 from installations import ending
 from processes import heartbeats
 from processes.chores import Chore
-from scheduling import failures, gone, repeats, retention, revoked_keys, zone_moves, zone_rules
+from scheduling import failures, gone, pauses, repeats, retention, revoked_keys, zone_moves, zone_rules
 from storage import expiry
 
 
@@ -25,6 +25,7 @@ CHORES = (
     Chore("set-floor", Rhythm(every=2, offset=1.13), floor.set_floor),
     Chore("follow-zones", Rhythm(every=2, offset=0.14), _follow_zones),
     Chore("give-back-repeats", Rhythm(every=2, offset=1.14), repeats.give_back_repeats),
+    Chore("resume-paused", Rhythm(every=1, offset=0.13), pauses.resume_paused),
     Chore("follow-gone", Rhythm(every=2, offset=1.15), gone.follow_gone),
     Chore("keep-partitions", Rhythm(every=60, offset=13.13), partitions.keep_partitions),
     Chore("remove-finished", Rhythm(every=5, offset=0.16), retention.remove_finished),

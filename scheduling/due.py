@@ -142,7 +142,7 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
            '","user_uuid":', COALESCE(to_json(u.uuid), 'null'),
            ',"user_full_name":', COALESCE(to_json(u.full_name), 'null'),
            ',"command_uuid":"', c.uuid,
-           '","exchange_token":null,"payload":', s.payload,
+           '","exchange_token":null,"payload":', COALESCE(%(payload)s::text, s.payload),
            ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
            ',"due_at":"', v.due, '","attempt":0}}}}'
        ),
@@ -235,10 +235,20 @@ def view_as_due(pk: int) -> DueSchedule:
     return row
 
 
-def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHEDULED, wait: bool = False) -> None:
-    """Writes the ledger rows of slots to send: at their time, or with `wait` once the run before them has ended."""
+def insert_slots(
+    slots: Sequence[Slot],
+    *,
+    now: datetime,
+    kind: Kind = Kind.SCHEDULED,
+    wait: bool = False,
+    payload: str | None = None,
+) -> list[UUID]:
+    """Writes the ledger rows of slots to send: at their time, or with `wait` once the run before them has ended.
+
+    `payload` is JSON text that is sent instead of the schedules' own. Returns the ids of the rows.
+    """
     if not slots:
-        return
+        return []
     schedules, due_at, urls, origins = zip(*slots, strict=True)
     ids = [new_ledger_id() for _ in slots]
     execute(
@@ -257,9 +267,11 @@ def insert_slots(slots: Sequence[Slot], *, now: datetime, kind: Kind = Kind.SCHE
             "expires": now + settings.DELIVERY_EXPIRES_AFTER,
             "now": now,
             "wait": wait,
+            "payload": payload,
         },
     )
     remove_finished_slots(ids)
+    return ids
 
 
 # The slots of a herd share one instant.

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidEveryError",
     "InvalidTimezoneError",
     "MissingTokenOrCommandError",
+    "NotActiveError",
     "NotRedeliverableError",
 ]
 
@@ -85,6 +86,12 @@ class InvalidCommandError(BadRequestError):
     """Command is not valid. It must be owned by the same API Key organization owner"""
 
     code = "invalid_command_specified"
+
+
+class NotActiveError(BadRequestError):
+    """It is not active."""
+
+    code = "not_active"
 
 
 class NotRedeliverableError(BadRequestError):

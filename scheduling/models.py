@@ -174,6 +174,8 @@ class ScheduledExecution(models.Model):
     correlation_id = models.TextField(  # noqa: DJ001  # NULL takes no space
         null=True, editable=False, help_text="The X-Correlation-Id of the request that set its timing."
     )
+    pause_reason = models.TextField(blank=True, default="", help_text="Why it was paused, in the caller's words.")
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="When it resumes by itself.")
     effective_from = models.DateTimeField(help_text="When its current timing began. The ledger has every slot since.")
     anchor_at = models.DateTimeField(
         help_text="The start of a period: slots are whole periods after it. `every` is counted from its local date."
@@ -209,6 +211,10 @@ class ScheduledExecution(models.Model):
                 name="scheduling_schedule_one_rule",
                 condition=Q(every="") | Q(cron="", execution_frequency=0),
             ),
+            models.CheckConstraint(
+                name="scheduling_schedule_pause",
+                condition=Q(paused_until=None, pause_reason="") | Q(is_active=False),
+            ),
             models.CheckConstraint(name="scheduling_schedule_spread", condition=Q(spread__lte=MAX_SPREAD)),
             models.CheckConstraint(
                 name="scheduling_schedule_window",
@@ -241,6 +247,10 @@ class ScheduledExecution(models.Model):
             models.Index(fields=["organization", "-id"], name="scheduling_schedule_list"),
             # The schedules that name a calendar.
             models.Index(fields=["organization"], name="scheduling_schedule_exceptions", condition=~Q(exceptions="")),
+            # The schedules that resume by themselves.
+            models.Index(
+                fields=["paused_until"], name="scheduling_schedule_paused", condition=Q(paused_until__isnull=False)
+            ),
             # The schedules with a tag.
             GinIndex(fields=["tags"], name="scheduling_schedule_tags", condition=~Q(tags=[])),
             # The schedules that move when their user's zone changes.

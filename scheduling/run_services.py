@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
 from commands_platform.lib import broker, clock
 from commands_platform.lib.database.availability import busy_if_locked
 from commands_platform.lib.errors import InvalidInputError
+from commands_platform.lib.json import strict_json
 from deliveries.models import Delivery, Kind
 from deliveries.sendable import origin_or_reason
 from deliveries.services import is_redeliverable, redeliver, redeliverable
@@ -21,12 +24,19 @@ from scheduling.models import ScheduledExecution
 from scheduling.planning import Slot
 from scheduling.quotas import use_redeliveries
 from scheduling.services import locked
+from scheduling.validation import check_payload
 
 
 @busy_if_locked()
 @transaction.atomic
-def run_now(*, schedule: ScheduledExecution) -> None:
-    """Runs the schedule now, without using up a repeat. Raises InvalidInputError if nothing can be called."""
+def run_now(*, schedule: ScheduledExecution, payload: dict[str, Any] | None = None) -> UUID:
+    """Runs the schedule now, without using up a repeat. Returns the id of the delivery.
+
+    `payload` is sent instead of the schedule's own. Raises InvalidInputError if it is too large, or if nothing can be
+    called.
+    """
+    if payload is not None:
+        check_payload(payload)
     schedule = locked(schedule)
     due = view_as_due(schedule.pk)
     origin, reason = origin_or_reason(due.callback_url, due.reason)
@@ -34,8 +44,14 @@ def run_now(*, schedule: ScheduledExecution) -> None:
         raise InvalidInputError(f"It cannot run: {reason.label}.")
     now = clock.now()
     due_at = _free_instant(schedule, now)
-    insert_slots([Slot(due.id, due_at, due.callback_url, origin)], now=now, kind=Kind.MANUAL)
+    (delivery_uuid,) = insert_slots(
+        [Slot(due.id, due_at, due.callback_url, origin)],
+        now=now,
+        kind=Kind.MANUAL,
+        payload=None if payload is None else strict_json.dumps(payload).decode(),
+    )
     broker.send_hint_on_commit(deliver_pending)
+    return delivery_uuid
 
 
 @busy_if_locked()

@@ -173,6 +173,8 @@ class ScheduledExecutionOutput(Output[ScheduledExecution]):
     command_uuid = serializers.UUIDField(source="command.uuid", required=False)
     user_uuid = serializers.UUIDField(source="owner.uuid", required=False, allow_null=True)
     deactivation_reason = NullIfEmptyField(required=False)
+    pause_reason = NullIfEmptyField(required=False)
+    paused_until = InstantField(required=False, allow_null=True)
     description = serializers.CharField(required=False)
     external_id = NullIfEmptyField(required=False)
     tags = serializers.ListField(child=serializers.CharField(), required=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +32,7 @@ from scheduling.errors import (
     ExternalIdTakenError,
     InvalidCommandError,
     MissingTokenOrCommandError,
+    NotActiveError,
 )
 from scheduling.excluded_days import is_excluded
 from scheduling.models import DeactivationReason, ScheduledExecution
@@ -55,6 +56,8 @@ _EDITABLE_FIELDS = frozenset(
         *("tags", "timeout", "timezone", "timezone_type"),
     }
 )
+# The columns that say more about a pause. They are empty for a schedule that is not paused.
+_PAUSE_COLUMNS = ("pause_reason", "paused_until")
 _TIMING_COLUMNS = [
     *("anchor_at", "correlation_id", "deactivation_reason", "effective_from", "next_run_at", "repeats_since"),
     "updated_at",
@@ -133,21 +136,28 @@ def new_scheduled_execution(
 @busy_if_locked()
 @transaction.atomic
 def update_scheduled_execution(
-    *, schedule: ScheduledExecution, changes: Mapping[str, Any], check: Check | None = None
+    *,
+    schedule: ScheduledExecution,
+    changes: Mapping[str, Any],
+    check: Check | None = None,
+    as_of: datetime | None = None,
 ) -> ScheduledExecution:
     """Changes the given fields, and cancels unsent deliveries that the change has an effect on.
 
-    A new recurrence or start begins a new timing. Other changes do not move any run. Raises InvalidInputError, and the
-    errors of `check`, which sees the locked schedule before the change.
+    A new recurrence or start begins a new timing. Other changes do not move any run. The change takes effect at
+    `as_of`, which is now unless it is given. Raises InvalidInputError, and the errors of `check`, which sees the locked
+    schedule before the change.
     """
     schedule = locked(schedule, check)
-    now = clock.now()
-    before = {field: stored_form(getattr(schedule, field)) for field in _EDITABLE_FIELDS}
+    now = as_of or clock.now()
+    fields = _EDITABLE_FIELDS.union(_PAUSE_COLUMNS)
+    before = {field: stored_form(getattr(schedule, field)) for field in fields}
     audited_before = values_of(schedule)
     effect_before, passed = effect_of(schedule, now), timing.passed_slots(schedule, now)
     was_active, headers_origin = schedule.is_active, schedule.headers_origin
     _apply(schedule, _without_command_url(schedule, changes))
-    changed = {field for field in _EDITABLE_FIELDS if stored_form(getattr(schedule, field)) != before[field]}
+    _set_pause(schedule, changes)
+    changed = {field for field in fields if stored_form(getattr(schedule, field)) != before[field]}
     if schedule.repeats == 0 and schedule.is_active:
         if "is_active" in changes:
             raise InvalidInputError(
@@ -177,7 +187,7 @@ def update_scheduled_execution(
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
     with _external_id_is_free(schedule), transaction.atomic():
-        schedule.save(update_fields=[*_EDITABLE_FIELDS, "headers_origin", *_TIMING_COLUMNS])
+        schedule.save(update_fields=[*fields, "headers_origin", *_TIMING_COLUMNS])
     record(Verb.CHANGED, schedule, before=audited_before)
     if passed and (timing_changed or (schedule.is_active and not was_active)):
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
@@ -187,10 +197,7 @@ def update_scheduled_execution(
     elif effect != effect_before:
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
     else:
-        if schedule.ends_at is not None and "ends_at" in changed:
-            cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
-        if "exceptions" in changed:
-            _cancel_excluded(schedule)
+        _cancel_outside(schedule, changed)
     _after_commit(schedule, now)
     log_changed(schedule, changed)
     return schedule
@@ -254,14 +261,26 @@ def _find_by_external_id(
     return schedule
 
 
-def pause(*, schedule: ScheduledExecution) -> ScheduledExecution:
-    """Stops the schedule until it is resumed, and cancels its unsent deliveries."""
-    return update_scheduled_execution(schedule=schedule, changes={"is_active": False})
+def pause(*, schedule: ScheduledExecution, reason: str = "", until: datetime | None = None) -> ScheduledExecution:
+    """Stops the schedule until it is resumed, or until an instant, and cancels its unsent deliveries.
+
+    A schedule that is paused already gets the new reason and end. Raises InvalidInputError for an end that is not to
+    come, and NotActiveError for a schedule that is inactive for another reason.
+    """
+    if until is not None and until <= clock.now():
+        raise InvalidInputError(errors={"until": ["It has passed already. Give an instant that is to come."]})
+    changes = {"is_active": False, "pause_reason": reason, "paused_until": until}
+    return update_scheduled_execution(schedule=schedule, changes=changes, check=_can_be_paused)
 
 
-def resume(*, schedule: ScheduledExecution) -> ScheduledExecution:
+def resume(*, schedule: ScheduledExecution, as_of: datetime | None = None) -> ScheduledExecution:
     """Resumes the schedule in its old phase. Slots of the pause are recorded as skipped. Raises InvalidInputError."""
-    return update_scheduled_execution(schedule=schedule, changes={"is_active": True})
+    return update_scheduled_execution(schedule=schedule, changes={"is_active": True}, as_of=as_of)
+
+
+def _can_be_paused(schedule: ScheduledExecution) -> None:
+    if not schedule.is_active and schedule.deactivation_reason != DeactivationReason.PAUSED:
+        raise NotActiveError(f"It is not active: {schedule.get_deactivation_reason_display()}.")
 
 
 def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_user: bool) -> _Party:
@@ -341,8 +360,21 @@ def _apply(schedule: ScheduledExecution, values: Mapping[str, Any]) -> None:
         schedule.headers, schedule.headers_origin = {}, ""
 
 
-def _cancel_excluded(schedule: ScheduledExecution) -> None:
-    """Cancels unsent deliveries of slots that are on excluded days now."""
+def _set_pause(schedule: ScheduledExecution, changes: Mapping[str, Any]) -> None:
+    """Sets the reason and the end of a pause. They go when the schedule becomes active."""
+    if schedule.is_active:
+        schedule.pause_reason, schedule.paused_until = "", None
+        return
+    schedule.pause_reason = changes.get("pause_reason", schedule.pause_reason)
+    schedule.paused_until = changes.get("paused_until", schedule.paused_until)
+
+
+def _cancel_outside(schedule: ScheduledExecution, changed: Collection[str]) -> None:
+    """Cancels unsent deliveries of slots that are after a new end, or on days that are excluded now."""
+    if schedule.ends_at is not None and "ends_at" in changed:
+        cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED, due_after=schedule.ends_at)
+    if "exceptions" not in changed:
+        return
     excluded = schedule.excluded_days
     pending = Delivery.objects.of_source(schedule.uuid).pending().filter(kind=Kind.SCHEDULED)
     due = [at for at in pending.values_list("due_at", flat=True) if is_excluded(at, schedule.zone, excluded)]

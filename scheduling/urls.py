@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from commands_platform.lib.http.routes import both
+from scheduling.action_views import ManualRun, Pause, Resume
 from scheduling.calendar_views import CalendarDetail, CalendarList
 from scheduling.rule_views import NextSlots, Preview
 from scheduling.views import (
@@ -25,6 +26,9 @@ urlpatterns = [
     *both("scheduling/preview/", Preview.as_view(), "scheduling-preview"),
     *both("scheduling/<str:uuid>/", ScheduledExecutionDetail.as_view(), "scheduling-detail"),
     *both("scheduling/<str:uuid>/next/", NextSlots.as_view(), "scheduling-next"),
+    *both("scheduling/<str:uuid>/pause/", Pause.as_view(), "scheduling-pause"),
+    *both("scheduling/<str:uuid>/resume/", Resume.as_view(), "scheduling-resume"),
+    *both("scheduling/<str:uuid>/run/", ManualRun.as_view(), "scheduling-run"),
     *both("scheduling/<str:uuid>/redeliver/", Redelivery.as_view(), "scheduling-redeliver"),
     *both("scheduling/<str:uuid>/slots/", SlotList.as_view(), "scheduling-slots"),
     *both("scheduling/<str:uuid>/slots/<str:delivery_uuid>/", SlotDetail.as_view(), "scheduling-slot"),

@@ -169,13 +169,19 @@ def _check_frequency(schedule: ScheduledExecution) -> None:
         )
 
 
-def _check_payload(schedule: ScheduledExecution) -> None:
-    size = len(orjson.dumps(schedule.payload))
+def check_payload(payload: object) -> None:
+    """Raises InvalidInputError for a payload that is too large."""
+    size = len(orjson.dumps(payload))
     if size > MAX_PAYLOAD_BYTES:
-        raise InvalidInputError(
+        reason = (
             f"The payload may have {MAX_PAYLOAD_BYTES} bytes of JSON at most, and has {size}. Send the address of large"
             " data, such as a key in storage, instead of the data."
         )
+        raise InvalidInputError(errors={"payload": [reason]})
+
+
+def _check_payload(schedule: ScheduledExecution) -> None:
+    check_payload(schedule.payload)
 
 
 def _check_external_id(schedule: ScheduledExecution) -> None:

@@ -35,6 +35,7 @@ def _make_schedule(client: ApiClient) -> None:
         client.caller.command,
         uuid=example_uuid("scheduling"),
         owner=client.caller.user,
+        callback_url="http://127.0.0.1:8099/callback",
         payload={"report": "weekly"},
         headers={"X-Own": "1"},
     )
