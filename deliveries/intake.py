@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from commands_platform.lib.database.availability import unless_away
 from deliveries import outcomes, queue
 from deliveries.lanes import Lane, Lanes
 from deliveries.pacing import MAX_POLL_SECONDS, POLL_SECONDS, poll_seconds, rush_left, until_second
-from deliveries.queue import MIN_LOST_OF_A_SUSPECT, Claim
+from deliveries.queue import Claim
+from deliveries.suspects import Suspects
 from deliveries.walk import LaneWalk
 
 # A run begins with a small claim, so that its first requests leave at once. It also shows whether most are for one
@@ -33,9 +34,6 @@ _EXPIRE_SECONDS = 5.0
 MAX_BYTES_WAITING = 4 * 1024 * 1024
 # Bounds the bytes of large bodies in flight. Small bodies neither count nor wait.
 MAX_BYTES_IN_FLIGHT = 8 * 1024 * 1024
-# A few deliveries that may have killed their senders are sent at a time. One that was lost again is sent alone.
-MAX_SUSPECTS_IN_FLIGHT = 10
-_SUSPECTS_WAIT = timedelta(seconds=0.2)
 
 
 class _Claimed(NamedTuple):
@@ -60,8 +58,7 @@ class Intake:
         self._waiting: dict[Lane, deque[Claim]] = {}
         self.waiting_count = 0
         self._bytes: Counter[Lane] = Counter()
-        self._suspects: list[Claim] = []
-        self._suspects_due_at = 0.0
+        self.suspects = Suspects(lanes, lease=lease)
         self._next_poll_at = self._next_busy_poll_at = 0.0
         self._next_paused_look_at = self._next_expiry_at = 0.0
         self._walk = LaneWalk()
@@ -73,19 +70,9 @@ class Intake:
 
     def has_more(self) -> bool:
         """Returns whether there may be a delivery to send or to fail right now."""
-        if self.waiting_count or self._suspects or self._more_may_be_due or self._is_expiring:
+        if self.waiting_count or self.suspects or self._more_may_be_due or self._is_expiring:
             return True
         return self._walk.is_under_way or any(self._lanes.room(lane) for lane in self._lanes.busy())
-
-    @property
-    def has_suspects(self) -> bool:
-        """Returns whether a claim is here that may kill this process."""
-        return bool(self._suspects)
-
-    @property
-    def waits_for_suspects(self) -> bool:
-        """Returns whether suspects were postponed that can be claimed again within a moment."""
-        return time.monotonic() < self._suspects_due_at + POLL_SECONDS
 
     def is_giving_way(self) -> bool:
         """Returns whether lanes that are late anyway wait, because slots of another organization may be due now.
@@ -142,9 +129,7 @@ class Intake:
     def take(self, claims: Sequence[Claim]) -> None:
         """Queues claims by lane. Releases at once those beyond a lane's share."""
         surplus = []
-        if any(claim.is_suspect for claim in claims):
-            self._suspects.extend(claim for claim in claims if claim.is_suspect)
-            claims = [claim for claim in claims if not claim.is_suspect]
+        claims = self.suspects.take(claims)
         # For each lane: its claims, how many of them may begin, and how many may wait here.
         shares: dict[Lane, tuple[deque[Claim], int, int]] = {}
         for claim in claims:
@@ -200,27 +185,6 @@ class Intake:
             if not has_begun:
                 return
 
-    def next_suspects(self, in_flight: Iterable[Claim]) -> Iterator[Claim]:
-        """Yields the suspects that may begin now, beside those in flight. The caller begins or ends each at once."""
-        lost = [claim.lost for claim in in_flight]
-        for claim in list(self._suspects):
-            if claim.lost > MIN_LOST_OF_A_SUSPECT:
-                may_begin = all(each <= MIN_LOST_OF_A_SUSPECT for each in lost)
-            else:
-                may_begin = lost.count(MIN_LOST_OF_A_SUSPECT) < MAX_SUSPECTS_IN_FLIGHT
-            if may_begin and self._lanes.room(claim.lane):
-                self._suspects.remove(claim)
-                lost.append(claim.lost)
-                yield claim
-
-    def postpone_suspects(self) -> None:
-        """Releases the other suspects for a moment. So they are not lost, too, if one in flight kills this process."""
-        postponed, self._suspects = self._suspects, []
-        if postponed:
-            if any(self._lanes.room(claim.lane) for claim in postponed):
-                self._suspects_due_at = time.monotonic() + _SUSPECTS_WAIT.total_seconds()
-            unless_away(partial(outcomes.postpone, postponed, by=_SUSPECTS_WAIT), otherwise=None)
-
     def leave_paused(self) -> None:
         """Releases the claims of paused lanes, and fails deliveries that have waited in them for too long."""
         now = time.monotonic()
@@ -228,7 +192,9 @@ class Intake:
             return
         self._next_paused_look_at = now + POLL_SECONDS / 5
         self._is_expiring = False
-        for lane in self._lanes.paused():
+        paused = self._lanes.paused()
+        release(self.suspects.give_up(paused=paused))
+        for lane in paused:
             self._release_line(lane)
             if now >= self._next_expiry_at and self._lanes.may_expire(lane, now=now):
                 self._expire(lane)
@@ -246,9 +212,8 @@ class Intake:
 
     def give_up(self) -> list[Claim]:
         """Returns all claims that have not begun, and forgets them."""
-        claims = [*self._suspects, *(claim for line in self._waiting.values() for claim in line)]
+        claims = [*self.suspects.give_up(), *(claim for line in self._waiting.values() for claim in line)]
         self._waiting.clear()
-        self._suspects.clear()
         self._bytes.clear()
         self.waiting_count = 0
         return claims
@@ -382,9 +347,18 @@ class Intake:
         no_later_than: timedelta | None = None,
     ) -> list[Claim]:
         """Claims the oldest. While the database is away nothing is claimed, and requests in flight go on."""
-        claim = partial(queue.claim, limit=limit, lease=self._lease, holder=self._holder, of=of, max_bytes=max_bytes)
+        claim = partial(
+            queue.claim,
+            limit=limit,
+            lease=self._lease,
+            holder=self._holder,
+            of=of,
+            no_later_than=no_later_than,
+            max_bytes=max_bytes,
+            with_suspects=self.suspects.has_place,
+        )
         nothing: list[Claim] = []
-        return unless_away(partial(claim, no_later_than=no_later_than), otherwise=nothing)
+        return unless_away(claim, otherwise=nothing)
 
 
 def _bytes_of(claims: Sequence[Claim]) -> int:

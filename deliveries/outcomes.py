@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
 from deliveries.floor import FLOOR_SQL
 from deliveries.lanes import Lane
-from deliveries.leases import leases_of, new_lease
+from deliveries.leases import begun, leases_of
 from deliveries.models import Kind, State
 from deliveries.queue import Claim
 from deliveries.signals import deliveries_failed, runs_started, runs_unsent
@@ -103,20 +104,24 @@ SELECT id FROM deliveries_queue WHERE (id, lease) IN (SELECT * FROM unnest(%(ids
 """
 
 # An attempt that never began is not counted.
-_GIVE_BACK = """
+_RELEASE = """
 UPDATE deliveries_queue
-SET {lease}, attempt_count = greatest(attempt_count - 1, 0)
+SET lease = NULL, leased_until = NULL, attempt_count = greatest(attempt_count - 1, 0)
 WHERE id IN (
     SELECT id FROM deliveries_queue WHERE id = ANY(%(ids)b::uuid[]) AND lease = %(lease)s
     FOR UPDATE SKIP LOCKED
 )
 """
-_RELEASE = _GIVE_BACK.format(lease="lease = NULL, leased_until = NULL")
-# A lease of nobody keeps the row from being claimed. A later next attempt would look as if it waited for a retry.
-_POSTPONE_CLAIMS = _GIVE_BACK.format(lease=f"lease = %(nobodys)s, leased_until = {NOW_SQL} + %(by)s")
+
+_NOTE_BEGIN = """
+UPDATE deliveries_queue SET lease = %(begun)s
+WHERE id = (SELECT id FROM deliveries_queue WHERE id = %(id)s AND lease = %(lease)s FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
 
 # The rows keep their leases, so a deliverer that was only frozen or cut off can still record an outcome if nobody has
-# claimed its row yet. The claim still counts as lost, because the row may have killed its sender.
+# claimed its row yet. The claim still counts as lost, because the row may have killed its sender. But a row that was
+# lost before counts only if its request has begun.
 _END_LEASES = f"""
 WITH held AS MATERIALIZED (
     SELECT id FROM deliveries_queue
@@ -127,7 +132,12 @@ WITH held AS MATERIALIZED (
     WHERE d.lease BETWEEN %(first)s AND %(last)s
     FOR UPDATE OF d SKIP LOCKED
 ), ended AS (
-    UPDATE deliveries_queue d SET leased_until = {NOW_SQL} FROM free WHERE d.id = free.id
+    UPDATE deliveries_queue d
+    SET leased_until = {NOW_SQL},
+        attempt_count = d.attempt_count - CASE
+            WHEN d.attempt_count - jsonb_array_length(d.attempts) > 1 AND right(d.lease::text, 1) = '0' THEN 1 ELSE 0
+        END
+    FROM free WHERE d.id = free.id
     RETURNING d.id
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM ended)
@@ -232,31 +242,25 @@ def _expire(parameters: Mapping[str, object]) -> list[_Written]:
 
 def release(claims: Sequence[Claim]) -> None:
     """Releases claims that no request was made for. A row that somebody has locked becomes free when its lease ends."""
-    for lease, ids in _ids_by_lease(claims).items():
-        _give_back(_RELEASE, {"ids": ids, "lease": lease})
-
-
-def postpone(claims: Sequence[Claim], *, by: timedelta) -> None:
-    """Releases claims that no request was made for, so that nobody claims them again too soon."""
-    for lease, ids in _ids_by_lease(claims).items():
-        parameters = {"now": clock.replaced(), "ids": ids, "lease": lease, "nobodys": new_lease(None), "by": by}
-        _give_back(_POSTPONE_CLAIMS, parameters)
-
-
-def _give_back(statement: str, parameters: Mapping[str, object]) -> None:
-    retry_if_moved(lambda: execute(statement, parameters))
-
-
-def _ids_by_lease(claims: Sequence[Claim]) -> dict[UUID, list[UUID]]:
     by_lease: dict[UUID, list[UUID]] = {}
     for claim in claims:
         by_lease.setdefault(claim.lease, []).append(claim.id)
-    return by_lease
+    for lease, ids in by_lease.items():
+        retry_if_moved(partial(execute, _RELEASE, {"ids": ids, "lease": lease}))
+
+
+def note_begin(claim: Claim) -> Claim | None:
+    """Notes that the request of a suspect begins. Returns the claim with its new lease, or None if its lease ended."""
+    lease = begun(claim.lease)
+    parameters = {"id": claim.id, "lease": claim.lease, "begun": lease}
+    rows = retry_if_moved(partial(rows_of, _NOTE_BEGIN, parameters))
+    return claim._replace(lease=lease) if rows else None
 
 
 def end_leases(holder: UUID) -> tuple[int, int]:
     """Ends the leases of a holder. Returns the number of its leases, and the number of those that were ended."""
     first, last = leases_of(holder)
     parameters = {"now": clock.replaced(), "first": first, "last": last}
-    held, ended = retry_if_moved(lambda: rows_of(_END_LEASES, parameters))[0]
+    # Within the transaction of the caller, a try that failed must be undone alone.
+    held, ended = retry_if_moved(transaction.atomic(lambda: rows_of(_END_LEASES, parameters)))[0]
     return held, ended

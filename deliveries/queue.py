@@ -74,8 +74,8 @@ class Claim(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
-        """Returns whether the delivery may have killed its senders, or was lost together with one that did."""
-        return self.lost >= MIN_LOST_OF_A_SUSPECT
+        """Returns whether the delivery may have killed its senders. It may also have been lost together with others."""
+        return self.lost > 0
 
     @property
     def is_large(self) -> bool:
@@ -118,13 +118,13 @@ _OWN_COLUMNS = _Row._fields.index("command_id")
 _EVER = timedelta(days=100_000)
 _NO_LIMIT = 1 << 40
 _LARGE_BODY = 16 * 1024
-MIN_LOST_OF_A_SUSPECT = 2
 _RECENT = timedelta(seconds=1)
 
 _OLDEST = """
 SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_queue
 WHERE next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
   AND (lease IS NULL OR leased_until <= {now})
+  AND (%(with_suspects)s OR attempt_count <= jsonb_array_length(attempts))
 ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
@@ -139,6 +139,7 @@ LATERAL (
     WHERE organization_id = wanted.organization_id AND origin = wanted.origin
       AND next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
       AND (lease IS NULL OR leased_until <= {now})
+      AND (%(with_suspects)s OR attempt_count <= jsonb_array_length(attempts))
     ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
 ) oldest
@@ -160,7 +161,7 @@ WITH due AS ({due}), sized AS (
       AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, sized.size,
               d.correlation_id, d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
-              CASE WHEN d.attempt_count < 3 THEN 0
+              CASE WHEN d.attempt_count < 2 THEN 0
                   ELSE d.attempt_count - 1 - jsonb_array_length(d.attempts) END AS lost,
               sized.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
@@ -250,13 +251,15 @@ def claim(
     of: Mapping[Lane, int] | None = None,
     no_later_than: timedelta | None = None,
     max_bytes: int = _NO_LIMIT,
+    with_suspects: bool = True,
 ) -> list[Claim]:
     """Claims up to `limit` of the oldest due deliveries. They belong to this caller alone until the lease ends.
 
     `holder` is the id of this process, by which others end its leases when it is lost.
     `of` restricts the claim to these lanes, with a maximum for each. Limits then apply in the order of the lanes.
     `no_later_than` restricts it to deliveries that have been due for less than that time. The claim ends with the
-    delivery whose body makes the total exceed `max_bytes`.
+    delivery whose body makes the total exceed `max_bytes`. `with_suspects` says whether deliveries that may have killed
+    their senders are claimed, too.
     """
     # Read before the rows are locked, so that for this process the lease ends no later than for the database.
     held_since, token = time.monotonic(), new_lease(holder)
@@ -267,6 +270,7 @@ def claim(
         "lease": token,
         "no_later_than": no_later_than or _EVER,
         "max_bytes": max_bytes,
+        "with_suspects": with_suspects,
     }
     if of is None:
         statement = _CLAIM_OLDEST

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 
 import pycurl
 import structlog
 from django.conf import settings
 
-from deliveries import hold_ups
+from commands_platform.lib.database.availability import unless_away
+from deliveries import hold_ups, outcomes
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
 from deliveries.intake import Intake, release
@@ -29,6 +29,7 @@ from deliveries.queue import Claim
 from deliveries.recording import LOCKED_RETRY_SECONDS, Recording
 from deliveries.resolving import UNRESOLVABLE, Resolving
 from deliveries.retry_policy import TOO_MANY_REQUESTS, hold_of
+from deliveries.sender_run import SenderRun
 from deliveries.sender_settings import SenderSettings
 from deliveries.transfer import Result, Transfer
 from deliveries.verdict import Verdict, judge
@@ -48,26 +49,11 @@ MAX_LOST_CLAIMS = 3
 _INTERRUPTED = Verdict(State.PENDING, retry_in=timedelta(0))
 
 
-@dataclass(slots=True)
-class _Run:
-    """The state of one run of the loop."""
-
-    intake: Intake
-    recording: Recording
-    # Since when others have known without a gap that this process is alive, or infinity if they may think it is dead.
-    alive_since: float
-    in_flight: int = 0
-    large_bytes_in_flight: int = 0
-    # Claims that were not sent in time. They are released together.
-    left: list[Claim] = field(default_factory=list)
-
-
 class Sender:
     """Sends due deliveries. Each process has one, which one thread at a time uses."""
 
     def __init__(self, config: SenderSettings) -> None:
         self._config = config
-        self._timeout_seconds = config.timeout.total_seconds()
         self._lease_seconds = config.lease.total_seconds()
         self._lanes = Lanes(config.lanes, window=config.window)
         self._multi = pycurl.CurlMulti()
@@ -76,6 +62,7 @@ class Sender:
         self._busy: set[Transfer] = set()
         self._resolving = Resolving(None if config.proxy else Resolver(config.look_up))
         self._way_out = WayOut()
+        self._suspects_from = time.monotonic() + config.suspects_after.total_seconds()
         self._performed_at = self._next_look_at = 0.0
 
     def drain(self, *, should_stop: Callable[[], bool] = lambda: False, stays_in_rush: bool = True) -> int:
@@ -112,13 +99,13 @@ class Sender:
                 self._give_back(run)
         return run.recording.finished
 
-    def _begin_run(self) -> _Run:
+    def _begin_run(self) -> SenderRun:
         standing = self._config.standing
         intake = Intake(self._lanes, window=self._config.window, lease=self._config.lease, holder=standing.id)
         recording = Recording(way_out=self._way_out, patience=self._lease_seconds)
-        return _Run(intake, recording, alive_since=standing.alive_since())
+        return SenderRun(intake, recording, alive_since=standing.alive_since())
 
-    def _may_begin(self, run: _Run) -> bool:
+    def _may_begin(self, run: SenderRun) -> bool:
         """Returns whether others know that this process is alive, so that they leave its claims alone.
 
         If they may have taken it for dead, everything that was not sent is given up.
@@ -133,33 +120,37 @@ class Sender:
                     run.left.append(transfer.claim)
         return alive_since < math.inf
 
-    def _release_left(self, run: _Run) -> None:
+    def _release_left(self, run: SenderRun) -> None:
         # While the database is away, this would only take time.
         if run.left and run.alive_since < math.inf:
             left, run.left = run.left, []
             release(left)
 
-    def _start(self, run: _Run) -> None:
+    def _start(self, run: SenderRun) -> None:
         """Begins as many requests as there is room for."""
-        if self._idle:
-            for claim in run.intake.next_claims(lambda: run.large_bytes_in_flight):
-                self._start_or_finish(run, claim)
-                if not self._idle:
-                    break
-        if run.intake.has_suspects:
+        if run.intake.suspects:
             self._start_suspects(run)
-
-    def _start_suspects(self, run: _Run) -> None:
-        """Begins requests that may kill this process, after everything else that can begin."""
-        run.recording.write_all()
-        in_flight = [each.claim for each in self._busy if each.claim is not None and each.claim.is_suspect]
-        for claim in run.intake.next_suspects(in_flight) if self._idle else ():
+        if not self._idle:
+            return
+        for claim in run.intake.next_claims(lambda: run.large_bytes_in_flight):
             self._start_or_finish(run, claim)
             if not self._idle:
-                break
-        run.intake.postpone_suspects()
+                return
 
-    def _start_or_finish(self, run: _Run, claim: Claim) -> None:
+    def _start_suspects(self, run: SenderRun) -> None:
+        """Begins a few requests that may kill this process. They come first, or a busy lane would never have room."""
+        for claim in run.intake.suspects.take_out(run.recording.locked):
+            self._start_or_finish(run, claim)
+        if not self._idle or time.monotonic() < self._suspects_from:
+            return
+        run.recording.write_all()
+        for claim in run.intake.suspects.next_claims([transfer.claim for transfer in self._busy]):
+            if held := unless_away(partial(outcomes.note_begin, claim), otherwise=None):
+                self._start_or_finish(run, held)
+            if not self._idle:
+                break
+
+    def _start_or_finish(self, run: SenderRun, claim: Claim) -> None:
         if not self._holds(claim):
             run.left.append(claim)
         elif claim.id in run.recording.locked:
@@ -184,9 +175,9 @@ class Sender:
 
     def _timeout_of(self, claim: Claim) -> float:
         """Returns the schedule's own timeout or the server's, in seconds. It is always shorter than a lease."""
-        return min(claim.timeout or self._timeout_seconds, self._lease_seconds * 0.8)
+        return min(claim.timeout or self._config.timeout.total_seconds(), self._lease_seconds * 0.8)
 
-    def _start_one(self, run: _Run, claim: Claim) -> None:
+    def _start_one(self, run: SenderRun, claim: Claim) -> None:
         transfer = self._idle.pop()
         transfer.begin(claim, started_at=datetime.now(UTC), timeout=self._timeout_of(claim))
         self._busy.add(transfer)
@@ -199,7 +190,7 @@ class Sender:
         else:
             self._send(run, transfer, claim, addresses)
 
-    def _send(self, run: _Run, transfer: Transfer, claim: Claim, addresses: str) -> None:
+    def _send(self, run: SenderRun, transfer: Transfer, claim: Claim, addresses: str) -> None:
         if addresses == UNRESOLVABLE:
             self._end(run, transfer, pycurl.E_COULDNT_RESOLVE_HOST)
             return
@@ -212,7 +203,7 @@ class Sender:
             unsendable = Verdict(State.FAILED, Reason.UNSENDABLE)
             self._finish(run, claim, unsendable, record=transfer.unsendable_record(error))
 
-    def _perform(self, run: _Run) -> None:
+    def _perform(self, run: SenderRun) -> None:
         self._forgive_stall()
         for waited in self._resolving.resolved():
             self._send(run, *waited)
@@ -253,13 +244,13 @@ class Sender:
         claim = transfer.claim
         return claim is not None and claim.held_since + self._lease_seconds <= now
 
-    def _abandon(self, run: _Run, transfer: Transfer) -> None:
+    def _abandon(self, run: SenderRun, transfer: Transfer) -> None:
         """Ends the transfer without an outcome, because it says nothing about the receiver."""
         self._free(run, transfer)
         if transfer.claim is not None:
             self._lanes.abandon(transfer.claim.lane)
 
-    def _free(self, run: _Run, transfer: Transfer) -> None:
+    def _free(self, run: SenderRun, transfer: Transfer) -> None:
         """Takes the transfer out of flight, so that it can be used again."""
         if transfer.curl in self._multi:
             self._multi.remove_handle(transfer.curl)
@@ -270,7 +261,7 @@ class Sender:
         if transfer.claim is not None and transfer.claim.is_large:
             run.large_bytes_in_flight -= transfer.claim.size
 
-    def _end(self, run: _Run, transfer: Transfer, errno: int | None) -> None:
+    def _end(self, run: SenderRun, transfer: Transfer, errno: int | None) -> None:
         result = transfer.result(errno)
         if transfer.held_up_for >= hold_ups.MIN_HOLD_UP_SECONDS and hold_ups.may_be_ours(result):
             self._interrupt(run, transfer)
@@ -307,7 +298,7 @@ class Sender:
         elif result.status is not None and (hosts := self._way_out.note_answer(host_of(claim.origin))):
             self._lanes.forgive(lambda lane: host_of(lane.origin) in hosts)
 
-    def _interrupt(self, run: _Run, transfer: Transfer) -> None:
+    def _interrupt(self, run: SenderRun, transfer: Transfer) -> None:
         """Ends an attempt that says nothing about its receiver. It counts only if it may have been sent."""
         self._abandon(run, transfer)
         claim = transfer.claim
@@ -318,7 +309,7 @@ class Sender:
 
     def _finish(
         self,
-        run: _Run,
+        run: SenderRun,
         claim: Claim,
         verdict: Verdict,
         result: Result | None = None,
@@ -339,7 +330,7 @@ class Sender:
             log_callback(claim, verdict, result, logs_all=self._config.logs_callbacks)
         run.recording.keep(outcome)
 
-    def _give_back(self, run: _Run) -> None:
+    def _give_back(self, run: SenderRun) -> None:
         """Ends requests in flight and releases every claim, so that other senders need not wait for leases to end.
 
         A request that may have reached its receiver is an attempt. It is recorded, and its repeat stays spent.
@@ -353,7 +344,7 @@ class Sender:
         run.recording.write_last()
         release(claims)
 
-    def _wait(self, run: _Run, *, may_begin: bool, stays: bool) -> bool:
+    def _wait(self, run: SenderRun, *, may_begin: bool, stays: bool) -> bool:
         """Waits for something to do, if there is nothing. Returns whether the run goes on."""
         if run.in_flight > len(self._resolving):
             self._multi.select(self._seconds_to_sleep())
@@ -363,7 +354,7 @@ class Sender:
             time.sleep(LOCKED_RETRY_SECONDS)
         elif not may_begin:
             return False
-        elif run.intake.waits_for_suspects or run.intake.is_giving_way():
+        elif run.intake.suspects or run.intake.is_giving_way():
             time.sleep(poll_seconds())
             run.intake.look_at_once()
         elif not run.intake.has_more():
@@ -393,6 +384,7 @@ def process_sender() -> Sender:
             proxy=settings.CALLBACK_PROXY,
             logs_callbacks=settings.LOG_CALLBACKS,
             standing=this_process,
+            suspects_after=timedelta(seconds=3),
             lanes=LaneSettings(most=settings.DELIVERY_ORIGIN_LIMIT, first=min(10, settings.DELIVERY_ORIGIN_LIMIT)),
         )
     )

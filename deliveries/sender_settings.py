@@ -15,7 +15,11 @@ from processes.standing import Standing
 
 @dataclass(frozen=True, slots=True)
 class SenderSettings:
-    """How a sender works. `window` is the largest number of transfers in flight."""
+    """How a sender works. `window` is the largest number of transfers in flight.
+
+    A sender that has just been started does other work for `suspects_after`, before it sends deliveries that may have
+    killed their senders. Otherwise they might kill each sender before it has sent anything else.
+    """
 
     window: int
     timeout: timedelta
@@ -26,4 +30,5 @@ class SenderSettings:
     look_up: LookUp = look_up_addresses
     lanes: LaneSettings = field(default_factory=LaneSettings)
     standing: Standing = field(default_factory=Standing)
+    suspects_after: timedelta = timedelta(0)
     logs_callbacks: bool = False

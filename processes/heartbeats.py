@@ -17,7 +17,6 @@ from django.db import Error, OperationalError, connection
 
 from commands_platform.lib.database.availability import is_locked
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
-from processes.machine import this_machine
 from processes.models import Role
 from processes.standing import Standing
 
@@ -34,8 +33,8 @@ KEEP_DEAD = timedelta(hours=1)
 # The commit does not wait for the disk, because a crash of the database would only lose a report.
 _REPORT = """
 INSERT INTO processes_process AS p
-    (id, role, host, machine, pid, version, started_at, seen_at, steady_since, worked_at)
-SELECT %(id)s, %(role)s, %(host)s, %(machine)s, %(pid)s, %(version)s, statement_timestamp() - %(running_for)s,
+    (id, role, host, pid, version, started_at, seen_at, steady_since, worked_at)
+SELECT %(id)s, %(role)s, %(host)s, %(pid)s, %(version)s, statement_timestamp() - %(running_for)s,
        statement_timestamp(), statement_timestamp(), statement_timestamp() - %(worked_ago)s::interval
 WHERE (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
   AND (SELECT set_config('lock_timeout', '500ms', true)) = '500ms'
@@ -125,7 +124,6 @@ class Heartbeat(threading.Thread):
             "id": self._standing.id,
             "role": self._role.value,
             "host": socket.gethostname()[:255],
-            "machine": this_machine(),
             "pid": os.getpid(),
             "version": self._version,
             "running_for": timedelta(seconds=now - self._began),

@@ -25,9 +25,6 @@ class Process(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     role = models.CharField(max_length=16, choices=Role.choices)
     host = models.CharField(max_length=255)
-    machine = models.CharField(
-        max_length=100, blank=True, default="", help_text="Is the same for processes that see each other's pids."
-    )
     pid = models.PositiveIntegerField(help_text="The id of the process on its host.")
     version = models.CharField(max_length=64)
     started_at = models.DateTimeField()

@@ -35,10 +35,10 @@ ALTER DATABASE commands_platform SET search_path = chaos, pg_catalog, public;
 """
 
 _CHAOS_ENVIRONMENT = {"REDIS_KEY_PREFIX": "chaos:", "DATABASE_POOL_SIZE": "4", "LOG_LEVEL": "WARNING"}
-# These waits are short enough for a run of minutes. A lease is still longer than a request.
+# These waits are short enough for a run of minutes. A lease is longer than the time after which others take over.
 SHORT_WAITS = {
     "CALLBACK_TIMEOUT_SECONDS": f"{TIMEOUT_SECONDS:.0f}",
-    "DELIVERY_LEASE_SECONDS": "5",
+    "DELIVERY_LEASE_SECONDS": "15",
     "DELIVERY_RETRY_DELAYS": ",".join(["1"] * 19),
 }
 

@@ -23,7 +23,6 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('role', models.CharField(choices=[('web', 'Web'), ('beat', 'Beat'), ('dispatcher', 'Dispatcher'), ('deliverer', 'Deliverer')], max_length=16)),
                 ('host', models.CharField(max_length=255)),
-                ('machine', models.CharField(blank=True, default='', help_text="Is the same for processes that see each other's pids.", max_length=100)),
                 ('pid', models.PositiveIntegerField(help_text='The id of the process on its host.')),
                 ('version', models.CharField(max_length=64)),
                 ('started_at', models.DateTimeField()),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
 from commands_platform.lib import clock
-from deliveries import outcomes, queue, turns
-from deliveries.intake import MAX_SUSPECTS_IN_FLIGHT
+from deliveries import outcomes, queue
+from deliveries.lanes import Lane, LaneSettings
 from deliveries.models import MAX_SMALLINT, Delivery, Reason, State
 from deliveries.sender import MAX_LOST_CLAIMS, Sender
 from deliveries.services import MAX_KEPT_ATTEMPTS, redeliver
 from deliveries.transfer import Transfer
+from outbound.address_guard import origin_of
+from processes.standing import Standing
 from tests.deliveries.senders import due_again, make_sender
-from tests.factories import make_delivery
+from tests.factories import make_command, make_delivery
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,33 +84,18 @@ def lost_before(receiver: Receiver, count: int, *, lost: int) -> list[Delivery]:
     return rows
 
 
-def begun_and_left(sender: Sender) -> tuple[int, set[tuple[datetime | None, int]]]:
-    """Claims and starts once. Returns the number of requests begun, and the lease ends and attempts of other rows."""
+@pytest.mark.parametrize(("lost", "most"), [(1, 25), (2, 5), (3, 1), (4, 1)])
+def test_the_more_often_rows_were_lost_the_fewer_of_them_are_sent_at_a_time(
+    receiver: Receiver, lost: int, most: int
+) -> None:
+    lost_before(receiver, 30, lost=lost)
+
+    sender = make_sender(window=50, lanes=LaneSettings(first=50))
     run = sender._begin_run()
     run.intake.claim(idle=50, in_flight=0)
     sender._start(run)
-    begun = {transfer.claim.id for transfer in sender._busy if transfer.claim}
-    left = Delivery.objects.exclude(pk__in=begun).values_list("leased_until", "attempt_count")
-    return len(begun), set(left)
 
-
-def test_only_a_few_rows_that_may_kill_their_sender_are_sent_at_a_time(receiver: Receiver) -> None:
-    lost_before(receiver, 15, lost=2)
-
-    begun, left = begun_and_left(make_sender(window=50))
-
-    assert begun == MAX_SUSPECTS_IN_FLIGHT
-    assert {attempts for _, attempts in left} == {2}
-    assert all(until is not None and until < clock.now() + timedelta(seconds=1) for until, _ in left)
-
-
-def test_a_row_that_was_lost_often_is_sent_alone(receiver: Receiver) -> None:
-    lost_before(receiver, 3, lost=3)
-
-    begun, left = begun_and_left(make_sender(window=50))
-
-    assert begun == 1
-    assert {attempts for _, attempts in left} == {3}
+    assert run.in_flight == most
 
 
 def test_rows_that_may_kill_their_sender_leave_the_claims_of_other_rows_alone(receiver: Receiver) -> None:
@@ -124,7 +112,23 @@ def test_rows_that_may_kill_their_sender_leave_the_claims_of_other_rows_alone(re
     assert run.in_flight == 11
 
 
-@pytest.mark.parametrize("lost", [2, 3])
+def test_suspects_find_room_in_a_lane_with_a_backlog(receiver: Receiver) -> None:
+    command = make_command()
+    origin = origin_of(receiver.url)
+    for _ in range(10):
+        make_delivery(command, url=receiver.url, origin=origin)
+    suspect = make_delivery(command, url=receiver.url, origin=origin, attempt_count=1)
+    sender = make_sender(window=50, lanes=LaneSettings(first=5))
+    run = sender._begin_run()
+
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
+
+    assert run.in_flight == 5
+    assert suspect.pk in {transfer.claim.id for transfer in sender._busy if transfer.claim}
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
 def test_every_suspect_is_sent_in_its_turn(receiver: Receiver, lost: int) -> None:
     lost_before(receiver, 12, lost=lost)
     for _ in range(5):
@@ -147,16 +151,95 @@ def test_two_rows_that_were_lost_often_are_never_sent_together(receiver: Receive
     assert all(later - earlier >= 0.2 for earlier, later in pairwise(times))
 
 
-def test_a_postponed_row_still_counts_as_being_sent() -> None:
-    """So a run of the same schedule that waits for it does not start."""
-    delivery = make_delivery(max_attempts=2)
+def test_a_suspect_that_was_not_sent_before_its_sender_died_is_no_more_suspect_than_before(receiver: Receiver) -> None:
+    holder = Standing()
+    lost_before(receiver, 8, lost=2)
+    make_delivery(url=receiver.url)
+    sender = make_sender(window=50, standing=holder)
+    run = sender._begin_run()
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
 
-    outcomes.postpone(queue.claim(limit=1, lease=MINUTE), by=MINUTE)
+    outcomes.end_leases(holder.id)
 
-    delivery.refresh_from_db()
-    assert delivery.attempt_count == 0
-    assert turns.unfinished_runs([delivery.source_uuid])[delivery.source_uuid].is_one_being_sent
-    assert queue.claim(limit=1, lease=MINUTE) == []
+    claims = queue.claim(limit=50, lease=MINUTE)
+    assert Counter(claim.lost for claim in claims) == {1: 1, 2: 3, 3: 5}
+
+
+def test_a_sender_that_has_just_been_started_sends_no_suspects_yet(receiver: Receiver) -> None:
+    lost_before(receiver, 2, lost=1)
+    make_delivery(url=receiver.url)
+    sender = make_sender(window=50, suspects_after=timedelta(minutes=1))
+    run = sender._begin_run()
+
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
+    assert run.in_flight == 1
+
+    sender._suspects_from = 0.0
+    sender._start(run)
+    assert run.in_flight == 3
+
+
+@pytest.mark.parametrize("is_of_lanes", [False, True])
+def test_a_claim_can_leave_suspects_out(is_of_lanes: bool) -> None:
+    command = make_command()
+    make_delivery(command, attempt_count=1, origin="http://a:80")
+    others = {
+        make_delivery(command, origin="http://a:80").pk,
+        make_delivery(command, attempt_count=1, attempts=[{"number": 1}], origin="http://a:80").pk,
+    }
+    of = {Lane(command.organization_id, "http://a:80"): 10} if is_of_lanes else None
+
+    claims = queue.claim(limit=10, lease=MINUTE, of=of, with_suspects=False)
+
+    assert {claim.id for claim in claims} == others
+
+
+def test_rows_that_were_lost_least_often_are_sent_first(receiver: Receiver) -> None:
+    poison = lost_before(receiver, 2, lost=2)
+    innocent = lost_before(receiver, 30, lost=1)
+    sender = make_sender(window=50, lanes=LaneSettings(first=50))
+    run = sender._begin_run()
+
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
+
+    begun = {transfer.claim.id for transfer in sender._busy if transfer.claim}
+    assert begun < {row.pk for row in innocent}
+    assert not begun & {row.pk for row in poison}
+
+
+def test_suspects_are_released_long_before_their_leases_end(receiver: Receiver) -> None:
+    """Otherwise they would count as lost once more, although nobody died."""
+    lost_before(receiver, 3, lost=3)
+    sender = make_sender(window=50, lease=timedelta(seconds=20))
+    run = sender._begin_run()
+    run.intake.claim(idle=50, in_flight=0)
+    sender._start(run)
+    suspects = run.intake.suspects
+    suspects._waiting = [claim._replace(held_since=claim.held_since - 11) for claim in suspects._waiting]
+
+    run.intake.leave_paused()
+
+    assert not run.intake.suspects
+    assert list(Delivery.objects.filter(lease=None).values_list("attempt_count", flat=True)) == [3, 3]
+
+
+def test_suspects_of_a_paused_lane_are_released(receiver: Receiver) -> None:
+    command = make_command()
+    origin = origin_of(receiver.url)
+    suspect = make_delivery(command, url=receiver.url, origin=origin, attempt_count=1)
+    sender = make_sender(window=50)
+    run = sender._begin_run()
+    run.intake.claim(idle=50, in_flight=0)
+    sender._lanes.slow_down(Lane(command.organization_id, origin), hold=60)
+
+    run.intake.leave_paused()
+
+    suspect.refresh_from_db()
+    assert (suspect.lease, suspect.attempt_count) == (None, 1)
+    assert not run.intake.suspects
 
 
 def test_no_claim_overflows_a_counter(sender: Sender) -> None:

@@ -18,10 +18,9 @@ from deliveries.models import Delivery, State
 from deliveries.outcomes import Outcome, end_leases
 from deliveries.takeover import take_over_lost
 from harness.platform import wait_until
-from processes.losses import Losses
 from processes.models import Role
 from processes.standing import Standing
-from tests.deliveries.senders import make_sender, run_until
+from tests.deliveries.senders import due_again, make_sender, run_until
 from tests.factories import make_delivery, make_process
 from tests.locks import held_elsewhere
 from tests.receiver import Answer, Receiver
@@ -55,7 +54,7 @@ def test_claims_of_a_lost_deliverer_are_due_again_long_before_its_leases_end() -
     claimed = {claim.id for claim in queue.claim(limit=3, lease=MINUTE, holder=lost.pk)}
     queue.claim(limit=1, lease=MINUTE, holder=alive.pk)
 
-    take_over_lost(Losses(Role.DELIVERER))
+    take_over_lost()
 
     assert can_be_claimed() == claimed
     assert len(claimed) == 3
@@ -68,13 +67,12 @@ def test_a_claim_that_was_taken_over_counts_as_lost() -> None:
     """The row may have killed its sender."""
     holder = uuid4()
     delivery = make_delivery()
-    for _ in range(3):
-        queue.claim(limit=1, lease=MINUTE, holder=holder)
+    for lost in range(3):
+        (claim,) = queue.claim(limit=1, lease=MINUTE, holder=holder)
+        assert (claim.id, claim.lost) == (delivery.pk, lost)
+        assert not claim.is_suspect or outcomes.note_begin(claim)
         assert end_leases(holder) == (1, 1)
-
-    (claim,) = queue.claim(limit=1, lease=MINUTE, holder=holder)
-
-    assert (claim.id, claim.lost) == (delivery.pk, 3)
+        due_again(delivery)
 
 
 def test_rows_that_somebody_has_locked_are_taken_over_later() -> None:
@@ -83,13 +81,12 @@ def test_rows_that_somebody_has_locked_are_taken_over_later() -> None:
     make_delivery()
     make_delivery()
     first, second = queue.claim(limit=2, lease=MINUTE, holder=lost.pk)
-    losses = Losses(Role.DELIVERER)
 
     with held_elsewhere(Delivery.objects.filter(pk=first.id)):
-        take_over_lost(losses)
+        take_over_lost()
         assert can_be_claimed() == {second.id}
 
-    take_over_lost(losses)
+    take_over_lost()
     assert can_be_claimed() == {first.id, second.id}
 
 

@@ -1,22 +1,15 @@
-"""A process is lost if it is silent while others report, or has ended on this machine."""
+"""A process is lost if it is silent while others report."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
 from commands_platform.lib import clock
-from processes import losses, machine
 from processes.heartbeats import MAX_REPORT_GAP, Heartbeat
-from processes.losses import LOST_AFTER, STEADY_FOR, Candidate, Losses, take_over
-from processes.machine import has_ended, this_machine
+from processes.losses import LOST_AFTER, STEADY_FOR, LostProcess, lost_processes, take_over
 from processes.models import Process, Role
 from tests.factories import make_process
 from tests.locks import held_elsewhere
@@ -26,20 +19,13 @@ pytestmark = pytest.mark.django_db
 A_MOMENT = timedelta(milliseconds=500)
 
 
-def look(finder: Losses | None = None) -> list[Any]:
-    return [each.id for each in (finder or Losses(Role.DELIVERER)).look()]
+def look() -> list[UUID]:
+    return [each.id for each in lost_processes(Role.DELIVERER)]
 
 
 @pytest.fixture
 def witness() -> Process:
     return make_process(Role.WEB)
-
-
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process
-        process.kill()
 
 
 @pytest.mark.usefixtures("witness")
@@ -108,41 +94,6 @@ def test_reports_without_a_gap_leave_a_process_steady() -> None:
     assert Process.objects.get().steady_since == first.steady_since
 
 
-def test_a_process_that_has_ended_on_this_machine_is_lost_at_the_second_look(
-    child: subprocess.Popen[bytes],
-) -> None:
-    killed = make_process(Role.DELIVERER, machine=this_machine(), pid=child.pid)
-    finder = Losses(Role.DELIVERER)
-    assert look(finder) == look(finder) == []
-
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-
-    assert [look(finder), look(finder)] == [[], [killed.pk]]
-
-
-def test_a_process_on_another_machine_is_not_judged_by_its_pid(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    make_process(Role.DELIVERER, machine="another", pid=child.pid)
-    make_process(Role.DELIVERER, machine="", pid=child.pid)
-    finder = Losses(Role.DELIVERER)
-
-    assert look(finder) == look(finder) == []
-
-
-def test_without_a_proc_file_system_no_process_is_judged_by_its_pid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "_PROC", tmp_path)
-
-    assert this_machine.__wrapped__() == ""
-
-
-def test_this_process_has_not_ended() -> None:
-    assert not has_ended(os.getpid())
-
-
 def take(process: Process, *, is_all_released: bool = True) -> list[str]:
     calls = []
 
@@ -150,7 +101,7 @@ def take(process: Process, *, is_all_released: bool = True) -> list[str]:
         calls.append("release")
         return is_all_released
 
-    take_over(Candidate(process.pk, "a", "", 1, process.seen_at, is_silent=True), release)
+    take_over(LostProcess(process.pk, "a", process.seen_at), release)
     return calls
 
 
@@ -190,9 +141,3 @@ def test_a_process_whose_row_is_locked_is_not_taken_over() -> None:
         assert take(process) == []
 
     assert take(process) == ["release"]
-
-
-def test_only_processes_of_the_role_are_looked_for() -> None:
-    make_process(Role.DELIVERER, id=uuid4(), machine=this_machine(), pid=os.getpid())
-
-    assert losses.Losses(Role.BEAT).look() == []
