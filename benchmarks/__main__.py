@@ -23,7 +23,7 @@ NAMES = (
         "hostile",
         "ledger_size",
     ),
-    "chaos",
+    *("lists", "chaos"),
 )
 
 _USAGE = f"""usage: python -m benchmarks {{{",".join(NAMES)},all}} [options]

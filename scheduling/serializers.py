@@ -7,7 +7,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from django.db.models import Q
 from rest_framework import serializers
 
 from commands_platform.lib.errors import InvalidInputError
@@ -240,10 +239,10 @@ class ScheduledExecutionQuery(ExpandQuery, ListQuery):
     tag = WordFilter("tags", operator="overlap", max_length=MAX_TAG_LENGTH)
     deactivation_reason = ChoiceFilter(choices=DeactivationReason.choices)
     next_run_after = InstantFilter(
-        "next_run_at__gte", also=Q(is_active=True), help_text="Its next run is at or after this instant."
+        "next_run_at__gte", also={"is_active": True}, help_text="Its next run is at or after this instant."
     )
     next_run_before = InstantFilter(
-        "next_run_at__lt", also=Q(is_active=True), help_text="Its next run is before this instant."
+        "next_run_at__lt", also={"is_active": True}, help_text="Its next run is before this instant."
     )
     sort = SortField(created_at="id", updated_at="updated_at", name="name", next_run_at=("-is_active", "next_run_at"))
 

@@ -8,6 +8,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from commands_platform.lib import clock
 from commands_platform.lib.http.filters import MAX_FILTER_VALUES
@@ -75,6 +77,18 @@ def schedules(alice: ApiClient) -> None:
 )
 def test_filters_and_sorts_choose_the_rows_and_their_order(alice: ApiClient, query: str, expected: list[str]) -> None:
     assert names(alice, query) == expected
+
+
+@pytest.mark.usefixtures("schedules")
+@pytest.mark.parametrize("query", ["is_active=true", "next_run_after=2020-01-01T00:00:00Z"])
+def test_schedules_in_the_order_of_their_next_runs_are_read_by_the_index(alice: ApiClient, query: str) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert names(alice, f"{query}&sort=next_run_at&cursor=") == ["weekly REPORT", "Daily report"]
+
+    (ordered,) = (each["sql"] for each in captured if "ORDER BY" in each["sql"])
+    order = ordered.partition("ORDER BY ")[2]
+    assert "is_active" not in order
+    assert order.startswith('"scheduling_scheduledexecution"."next_run_at" ASC NULLS LAST')
 
 
 @pytest.mark.usefixtures("schedules")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from rest_framework import serializers
 
 from commands_platform.lib.http.fields import InstantField, StrictCharField, StrictChoiceField, UUIDField
@@ -34,15 +34,15 @@ _Rows = TypeVar("_Rows", bound=QuerySet[Any])
 class Filter(_Field):
     """A parameter that narrows a list.
 
-    `lookup` is Django's name for the condition, and by default the parameter's own name. `also` is one more condition,
-    for the rows that the parameter makes sense for.
+    `lookup` is Django's name for the condition, and by default the parameter's own name. `also` has values of columns
+    that the rows must have too.
     """
 
     field_name: str | None
 
-    def __init__(self, lookup: str = "", *, also: Q | None = None, **kwargs: Any) -> None:
+    def __init__(self, lookup: str = "", *, also: Mapping[str, object] | None = None, **kwargs: Any) -> None:
         self.lookup = lookup
-        self.also = also
+        self.also = dict(also or {})
         super().__init__(required=False, **kwargs)
 
     def get_value(self, dictionary: Mapping[str, Any]) -> Any:
@@ -51,12 +51,15 @@ class Filter(_Field):
 
     def narrow(self, rows: _Rows, value: Any) -> _Rows:
         """Returns the rows that match."""
-        found = rows.filter(**{self.condition(): value})
-        return found if self.also is None else found.filter(self.also)
+        return rows.filter(**{self.condition(): value}, **self.also)
 
     def condition(self) -> str:
         """Returns Django's name for the condition."""
         return self.lookup or str(self.field_name)
+
+    def fixed_columns(self) -> set[str]:
+        """Returns the columns that have the same value in all rows that match."""
+        return set(self.also)
 
 
 class AnyOfFilter(Filter, serializers.ListField):
@@ -121,6 +124,9 @@ class BooleanFilter(Filter, serializers.BooleanField):
             self.fail("invalid")
         return bool(data.lower() == "true")
 
+    def fixed_columns(self) -> set[str]:
+        return super().fixed_columns() | {self.condition()}
+
 
 class QueryInstantField(InstantField):
     """An instant in a query string. A blank before the offset is read as `+`."""
@@ -145,6 +151,13 @@ class SearchFilter(Filter, StrictCharField):
 
     def condition(self) -> str:
         return f"{super().condition()}__icontains"
+
+
+def fixed_columns(query: QueryValues) -> set[str]:
+    """Returns the columns that have the same value in all rows that match a query."""
+    fields = instance_of(query.serializer).fields
+    given = (field for name, field in fields.items() if name in query and isinstance(field, Filter))
+    return {column for field in given for column in field.fixed_columns()}
 
 
 def narrow(rows: _Rows, query: QueryValues) -> _Rows:

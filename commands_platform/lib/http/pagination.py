@@ -13,7 +13,7 @@ from django.utils.encoding import escape_uri_path
 from rest_framework import serializers
 
 from commands_platform.lib.http.cursors import ListCursorField, Order
-from commands_platform.lib.http.filters import narrow
+from commands_platform.lib.http.filters import fixed_columns, narrow
 from commands_platform.lib.http.inputs import QueryValues
 
 MAX_LIMIT = 250
@@ -105,7 +105,9 @@ def paginate(
     continues from there. With a cursor there is no count, and a long list has the count null.
     """
     rows = narrow(queryset, query)
-    order = Order.of(rows, query.get("sort", ()))
+    fixed = fixed_columns(query)
+    # PostgreSQL would not read an index in order for the sake of a boolean that the condition fixes.
+    order = Order.of(rows, [column for column in query.get("sort", ()) if column.name not in fixed])
     if "cursor" in query:
         page = read_from_cursor(request, rows, query, order=order, weigh=weigh)
         return {"next": page.next, "previous": page.previous, "results": render(page.rows)}
@@ -114,7 +116,7 @@ def paginate(
     found: list[_Row] = []
     more = False
     if offset < count or count > MAX_COUNT:
-        found, more = fitting_rows(order.apply(rows)[offset:], limit=limit, weigh=weigh)
+        found, more = fitting_rows(order.apply(rows), limit=limit, weigh=weigh, offset=offset)
     following = _url(request, limit=limit, offset=offset + len(found))
     if offset + len(found) > MAX_LIST_OFFSET:
         following = _url(request, limit=limit, cursor=order.cursor_text(found[-1])) if found else following
@@ -153,25 +155,29 @@ def read_from_cursor(
     return CursorPage(found, following, _url(request, limit=limit, cursor=before) if before else None)
 
 
-def fitting_rows(rows: QuerySet[_Row], *, limit: int, weigh: Collection[str]) -> tuple[list[_Row], bool]:
-    """Returns the first rows, and whether there are more.
+def fitting_rows(
+    rows: QuerySet[_Row], *, limit: int, weigh: Collection[str], offset: int = 0
+) -> tuple[list[_Row], bool]:
+    """Returns the first rows after `offset` others, and whether there are more.
 
     There are `limit` rows at most, with up to MAX_PAGE_BYTES in the text columns `weigh`, but at least one row.
     """
     if not weigh:
-        found = list(rows[: limit + 1])
+        found = list(rows[offset : offset + limit + 1])
         return found[:limit], len(found) > limit
     # PostgreSQL knows the length of a stored text without reading it.
     weight = reduce(add, (Func(F(name), function="octet_length", output_field=IntegerField()) for name in weigh))
-    sizes = list(rows.values_list(weight, flat=True)[: limit + 1])
+    sizes = list(rows.values_list("pk", weight)[offset : offset + limit + 1])
     budget = MAX_PAGE_BYTES
-    fitting = 0
-    for size in sizes[:limit]:
+    fitting: dict[Any, int] = {}
+    for key, size in sizes[:limit]:
         budget -= size
         if budget < 0 and fitting:
             break
-        fitting += 1
-    return list(rows[:fitting]) if fitting else [], len(sizes) > fitting
+        fitting[key] = len(fitting)
+    # They are in order already, so only the first statement has to sort.
+    chosen = rows.order_by().filter(pk__in=fitting) if fitting else ()
+    return sorted(chosen, key=lambda row: fitting[row.pk]), len(sizes) > len(fitting)
 
 
 def _url(request: HttpRequest, *, limit: int, offset: int = 0, cursor: str = "") -> str:
