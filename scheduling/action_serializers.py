@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from commands_platform.lib.http.fields import (
     LINES,
+    BoundedListField,
     InstantField,
     JsonObjectField,
     NullIsAbsentSerializer,
@@ -15,6 +16,9 @@ from commands_platform.lib.http.fields import (
 )
 from commands_platform.lib.http.outputs import Output
 from scheduling.models import ScheduledExecution
+from scheduling.serializers import ScheduledExecutionCreatedOutput
+
+MAX_BULK = 1000
 
 
 class RunInput(NullIsAbsentSerializer[ScheduledExecution]):
@@ -28,6 +32,21 @@ class PauseInput(serializers.Serializer[ScheduledExecution]):
 
     reason = StrictCharField(max_length=500, null_is_empty=True, allowed_controls=LINES)
     until = InstantField(required=False, allow_null=True, help_text="When the schedule resumes by itself.")
+
+
+class BulkInput(serializers.Serializer[ScheduledExecution]):
+    """Schedules to create."""
+
+    schedules = BoundedListField(
+        child=JsonObjectField(),
+        max_length=MAX_BULK,
+        allow_empty=False,
+        help_text=f"Up to {MAX_BULK} bodies, each as for the creation of one schedule.",
+    )
+
+
+class BulkOutput(Output[Any]):
+    results = ScheduledExecutionCreatedOutput(many=True)
 
 
 class RunStartedOutput(Output[Any]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.response import Response
 
 from auth_tokens.api import ApiRequest, PlatformView
@@ -11,12 +13,40 @@ from auth_tokens.errors import MissingTokenError
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import PermissionDeniedError
 from commands_platform.lib.http.error_responses import raises
-from commands_platform.lib.http.inputs import read_body
-from scheduling import openapi, run_services, services
-from scheduling.action_serializers import PauseInput, RunInput, RunStartedOutput
+from commands_platform.lib.http.inputs import read_body, read_part
+from organizations.quotas import QuotaExceededError
+from scheduling import bulk_services, openapi, run_services, services
+from scheduling.action_serializers import BulkInput, BulkOutput, PauseInput, RunInput, RunStartedOutput
 from scheduling.errors import NotActiveError
 from scheduling.reach import find_own_schedule, find_schedule
-from scheduling.serializers import ScheduledExecutionOutput
+from scheduling.serializers import ScheduledExecutionInput, ScheduledExecutionOutput
+
+
+class Bulk(PlatformView):
+    required_scope = Scope.SCHEDULING
+
+    @extend_schema(
+        operation_id="create_schedules",
+        request=BulkInput,
+        responses={200: BulkOutput},
+        examples=openapi.BULK_EXAMPLES,
+        callbacks=[openapi.RUN_CALLBACK],
+    )
+    @raises(MissingTokenError, QuotaExceededError)
+    def post(self, request: ApiRequest) -> Response:
+        """Creates all of these schedules, or none of them. Each is a body as for the creation of one schedule."""
+        several: list[dict[str, Any]] = []
+        errors: dict[str, Any] = {}
+        for index, body in enumerate(read_body(BulkInput, request)["schedules"]):
+            try:
+                several.append(read_part(ScheduledExecutionInput, body, request, within=f"schedules.{index}"))
+            except serializers.ValidationError as error:
+                if isinstance(error.detail, dict):
+                    errors |= {f"{index}.{field}": messages for field, messages in error.detail.items()}
+        if errors:
+            raise serializers.ValidationError(errors)
+        schedules = bulk_services.create_scheduled_executions(context=request.context, several=several)
+        return Response(BulkOutput.of(results=schedules))
 
 
 class ManualRun(PlatformView):

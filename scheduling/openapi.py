@@ -56,6 +56,12 @@ SCHEDULE_CHANGE_EXAMPLES = [
     _request("Pause", {"is_active": False}),
     _request("Rename and retime", {"name": "Daily report", "cron": "0 9 * * *"}),
 ]
+BULK_EXAMPLES = [
+    _request(
+        "Two schedules",
+        {"schedules": [{"name": "Morning", "cron": "0 9 * * *"}, {"name": "Evening", "cron": "0 18 * * *"}]},
+    )
+]
 RUN_EXAMPLES = [_request("With another payload", {"payload": {"report": "now"}}), _request("As it is", {})]
 PAUSE_EXAMPLES = [_request("For a while", {"reason": "The receiver moves.", "until": "2035-01-01T09:00:00Z"})]
 REDELIVERY_EXAMPLES = [

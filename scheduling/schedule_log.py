@@ -31,6 +31,14 @@ def log_created(schedule: ScheduledExecution) -> None:
     _log_on_commit("schedule_created", schedule, next_run_at=_next_run(schedule))
 
 
+def log_all_created(schedules: Sequence[ScheduledExecution]) -> None:
+    if len(schedules) > _MAX_LINES:
+        transaction.on_commit(lambda: logger.info("schedules_created", count=len(schedules)), robust=True)
+        return
+    for schedule in schedules:
+        log_created(schedule)
+
+
 def log_changed(schedule: ScheduledExecution, fields: Iterable[str]) -> None:
     changed = set(fields)
     event = "schedule_changed"

@@ -93,10 +93,10 @@ def create_scheduled_execution(
     )
     check_period(schedule)
     use_schedules(schedule.organization)
-    with _external_id_is_free(schedule), transaction.atomic():
+    with external_id_is_free(), transaction.atomic():
         schedule.save(force_insert=True)
         record(Verb.CREATED, schedule)
-    _after_commit(schedule, now)
+    after_commit(schedule, now)
     log_created(schedule)
     return schedule
 
@@ -186,7 +186,7 @@ def update_scheduled_execution(
     if "repeats" in changes:
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
-    with _external_id_is_free(schedule), transaction.atomic():
+    with external_id_is_free(), transaction.atomic():
         schedule.save(update_fields=[*fields, "headers_origin", *_TIMING_COLUMNS])
     record(Verb.CHANGED, schedule, before=audited_before)
     if passed and (timing_changed or (schedule.is_active and not was_active)):
@@ -198,7 +198,7 @@ def update_scheduled_execution(
         cancel_pending(source_uuids=[schedule.uuid], reason=Reason.SCHEDULE_CHANGED)
     else:
         _cancel_outside(schedule, changed)
-    _after_commit(schedule, now)
+    after_commit(schedule, now)
     log_changed(schedule, changed)
     return schedule
 
@@ -298,12 +298,12 @@ def _party(context: CallerContext, command_uuid: UUID | None, *, is_owned_by_use
 
 
 @contextmanager
-def _external_id_is_free(schedule: ScheduledExecution) -> Iterator[None]:
+def external_id_is_free() -> Iterator[None]:
     """Raises ExternalIdTakenError if another schedule of the command has the `external_id`."""
     try:
         yield
     except IntegrityError as error:
-        if schedule.external_id and "scheduling_schedule_external_id" in str(error):
+        if "scheduling_schedule_external_id" in str(error):
             raise ExternalIdTakenError from error
         raise
 
@@ -386,7 +386,7 @@ def _passed_row(schedule: ScheduledExecution, passed: timing.Passed, reason: Rea
     return skipped_row(schedule, SkippedSlots(passed.first, passed.last, passed.count, reason))
 
 
-def _after_commit(schedule: ScheduledExecution, now: datetime) -> None:
+def after_commit(schedule: ScheduledExecution, now: datetime) -> None:
     """Notes which zone rules computed the next run, and wakes a dispatcher if it is due in a moment.
 
     The next tick may come before this transaction is committed, so it cannot be relied on.

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from commands_platform.lib.http.routes import both
-from scheduling.action_views import ManualRun, Pause, Resume
+from scheduling.action_views import Bulk, ManualRun, Pause, Resume
 from scheduling.calendar_views import CalendarDetail, CalendarList
 from scheduling.rule_views import NextSlots, Preview
 from scheduling.views import (
@@ -16,6 +16,7 @@ from scheduling.views import (
 
 urlpatterns = [
     *both("scheduling/", ScheduledExecutionList.as_view(), "scheduling-list"),
+    *both("scheduling/bulk/", Bulk.as_view(), "scheduling-bulk"),
     *both("scheduling/calendars/", CalendarList.as_view(), "scheduling-calendars"),
     *both("scheduling/calendars/<str:name>/", CalendarDetail.as_view(), "scheduling-calendar"),
     *both(

@@ -62,6 +62,7 @@ ROWS: dict[str, Row] = {
     "change_installation": Row(200, 200, 200, 200, 404, 404),
     "create_calendar": Row(201, 201, 400, 201, 201, 400),
     "create_schedule": Row(200, 400, 400, 200, 200, 400),
+    "create_schedules": Row(200, 400, 400, 200, 200, 400),
     "delete_calendar": Row(204, 204, 400, 204, 404, 400),
     "delete_schedule": Row(204, 400, 400, 404, 404, 400),
     "fetch_exchange_token": Row(200, 200, 200, 200, 406, 406),
