@@ -22,6 +22,7 @@ NAMES = (
         "fairness",
         "hostile",
         "ledger_size",
+        "snapshot",
     ),
     *("lists", "chaos"),
 )
