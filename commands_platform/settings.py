@@ -252,7 +252,11 @@ def _database() -> dict[str, Any]:
     options.setdefault("server_side_binding", True)
     options.setdefault("prepare_threshold", 5)
     pool_size = env.integer("DATABASE_POOL_SIZE", 8, minimum=0, maximum=200)
-    if pool_size:
+    if PROCESS_NAME == "web":
+        # Each thread of the web keeps its connection. The requests of a thread follow each other, so a pool would only
+        # cost time.
+        database["CONN_MAX_AGE"] = None
+    elif pool_size:
         # Each thread of a worker needs one: tasks, pacemaker, housekeeping, fan-out and heartbeat.
         max_size = pool_size if SERVES_PAGES else max(pool_size, _MIN_POOL_OF_WORKER)
         # The pool doubles its pause after each failed attempt to connect. After a long outage it would try again only
