@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from commands_platform.lib.errors import InvalidInputError
 
-# Yearly events without an end are read for so many years.
+# The number of years for which a yearly event without an end is read.
 YEARS_AHEAD = 50
 
 _FOLD = re.compile(r"\r?\n[ \t]")
