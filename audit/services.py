@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import orjson
+from django.db import connection
 
 from audit.actors import current_actor
 from audit.kinds import Verb
@@ -28,6 +32,27 @@ FROM json_to_recordset(%(changes)s::json) AS c(
 """  # noqa: S608
 
 
+# The same with positional parameters, as Django's own statements have.
+_PARAMETER_NAMES = re.findall(r"%\((\w+)\)s", _INSERT_CHANGES)
+_INSERT_CHANGES_BY_POSITION = re.sub(r"%\(\w+\)s", "%s", _INSERT_CHANGES)
+
+
+@contextmanager
+def recording_its_insert(row: AuditedRow) -> Iterator[None]:
+    """Records the creation of a row in the very statement that inserts it, which is the only one of the block.
+
+    Both are stored or neither is, without a transaction around two statements. Callers create schedules often.
+    """
+    parameters = _parameters(Verb.CREATED, [_change_of(Verb.CREATED, row, None)])
+    recorded = [parameters[name] for name in _PARAMETER_NAMES]
+
+    def add(execute: Callable[..., Any], sql: str, values: Any, many: bool, context: Any) -> Any:
+        return execute(f"WITH recorded AS ({_INSERT_CHANGES_BY_POSITION}) {sql}", (*recorded, *values), many, context)
+
+    with connection.execute_wrapper(add):
+        yield
+
+
 def record(verb: Verb, row: AuditedRow, *, before: Values | None = None) -> None:
     """Records what was done to a row, and who does it.
 
@@ -42,20 +67,21 @@ def record_all(verb: Verb, rows: Iterable[tuple[AuditedRow, Values | None]]) -> 
     changes = [change for row, before in rows if (change := _change_of(verb, row, before)) is not None]
     if not changes:
         return
+    execute(_INSERT_CHANGES, _parameters(verb, changes))
+
+
+def _parameters(verb: Verb, changes: Sequence[object]) -> dict[str, object]:
     actor = current_actor()
-    execute(
-        _INSERT_CHANGES,
-        {
-            "now": clock.replaced(),
-            "actor_kind": actor.kind.value,
-            "actor_uuid": actor.uuid,
-            "actor_name": actor.name,
-            "actor_address": actor.address,
-            "correlation_id": current_correlation_id() or "",
-            "verb": verb.value,
-            "changes": orjson.dumps(changes).decode(),
-        },
-    )
+    return {
+        "now": clock.replaced(),
+        "actor_kind": actor.kind.value,
+        "actor_uuid": actor.uuid,
+        "actor_name": actor.name,
+        "actor_address": actor.address,
+        "correlation_id": current_correlation_id() or "",
+        "verb": verb.value,
+        "changes": orjson.dumps(changes).decode(),
+    }
 
 
 def _change_of(verb: Verb, row: AuditedRow, before: Values | None) -> dict[str, object] | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from audit.kinds import Verb
-from audit.services import record
+from audit.services import record, recording_its_insert
 from audit.subjects import values_of
 from auth_tokens.errors import MissingTokenError
 from auth_tokens.models import CallerContext
@@ -93,9 +93,10 @@ def create_scheduled_execution(
     )
     check_period(schedule)
     use_schedules(schedule.organization)
-    with external_id_is_free(), transaction.atomic():
+    # A transaction around it has to survive a name that is taken. Otherwise one statement needs no transaction.
+    savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
+    with external_id_is_free(), savepoint, recording_its_insert(schedule):
         schedule.save(force_insert=True)
-        record(Verb.CREATED, schedule)
     after_commit(schedule, now)
     log_created(schedule)
     return schedule

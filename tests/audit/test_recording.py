@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from audit.actors import current_actor
 from audit.kinds import ActorKind, Verb
 from audit.models import Change
+from audit.services import recording_its_insert
 from auth_tokens.models import ApiKey
 from commands_platform.lib import clock
 from events.models import Hook
@@ -290,6 +292,30 @@ def test_a_change_of_the_same_row_by_somebody_else_is_not_attributed_to_this_one
     organization_services.change_in_directory(row=command, changes={"is_public": True})
 
     assert last_change_of(command).new == {"is_public": True}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_schedule_and_its_record_are_one_statement(alice: ApiClient) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        schedule = create_schedule(alice)
+
+    # Each of these texts is that of the statement before the record was added to it.
+    assert len([query for query in queries if query["sql"].startswith("INSERT")]) == 1
+    assert not any(query["sql"].startswith(("BEGIN", "SAVEPOINT")) for query in queries)
+    assert [change.verb for change in changes_of(schedule)] == ["created"]
+
+
+def test_a_schedule_that_the_database_refuses_leaves_no_record(alice: ApiClient) -> None:
+    schedule = make_schedule()
+    refused = ScheduledExecution(
+        organization=schedule.organization, command=schedule.command, name="refused", repeats=-2,
+        anchor_at=schedule.anchor_at, effective_from=schedule.effective_from, next_run_at=schedule.next_run_at,
+    )  # fmt: skip
+
+    with pytest.raises(IntegrityError), transaction.atomic(), recording_its_insert(refused):
+        refused.save(force_insert=True)
+
+    assert changes_of(refused) == []
 
 
 def test_a_change_that_is_rolled_back_leaves_no_trace() -> None:
