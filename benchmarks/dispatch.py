@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
                 used["postgres"],
             )
         )
-        if min(shares) * dispatchers < options.n * _MIN_SHARE or len(shares) < dispatchers:
+        if len(shares) < dispatchers or min(shares) * dispatchers < options.n * _MIN_SHARE:
             raise BenchmarkError(f"The dispatchers did not share the work: {rounds[-1]['rows']}.")
     table(
         f"{options.n:,} slots due at once; rows and CPU seconds of the last round",

@@ -11,7 +11,7 @@ BEGIN
     INSERT INTO benchmark_writes SELECT current_setting('application_name'), count(*) FROM written;
     RETURN NULL;
 END $$;
-CREATE TRIGGER benchmark_note_writes AFTER INSERT ON deliveries_delivery
+CREATE TRIGGER benchmark_note_writes AFTER INSERT ON deliveries_queue
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION benchmark_note_writes();
 """
 
