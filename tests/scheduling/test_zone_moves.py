@@ -92,13 +92,15 @@ def held() -> Iterator[Any]:
 def test_thousands_of_schedules_move_in_portions(berlin: Organization, django_assert_max_num_queries: Any) -> None:
     command = make_command(berlin, callback_url=URL)
     prototype = make_dailies(berlin, 1)[0]
-    ScheduledExecution.objects.bulk_create(
+    schedules = [
         ScheduledExecution(
             organization=berlin, command=command, name="report", cron="0 9 * * *", anchor_at=BEGAN,
             effective_from=BEGAN, next_run_at=prototype.next_run_at,
         )
         for _ in range(5999)
-    )  # fmt: skip
+    ]  # fmt: skip
+    # A statement has 65,535 parameters at most.
+    ScheduledExecution.objects.bulk_create(schedules, batch_size=1000)
 
     move(berlin, "America/New_York")
     passes = 0
