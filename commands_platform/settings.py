@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from csp.constants import NONCE, NONE, SELF, UNSAFE_INLINE
 
 from commands_platform import __version__, env
 from commands_platform.lib import zones
+from commands_platform.lib.http.page_directives import PAGE_DIRECTIVES
 from commands_platform.lib.logs import logging_config
 from commands_platform.lib.rates import parse_rate
 from commands_platform.local.directory import STARTED_BY_UP, ServerUrls, read_server_urls, secret_key
@@ -72,21 +72,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # A login to the admin ends after this time, even if it is in use.
 SESSION_COOKIE_AGE = int(timedelta(hours=8).total_seconds())
 X_FRAME_OPTIONS = "DENY"
-# The policy of pages. lib.http.security_policy allows the admin's scripts a little more, and other answers nothing.
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [NONE],
-        "script-src": [SELF, NONCE],
-        # unfold writes the theme's colours into each page, and its scripts move and size elements.
-        "style-src": [SELF, UNSAFE_INLINE],
-        "img-src": [SELF, "data:"],
-        "font-src": [SELF],
-        "connect-src": [SELF],
-        "form-action": [SELF],
-        "base-uri": [NONE],
-        "frame-ancestors": [NONE],
-    },
-}
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": PAGE_DIRECTIVES}
 
 # API paths work with and without their slash. A redirect would lose the body of a POST.
 APPEND_SLASH = False
