@@ -31,7 +31,7 @@ _DRAIN_SECONDS = 20
 _LAGS = """
 SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM lag) * 1000), count(*)
 FROM (
-    SELECT COALESCE((attempts->0->>'started_at')::timestamptz, now()) - due_at AS lag
+    SELECT COALESCE(to_timestamp((split_part(attempts, chr(10), 1)::jsonb->>1)::bigint / 1e6), now()) - due_at AS lag
     FROM deliveries_delivery WHERE due_at >= %s AND due_at < %s
 ) lags
 """
@@ -116,7 +116,7 @@ def _measure(
 def _unsent(running: MeasuredPlatform, end: datetime) -> bool:
     [(is_due, is_pending)] = running.query(
         "SELECT EXISTS (SELECT FROM scheduling_scheduledexecution WHERE is_active AND next_run_at < %(end)s),"
-        " EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND due_at < %(end)s AND attempts = '[]')",
+        " EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND due_at < %(end)s AND attempts = '')",
         {"end": end},
     )
     return bool(is_due or is_pending)

@@ -62,5 +62,5 @@ def _subject(body: str) -> dict[str, str]:
 
 
 def _duration(result: Result | None) -> int | None:
-    total = result.record.get("total_ms") if result else None
-    return round(total) if isinstance(total, int | float) else None
+    timings = result.attempt.timings if result else None
+    return round(timings.total / 1000) if timings else None

@@ -45,8 +45,8 @@ def interrupted(claim: Claim, result: Result | None) -> Outcome | None:
         return None
     error = AttemptError.INTERRUPTED
     # An attempt that was not sent does not count at all.
-    record = {**result.record, "error": error, "message": str(error.label)} if result.may_have_been_sent else None
-    return Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(0), attempt=record)
+    attempt = result.attempt._replace(error=error, message=str(error.label)) if result.may_have_been_sent else None
+    return Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(0), attempt=attempt)
 
 
 def excuse(outcomes: list[Outcome], *, way_out: WayOut, patience: float) -> list[Outcome]:

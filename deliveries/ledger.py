@@ -53,7 +53,7 @@ INSERT INTO {table} (
 )
 SELECT v.id, v.organization_id, v.command_id, v.user_id, v.kind, v.source_uuid, v.destination, v.due_at, v.last_due_at,
        v.slot_count, v.state, v.reason, v.url, v.origin, v.headers, NULL, v.body, 0, %(max_attempts)s,
-       CASE WHEN v.state = 'pending' THEN greatest(v.due_at, %(now)s) END, %(expires)s, '[]', %(now)s,
+       CASE WHEN v.state = 'pending' THEN greatest(v.due_at, %(now)s) END, %(expires)s, '', %(now)s,
        CASE WHEN v.state <> 'pending' THEN %(now)s END, v.correlation_id
 FROM json_to_recordset(%(rows)s::json) AS v(
     id uuid, organization_id bigint, command_id bigint, user_id bigint, kind text, source_uuid uuid, destination text,

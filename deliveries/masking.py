@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from commands_platform.lib.masking import REMOVED, mask_secrets
+from deliveries.attempts import Attempt
 from deliveries.custom_headers import header_values
 from deliveries.models import Delivery
 
@@ -31,12 +32,13 @@ def without_secrets(text: str, delivery: Delivery) -> str:
     return remove_secrets(text, secrets=own, headers=delivery.headers)
 
 
-def shown_attempts(delivery: Delivery) -> list[dict[str, object]]:
-    """Returns the records of its attempts in order, with their texts made safe to show."""
+def shown_attempts(delivery: Delivery) -> list[Attempt]:
+    """Returns its attempts in order, with their texts made safe to show."""
     return [
-        {key: without_secrets(value, delivery) if isinstance(value, str) else value for key, value in record.items()}
-        for record in delivery.attempts
-        if isinstance(record, dict)
+        attempt._replace(
+            message=without_secrets(attempt.message, delivery), response=without_secrets(attempt.response, delivery)
+        )
+        for attempt in delivery.attempts
     ]
 
 

@@ -11,6 +11,7 @@ from django.db.models import F, Func, Q
 
 from commands_platform.lib.database.encrypted import CopiedValuesField
 from commands_platform.lib.database.identifiers import new_ledger_id
+from deliveries.attempts import AttemptsField
 from organizations.models import Command, Organization, User
 
 # The counters of a row are of this type.
@@ -158,7 +159,7 @@ class Delivery(models.Model):
     expires_at = models.DateTimeField(help_text="It fails if its origin still does not answer by then.")
     lease = models.UUIDField(null=True, help_text="Identifies the claim that holds it while it is being sent.")
     leased_until = models.DateTimeField(null=True)
-    attempts = models.JSONField(default=list)
+    attempts = AttemptsField(default=list)
     last_status = models.PositiveSmallIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)

@@ -12,7 +12,6 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
-import orjson
 from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
@@ -20,6 +19,7 @@ from commands_platform.lib import clock
 from commands_platform.lib.clock import NOW_SQL
 from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
+from deliveries.attempts import Attempt
 from deliveries.floor import FLOOR_SQL
 from deliveries.lanes import Lane
 from deliveries.leases import begun, leases_of
@@ -30,7 +30,7 @@ from deliveries.turns import start_waiting_runs
 
 
 class Outcome(NamedTuple):
-    """How a claim ended: the row's next state, and the record of the attempt, or None if nothing was sent."""
+    """How a claim ended: the row's next state, and the attempt, or None if there was none."""
 
     id: UUID
     lease: UUID
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     retry_in: timedelta | None = None
     status: int | None = None
-    attempt: dict[str, object] | None = None
+    attempt: Attempt | None = None
     if_held_up: Outcome | None = None
     """The outcome to record if our own network turns out to be gone, or None for the same one."""
 
@@ -80,7 +80,7 @@ SET state = CASE WHEN v.state = 'pending' AND d.reason <> '' THEN 'cancelled' EL
     finished_at = CASE WHEN v.state = 'pending' AND d.reason = '' THEN NULL ELSE {NOW_SQL} END,
     lease = NULL, leased_until = NULL,
     last_status = COALESCE(v.status, CASE WHEN v.attempt IS NULL THEN d.last_status END),
-    attempts = CASE WHEN v.attempt IS NULL THEN d.attempts ELSE d.attempts || v.attempt::jsonb END,
+    attempts = d.attempts || COALESCE(v.attempt, ''),
     attempt_count = CASE WHEN v.attempt IS NULL THEN greatest(d.attempt_count - 1, 0) ELSE d.attempt_count END
 FROM v
 WHERE d.id = v.id AND d.lease = v.lease AND d.state = 'pending' AND {{condition}}
@@ -135,7 +135,7 @@ WITH held AS MATERIALIZED (
     UPDATE deliveries_queue d
     SET leased_until = {NOW_SQL},
         attempt_count = d.attempt_count - CASE
-            WHEN d.attempt_count - jsonb_array_length(d.attempts) > 1 AND right(d.lease::text, 1) = '0' THEN 1 ELSE 0
+            WHEN d.attempt_count - regexp_count(d.attempts, '\\n') > 1 AND right(d.lease::text, 1) = '0' THEN 1 ELSE 0
         END
     FROM free WHERE d.id = free.id
     RETURNING d.id
@@ -172,7 +172,7 @@ def record(outcomes: Sequence[Outcome]) -> Recorded:
         "reasons": list(reasons),
         "retry_in": list(retry_in),
         "statuses": list(statuses),
-        "attempts": [attempt and orjson.dumps(attempt).decode() for attempt in attempts],
+        "attempts": [attempt and attempt.stored() for attempt in attempts],
     }
     has_news = State.FAILED in states or State.SKIPPED in states
     try:

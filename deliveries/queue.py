@@ -124,7 +124,7 @@ _OLDEST = """
 SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_queue
 WHERE next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
   AND (lease IS NULL OR leased_until <= {now})
-  AND (%(with_suspects)s OR attempt_count <= jsonb_array_length(attempts))
+  AND (%(with_suspects)s OR attempt_count = 0 OR attempt_count <= regexp_count(attempts, '\\n'))
 ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
@@ -139,7 +139,7 @@ LATERAL (
     WHERE organization_id = wanted.organization_id AND origin = wanted.origin
       AND next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
       AND (lease IS NULL OR leased_until <= {now})
-      AND (%(with_suspects)s OR attempt_count <= jsonb_array_length(attempts))
+      AND (%(with_suspects)s OR attempt_count = 0 OR attempt_count <= regexp_count(attempts, '\\n'))
     ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
 ) oldest
@@ -162,7 +162,7 @@ WITH due AS ({due}), sized AS (
     RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, sized.size,
               d.correlation_id, d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
               CASE WHEN d.attempt_count < 2 THEN 0
-                  ELSE d.attempt_count - 1 - jsonb_array_length(d.attempts) END AS lost,
+                  ELSE d.attempt_count - 1 - regexp_count(d.attempts, '\\n') END AS lost,
               sized.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from commands_platform.lib.database.availability import unless_away
 from deliveries import hold_ups, outcomes
+from deliveries.attempts import Attempt
 from deliveries.callback import build_request
 from deliveries.callback_log import log_callback
 from deliveries.intake import Intake, release
@@ -201,7 +202,7 @@ class Sender:
             logger.exception("delivery_unsendable", delivery=str(claim.id))
             self._abandon(run, transfer)
             unsendable = Verdict(State.FAILED, Reason.UNSENDABLE)
-            self._finish(run, claim, unsendable, record=transfer.unsendable_record(error))
+            self._finish(run, claim, unsendable, attempt=transfer.unsendable(error))
 
     def _perform(self, run: SenderRun) -> None:
         self._forgive_stall()
@@ -314,7 +315,7 @@ class Sender:
         verdict: Verdict,
         result: Result | None = None,
         *,
-        record: dict[str, object] | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         outcome = Outcome(
             id=claim.id,
@@ -323,7 +324,7 @@ class Sender:
             reason=verdict.reason,
             retry_in=verdict.retry_in,
             status=result.status if result else None,
-            attempt=result.record if result else record,
+            attempt=result.attempt if result else attempt,
             if_held_up=hold_ups.interrupted(claim, result),
         )
         if outcome.if_held_up is None or not self._way_out.is_gone:

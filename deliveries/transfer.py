@@ -19,7 +19,7 @@ import certifi
 import pycurl
 
 from commands_platform.lib.errors import PlatformError
-from commands_platform.lib.instants import format_instant
+from deliveries.attempts import Attempt, Timings
 from deliveries.callback import USER_AGENT, CallbackRequest
 from deliveries.causes import Failure, cause_of, error_of, name_failure, proxy_failure
 from deliveries.masking import remove_secrets
@@ -51,7 +51,7 @@ class Result:
     status: int | None
     error: AttemptError | None
     retry_after: int
-    record: dict[str, object]
+    attempt: Attempt
     may_have_been_sent: bool
     is_proxys_fault: bool = False
 
@@ -196,34 +196,36 @@ class Transfer:
             failure = self._failure(pycurl.E_GOT_NOTHING if errno is None else errno)
             message = failure.cause
         error = failure.error if failure else None
-        record = self._record(status, error, message) | self._timings()
         # With a proxy the peer is the proxy, and only it knows the receiver's address.
         is_known = self._has_request and not self._has_proxy
-        record["address"] = (curl.getinfo(pycurl.PRIMARY_IP) or None) if is_known else None
-        record["response"] = self._kept_response()
+        attempt = self._attempt(status, error, message)._replace(
+            timings=self._timings(),
+            address=(curl.getinfo(pycurl.PRIMARY_IP) or None) if is_known else None,
+            response=self._kept_response(),
+        )
         retry_after = int(curl.getinfo(pycurl.RETRY_AFTER)) if status is not None else 0
         return Result(
             status=status,
             error=error,
             retry_after=retry_after,
-            record=record,
+            attempt=attempt,
             may_have_been_sent=self.may_have_sent(),
             is_proxys_fault=failure is not None and failure.is_proxys_fault,
         )
 
-    def unsendable_record(self, error: Exception) -> dict[str, object]:
-        """Returns the record of an attempt whose request could not be made."""
+    def unsendable(self, error: Exception) -> Attempt:
+        """Returns the attempt as one whose request could not be made."""
         cause = error.message if isinstance(error, PlatformError) else f"{type(error).__name__}."
-        return self._record(None, AttemptError.UNSENDABLE, f"The request could not be made: {cause}")
+        return self._attempt(None, AttemptError.UNSENDABLE, f"The request could not be made: {cause}")
 
     def is_answered(self) -> bool:
         """Returns whether the final status and all headers have arrived."""
         return self._headers.endswith(_END_OF_HEADERS) and self.curl.getinfo(pycurl.RESPONSE_CODE) >= 200
 
-    def _record(self, status: int | None, error: AttemptError | None, message: str) -> dict[str, object]:
-        started_at = self.started_at and format_instant(self.started_at)
-        number = self.claim.attempt if self.claim else 0
-        return {"number": number, "started_at": started_at, "status": status, "error": error, "message": message}
+    def _attempt(self, status: int | None, error: AttemptError | None, message: str) -> Attempt:
+        assert self.claim is not None  # noqa: S101 (`begin` has set both)
+        assert self.started_at is not None  # noqa: S101
+        return Attempt(self.claim.attempt, self.started_at, status=status, error=error, message=message)
 
     def _fault_of_body(self, errno: int | None) -> str:
         if errno is None or len(self._response) >= RESPONSE_LIMIT:
@@ -289,25 +291,24 @@ class Transfer:
             return 200 <= int(self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) < 300
         return bool(self.curl.getinfo(pycurl.PRIMARY_IP))
 
-    def _timings(self) -> dict[str, object]:
+    def _timings(self) -> Timings:
         """Returns how long each part of the attempt took. Without a request, the handle's times are of another one."""
         if not self._has_request:
             self.end_wait()
-            waited_ms = self.waited_us / 1000
-            return {"dns_ms": waited_ms, "connect_ms": 0.0, "tls_ms": 0.0, "first_byte_ms": 0.0, "total_ms": waited_ms}
+            return Timings(dns=self.waited_us, connect=0, tls=0, first_byte=0, total=self.waited_us)
         curl = self.curl
         looked_up = curl.getinfo(pycurl.NAMELOOKUP_TIME_T)
         connected = curl.getinfo(pycurl.CONNECT_TIME_T)
         secured = curl.getinfo(pycurl.APPCONNECT_TIME_T)
         ready = curl.getinfo(pycurl.PRETRANSFER_TIME_T)
         first_byte = curl.getinfo(pycurl.STARTTRANSFER_TIME_T)
-        return {
-            "dns_ms": (self.waited_us + looked_up) / 1000,
-            "connect_ms": max(connected - looked_up, 0) / 1000,
-            "tls_ms": max(secured - connected, 0) / 1000,
-            "first_byte_ms": max(first_byte - ready, 0) / 1000,
-            "total_ms": (self.waited_us + curl.getinfo(pycurl.TOTAL_TIME_T)) / 1000,
-        }
+        return Timings(
+            dns=self.waited_us + looked_up,
+            connect=max(connected - looked_up, 0),
+            tls=max(secured - connected, 0),
+            first_byte=max(first_byte - ready, 0),
+            total=self.waited_us + curl.getinfo(pycurl.TOTAL_TIME_T),
+        )
 
 
 def _set_up_tunnel(curl: Any, proxy: ForwardProxy) -> None:

@@ -147,7 +147,7 @@ SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', 
            ',"due_at":"', v.due, '","attempt":0}}}}'
        ),
        0, COALESCE(s.max_attempts, %(max_attempts)s), CASE WHEN NOT %(wait)s THEN greatest(v.due_at, %(now)s) END,
-       %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '[]', %(now)s,
+       %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '', %(now)s,
        COALESCE(
            %(correlation_id)s::text, CASE WHEN (s.cron, s.execution_frequency) = ('', 0) THEN s.correlation_id END
        )

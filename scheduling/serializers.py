@@ -302,7 +302,7 @@ class SlotDetailOutput(SlotOutput):
     @staticmethod
     def get_attempt_records(delivery: Delivery) -> list[dict[str, object]]:
         """Returns the records, without secrets that a receiver may have sent back."""
-        return shown_attempts(delivery)
+        return [attempt.shown() for attempt in shown_attempts(delivery)]
 
     @staticmethod
     def get_body(delivery: Delivery) -> RawJson | None:

@@ -21,7 +21,6 @@ from django.urls import reverse
 
 from activity.models import ActivityRecord
 from audit.models import Change
-from commands_platform.lib import clock
 from events.models import Hook
 from organizations import services as organization_services
 from organizations.models import Command
@@ -30,6 +29,7 @@ from scheduling.calendars import Calendar
 from storage.models import Item
 from tests.factories import (
     make_api_key,
+    make_attempt,
     make_command,
     make_delivery,
     make_installation,
@@ -126,25 +126,6 @@ def make_samples() -> Samples:
             *(key, bytes(api_key.secret_hash).hex(), token, HEADER_SECRET, login.password),
         ],
     )
-
-
-def make_attempt(**values: Any) -> dict[str, Any]:
-    """Returns the record of a refused attempt, as the sender writes it."""
-    return {
-        "number": 1,
-        "started_at": (clock.now() - timedelta(seconds=5)).isoformat(),
-        "status": 503,
-        "error": None,
-        "message": "The receiver answered with status 503.",
-        "dns_ms": 1.0,
-        "connect_ms": 2.0,
-        "tls_ms": 0,
-        "first_byte_ms": 3.0,
-        "total_ms": 6.5,
-        "address": "127.0.0.1",
-        "response": "",
-        **values,
-    }
 
 
 def page(model: type[Model], name: str, *arguments: object) -> str:

@@ -15,6 +15,7 @@ from auth_tokens.models import ApiKey, TokenSubject
 from auth_tokens.scopes import COMMAND_SCOPES, INSTALLABLE_SCOPES
 from commands_platform.lib import clock
 from commands_platform.lib.database.encrypted import encrypted_json
+from deliveries.attempts import Attempt, Timings
 from deliveries.models import Delivery, Kind, State
 from organizations.models import Command, Installation, Organization, User
 from processes.models import Process, Role
@@ -127,6 +128,21 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
             "max_attempts": 8,
             "url": "http://127.0.0.1:9/callback",
             "body": _EVENT_BODY if values.get("kind") == Kind.EVENT else _RUN_BODY,
+            **values,
+        }
+    )
+
+
+def make_attempt(**values: Any) -> Attempt:
+    """Returns an attempt that was answered with 503, as the sender writes it."""
+    return Attempt(
+        **{
+            "number": 1,
+            "started_at": clock.now() - timedelta(seconds=5),
+            "status": 503,
+            "timings": Timings(dns=1000, connect=2000, tls=0, first_byte=3000, total=6500),
+            "address": "127.0.0.1",
+            "message": "The receiver answered with status 503.",
             **values,
         }
     )

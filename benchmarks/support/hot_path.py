@@ -9,7 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -20,11 +20,6 @@ T = TypeVar("T")
 
 # A sender makes its next claim while up to this number of batches are not recorded yet.
 _MAX_UNRECORDED = 2
-_ATTEMPT = {
-    "number": 1, "started_at": "2026-02-25T12:00:00.123456Z", "status": 204, "error": None, "message": "",
-    "dns_ms": 0.012, "connect_ms": 0.05, "tls_ms": 0.0, "first_byte_ms": 1.2, "total_ms": 1.4,
-    "address": "127.0.0.1", "response": "",
-}  # fmt: skip
 
 
 class _Step:
@@ -58,6 +53,7 @@ def main() -> None:
     from django.db import connection
 
     from deliveries import queue
+    from deliveries.attempts import Attempt, Timings
     from deliveries.models import State
     from deliveries.outcomes import Outcome, record
     from deliveries.queue import Claim
@@ -66,6 +62,13 @@ def main() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         backend = psutil.Process(cursor.fetchone()[0])
+    attempt = Attempt(
+        number=1,
+        started_at=datetime(2026, 2, 25, 12, 0, 0, 123456, UTC),
+        status=204,
+        timings=Timings(dns=12, connect=50, tls=0, first_byte=1200, total=1400),
+        address="127.0.0.1",
+    )
     steps = {name: _Step(backend) for name in ("dispatch", "claim", "record")}
     count = steps["dispatch"](dispatch_due)
     unrecorded: list[list[Claim]] = []
@@ -77,7 +80,7 @@ def main() -> None:
             break
         if len(unrecorded) > _MAX_UNRECORDED or not claims:
             outcomes = [
-                Outcome(claim.id, claim.lease, State.DELIVERED, status=204, attempt=_ATTEMPT)
+                Outcome(claim.id, claim.lease, State.DELIVERED, status=204, attempt=attempt)
                 for claim in unrecorded.pop(0)
             ]
             steps["record"](partial(record, outcomes))

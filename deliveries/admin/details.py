@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
+from deliveries.attempts import Attempt, Timings
 from deliveries.masking import shown_attempts, without_secrets
 from deliveries.models import Delivery
 
@@ -17,8 +16,8 @@ _GLANCE_LENGTH = 100
 
 
 def attempt_rows(delivery: Delivery) -> list[dict[str, Any]]:
-    """Returns the attempts for the table, the latest first. A value that is missing in a record is left empty."""
-    return [_attempt_row(record) for record in reversed(shown_attempts(delivery))]
+    """Returns the attempts for the table, the latest first."""
+    return [_attempt_row(attempt) for attempt in reversed(shown_attempts(delivery))]
 
 
 def body_block(delivery: Delivery) -> SafeString | None:
@@ -32,36 +31,27 @@ def body_block(delivery: Delivery) -> SafeString | None:
     return html.block(without_secrets(text, delivery))
 
 
-def _attempt_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    response = str(record.get("response") or "")
-    status, error = record.get("status"), record.get("error")
-    is_success = isinstance(status, int) and 200 <= status < 300
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    response, timings = attempt.response, attempt.timings
+    is_success = attempt.status is not None and 200 <= attempt.status < 300
     return {
-        "number": record.get("number"),
-        "started_at": html.instant(_parsed(record.get("started_at"))),
-        "outcome": html.badge(status or error or "?", "success" if is_success else "danger"),
-        "cause": record.get("message") or "",
-        "total": _milliseconds(record.get("total_ms")),
-        "phases": _phases(record),
-        "address": html.mono(record.get("address") or ""),
+        "number": attempt.number,
+        "started_at": html.instant(attempt.started_at),
+        "outcome": html.badge(attempt.status or attempt.error or "?", "success" if is_success else "danger"),
+        "cause": attempt.message,
+        "total": _milliseconds(timings.total) if timings else "",
+        "phases": _phases(timings) if timings else "",
+        "address": html.mono(attempt.address or ""),
         "glance": response[:_GLANCE_LENGTH],
         "response": html.block(response) if len(response) > _GLANCE_LENGTH else None,
     }
 
 
-def _phases(record: Mapping[str, Any]) -> str:
-    names = (("dns", "dns_ms"), ("connect", "connect_ms"), ("tls", "tls_ms"), ("first byte", "first_byte_ms"))
-    return ", ".join(f"{name} {_milliseconds(record[key])}" for name, key in names if record.get(key))
+def _phases(timings: Timings) -> str:
+    parts = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls, "first byte": timings.first_byte}
+    return ", ".join(f"{name} {_milliseconds(microseconds)}" for name, microseconds in parts.items() if microseconds)
 
 
-def _milliseconds(value: object) -> str:
-    if not isinstance(value, int | float):
-        return ""
+def _milliseconds(microseconds: int) -> str:
+    value = microseconds / 1000
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
-
-
-def _parsed(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None

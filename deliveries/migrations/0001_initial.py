@@ -1,5 +1,6 @@
 import commands_platform.lib.database.encrypted
 import commands_platform.lib.database.identifiers
+import deliveries.attempts
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -38,7 +39,7 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(help_text='It fails if its origin still does not answer by then.')),
                 ('lease', models.UUIDField(help_text='Identifies the claim that holds it while it is being sent.', null=True)),
                 ('leased_until', models.DateTimeField(null=True)),
-                ('attempts', models.JSONField(default=list)),
+                ('attempts', deliveries.attempts.AttemptsField(default=list)),
                 ('last_status', models.PositiveSmallIntegerField(null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('finished_at', models.DateTimeField(null=True)),

@@ -39,8 +39,8 @@ WHERE template.name = 'template'
 
 _LEDGER = """
 SELECT id, source_uuid, due_at, last_due_at, slot_count, state, reason,
-       ARRAY(SELECT (attempt->>'number')::int FROM jsonb_array_elements(attempts) attempt
-             WHERE attempt->>'error' IS NOT NULL)
+       ARRAY(SELECT (line::jsonb->>0)::int FROM string_to_table(rtrim(attempts, E'\\n'), E'\\n') line
+             WHERE jsonb_typeof(line::jsonb->2) = 'string')
 FROM deliveries_delivery WHERE kind = 'scheduled'
 """
 
@@ -55,7 +55,7 @@ LATERAL (
 ) AS v,
 LATERAL jsonb_populate_record(NULL::deliveries_delivery, to_jsonb(template) || jsonb_build_object(
     'id', v.id, 'source_uuid', v.source, 'due_at', v.due, 'next_attempt_at', v.due, 'state', 'pending',
-    'attempt_count', 0, 'attempts', '[]'::jsonb, 'last_status', NULL, 'finished_at', NULL, 'lease', NULL,
+    'attempt_count', 0, 'attempts', '', 'last_status', NULL, 'finished_at', NULL, 'lease', NULL,
     'url', v.url || '/', 'origin', v.url, 'body', jsonb_set(template.body::jsonb, '{scheduled_execution}',
         jsonb_build_object('uuid', v.source, 'name', 'backlog', 'due_at', v.due, 'attempt', 0))::text
 )) AS copy

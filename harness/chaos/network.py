@@ -41,8 +41,8 @@ _MAX_TAKE_OVER_SECONDS = 6.0
 _LAST_STATEMENTS_SECONDS = 0.3
 
 _ATTEMPTS = """
-SELECT COALESCE(attempt->>'error', attempt->>'status'), count(*)
-FROM deliveries_delivery, jsonb_array_elements(attempts) attempt GROUP BY 1
+SELECT line::jsonb->>2, count(*)
+FROM deliveries_delivery, string_to_table(rtrim(attempts, E'\\n'), E'\\n') line GROUP BY 1
 """
 
 # A lease begins with the first half of the id of the deliverer that holds it.

@@ -80,10 +80,10 @@ def test_a_tls_failure_says_what_is_wrong_with_the_certificate(
 
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
-    assert (delivery.state, attempt["error"]) == (State.PENDING, AttemptError.TLS)
-    assert attempt["message"].startswith("No trusted TLS connection could be made: ")
-    assert reason in attempt["message"]
-    assert "hush" not in attempt["message"]
+    assert (delivery.state, attempt.error) == (State.PENDING, AttemptError.TLS)
+    assert attempt.message.startswith("No trusted TLS connection could be made: ")
+    assert reason in attempt.message
+    assert "hush" not in attempt.message
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_too_large_headers_of_an_answer_have_an_error_of_their_own(headers: byte
 
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
-    assert (attempt["error"], attempt["message"]) == (
+    assert (attempt.error, attempt.message) == (
         AttemptError.HEADERS_TOO_LARGE, "The answer's status line and headers are too large.",
     )  # fmt: skip
     assert delivery.state == State.PENDING

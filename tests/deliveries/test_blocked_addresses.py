@@ -25,7 +25,7 @@ def test_a_url_that_cannot_be_called_fails_at_once() -> None:
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.FAILED, Reason.UNSENDABLE)
-    assert [attempt["error"] for attempt in delivery.attempts] == ["invalid_url"]
+    assert [attempt.error for attempt in delivery.attempts] == ["invalid_url"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
@@ -37,7 +37,7 @@ def test_a_blocked_address_is_not_called(receiver: Receiver, host: str) -> None:
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.FAILED, Reason.BLOCKED_ADDRESS)
-    assert "loopback" in delivery.attempts[0]["message"]
+    assert "loopback" in delivery.attempts[0].message
     assert receiver.requests == []
 
 
@@ -61,8 +61,8 @@ def test_a_url_that_was_saved_under_laxer_rules_is_not_called(
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.FAILED, Reason.BLOCKED_ADDRESS)
-    assert delivery.attempts[0]["error"] == "blocked_address"
-    assert cause.format(port=receiver.port) in delivery.attempts[0]["message"]
+    assert delivery.attempts[0].error == "blocked_address"
+    assert cause.format(port=receiver.port) in delivery.attempts[0].message
     assert receiver.requests == []
 
 
@@ -76,4 +76,4 @@ def test_a_name_with_at_least_one_allowed_address_is_retried(sender: Sender) -> 
 
     delivery.refresh_from_db()
     assert delivery.state == State.PENDING
-    assert delivery.attempts[0]["error"] == "refused"
+    assert delivery.attempts[0].error == "refused"

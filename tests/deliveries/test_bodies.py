@@ -72,14 +72,14 @@ def test_a_2xx_counts_whatever_happens_to_its_body(head: str, body: bytes, endin
 
     (attempt,) = delivery.attempts
     assert (delivery.state, delivery.reason) == (State.DELIVERED, "")
-    assert delivery.last_status == attempt["status"] == int(head.rsplit("HTTP/1.1 ", maxsplit=1)[-1][:3])
-    assert (attempt["error"], attempt["message"]) == (None, note)
+    assert delivery.last_status == attempt.status == int(head.rsplit("HTTP/1.1 ", maxsplit=1)[-1][:3])
+    assert (attempt.error, attempt.message) == (None, note)
 
 
 def test_the_beginning_of_an_endless_body_is_kept() -> None:
     delivery = deliver("HTTP/1.1 200 OK\nContent-Length: 50\n\n", body=b"beginning", hangs=True)
 
-    assert delivery.attempts[0]["response"] == "beginning"
+    assert delivery.attempts[0].response == "beginning"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_every_other_status_counts_too(status: int, state: State, reason: str) -
 
     (attempt,) = delivery.attempts
     assert (delivery.state, delivery.reason) == (state, reason)
-    assert (attempt["status"], attempt["error"]) == (status, None)
-    assert attempt["message"].endswith(NO_END)
-    assert len(attempt["message"]) > len(NO_END)
+    assert (attempt.status, attempt.error) == (status, None)
+    assert attempt.message.endswith(NO_END)
+    assert len(attempt.message) > len(NO_END)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_headers_that_are_cut_short_are_not_an_answer(head: str) -> None:
 
     (attempt,) = delivery.attempts
     assert (delivery.state, delivery.last_status) == (State.PENDING, None)
-    assert (attempt["status"], attempt["error"]) == (None, AttemptError.RESET)
-    assert attempt["message"] == AttemptError.RESET.label
+    assert (attempt.status, attempt.error) == (None, AttemptError.RESET)
+    assert attempt.message == AttemptError.RESET.label
 
 
 def test_a_slow_body_does_not_keep_a_place_in_the_window(receiver: Receiver) -> None:

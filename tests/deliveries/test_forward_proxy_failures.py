@@ -52,9 +52,9 @@ def test_an_answer_of_the_proxy_is_not_an_answer_of_the_receiver(
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
     assert (delivery.state, delivery.last_status) == (State.PENDING, None)
-    assert (attempt["status"], attempt["error"], attempt["response"]) == (None, "proxy", "")
-    assert attempt["message"].startswith("The proxy for callbacks ")
-    assert cause in attempt["message"]
+    assert (attempt.status, attempt.error, attempt.response) == (None, "proxy", "")
+    assert attempt.message.startswith("The proxy for callbacks ")
+    assert cause in attempt.message
     assert delivery.next_attempt_at is not None
     assert delivery.next_attempt_at - before <= timedelta(seconds=8)
 
@@ -76,8 +76,8 @@ def test_nothing_is_sent_while_the_proxy_is_away(receiver: Receiver) -> None:
         delivery = make_delivery(url=receiver.url)
         sender_through(proxy, guard=LOOPBACK).drain()
         delivery.refresh_from_db()
-        assert (delivery.state, delivery.attempts[0]["error"]) == (State.PENDING, "proxy")
-        causes[proxy] = delivery.attempts[0]["message"]
+        assert (delivery.state, delivery.attempts[0].error) == (State.PENDING, "proxy")
+        causes[proxy] = delivery.attempts[0].message
 
     assert causes == {
         url: "The proxy for callbacks could not be reached.",
@@ -107,8 +107,8 @@ def test_failures_beyond_the_tunnel_belong_to_the_receiver(
 
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
-    assert attempt["error"] == error
-    assert attempt["status"] == (None if error else answer.status)
+    assert attempt.error == error
+    assert attempt.status == (None if error else answer.status)
     assert len(proxy.requests) == 1
 
 

@@ -65,7 +65,7 @@ def test_a_request_in_flight_while_the_database_is_out_of_reach_is_interrupted_a
     make_sender().drain()
 
     delivery.refresh_from_db()
-    assert [attempt["error"] for attempt in delivery.attempts] == [AttemptError.INTERRUPTED, None]
+    assert [attempt.error for attempt in delivery.attempts] == [AttemptError.INTERRUPTED, None]
     assert (delivery.state, delivery.attempt_count) == (State.DELIVERED, 2)
 
 
@@ -96,5 +96,5 @@ def test_a_receiver_that_is_silent_while_the_database_answers_is_to_blame(receiv
     make_sender(timeout=timedelta(seconds=1)).drain()
 
     delivery.refresh_from_db()
-    assert [attempt["error"] for attempt in delivery.attempts] == [AttemptError.TIMEOUT]
+    assert [attempt.error for attempt in delivery.attempts] == [AttemptError.TIMEOUT]
     assert delivery.state == State.FAILED

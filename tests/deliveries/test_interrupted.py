@@ -46,7 +46,7 @@ def test_an_interrupted_request_counts_as_an_attempt_and_is_retried_at_once(
 
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
-    assert (attempt["number"], attempt["status"], attempt["error"]) == (1, None, AttemptError.INTERRUPTED)
+    assert (attempt.number, attempt.status, attempt.error) == (1, None, AttemptError.INTERRUPTED)
     assert (delivery.state, delivery.lease, delivery.attempt_count) == (State.PENDING, None, 1)
     make_sender().drain()
     delivery.refresh_from_db()

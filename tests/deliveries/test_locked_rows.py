@@ -20,7 +20,7 @@ from deliveries.retention import Sweep, remove_surplus
 from deliveries.services import cancel_pending
 from outbound.address_guard import origin_of
 from tests.deliveries.senders import make_sender, run_and_close
-from tests.factories import make_command, make_delivery
+from tests.factories import make_attempt, make_command, make_delivery
 from tests.raw_receiver import RawReceiver
 from tests.receiver import Receiver
 
@@ -133,7 +133,7 @@ def test_a_new_claim_of_a_row_that_was_already_sent_only_writes_its_outcome(rece
     delivery = make_delivery(url=receiver.url)
     (lost,) = queue.claim(limit=1, lease=timedelta(0))
     run = sender._begin_run()
-    outcome = outcomes.Outcome(lost.id, lost.lease, State.DELIVERED, status=200, attempt={"number": 1})
+    outcome = outcomes.Outcome(lost.id, lost.lease, State.DELIVERED, status=200, attempt=make_attempt())
     run.recording.locked[lost.id] = outcome
     (again,) = queue.claim(limit=1, lease=MINUTE)
 
@@ -207,7 +207,9 @@ def test_cancelling_recording_and_claiming_at_once_never_deadlocks() -> None:
         if claims:
             outcomes.record(
                 [
-                    outcomes.Outcome(claim.id, claim.lease, State.PENDING, retry_in=timedelta(0), attempt={"number": 1})
+                    outcomes.Outcome(
+                        claim.id, claim.lease, State.PENDING, retry_in=timedelta(0), attempt=make_attempt()
+                    )
                     for claim in reversed(claims)
                 ]
             )

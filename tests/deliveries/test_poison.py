@@ -19,7 +19,7 @@ from deliveries.transfer import Transfer
 from outbound.address_guard import origin_of
 from processes.standing import Standing
 from tests.deliveries.senders import due_again, make_sender
-from tests.factories import make_command, make_delivery
+from tests.factories import make_attempt, make_command, make_delivery
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,7 +187,7 @@ def test_a_claim_can_leave_suspects_out(is_of_lanes: bool) -> None:
     make_delivery(command, attempt_count=1, origin="http://a:80")
     others = {
         make_delivery(command, origin="http://a:80").pk,
-        make_delivery(command, attempt_count=1, attempts=[{"number": 1}], origin="http://a:80").pk,
+        make_delivery(command, attempt_count=1, attempts=[make_attempt()], origin="http://a:80").pk,
     }
     of = {Lane(command.organization_id, "http://a:80"): 10} if is_of_lanes else None
 

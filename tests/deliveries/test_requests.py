@@ -103,4 +103,4 @@ def test_a_delivery_has_its_own_headers_and_timeout(receiver: Receiver) -> None:
     assert request.headers["x-team"] == "blå"
     assert request.headers["authorization"] == "Bearer x"
     delivery.refresh_from_db()
-    assert delivery.attempts[0]["error"] == "timeout"
+    assert delivery.attempts[0].error == "timeout"

@@ -78,7 +78,7 @@ def attempt_of(delivery: Delivery) -> dict[str, object]:
     """Returns its only attempt."""
     delivery.refresh_from_db()
     (attempt,) = delivery.attempts
-    return dict(attempt)
+    return attempt.shown()
 
 
 def test_libcurl_is_told_the_addresses_of_a_name(receiver: Receiver, lookups: Lookups) -> None:
@@ -262,5 +262,5 @@ def test_a_name_that_failed_is_looked_up_again_on_a_retry(receiver: Receiver, lo
     sender.drain()
 
     delivery.refresh_from_db()
-    assert [attempt["error"] for attempt in delivery.attempts] == ["dns", None]
+    assert [attempt.error for attempt in delivery.attempts] == ["dns", None]
     assert delivery.state == State.DELIVERED

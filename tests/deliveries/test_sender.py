@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -65,7 +65,7 @@ def test_a_sender_that_wakes_just_before_a_second_sends_the_deliveries_of_that_s
     assert sender.drain() == 1
 
     delivery.refresh_from_db()
-    assert datetime.fromisoformat(delivery.attempts[0]["started_at"]) >= second
+    assert delivery.attempts[0].started_at >= second
 
 
 def test_a_sender_that_is_told_to_stop_releases_its_claims(receiver: Receiver) -> None:

@@ -12,7 +12,7 @@ from deliveries.callback import build_request
 from deliveries.masking import shown_attempts
 from organizations.models import Command
 from organizations.services import rotate_static_signature
-from tests.factories import make_command, make_delivery
+from tests.factories import make_attempt, make_command, make_delivery
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,6 @@ def test_a_second_rotation_drops_the_signature_before_the_first() -> None:
 
 def test_signatures_that_a_receiver_sends_back_are_not_shown() -> None:
     new = rotate_static_signature(command=make_command())
-    delivery = make_delivery(new, attempts=[{"number": 1, "response": f"{new.signature} {new.previous_signature} end"}])
+    delivery = make_delivery(new, attempts=[make_attempt(response=f"{new.signature} {new.previous_signature} end")])
 
-    assert shown_attempts(delivery)[0]["response"] == "[removed] [removed] end"
+    assert shown_attempts(delivery)[0].response == "[removed] [removed] end"

@@ -173,7 +173,7 @@ def test_receivers_that_are_down_from_the_beginning_fail_as_usual(site: Site) ->
 
     rows = site.send_to_all(max_attempts=1)
 
-    assert {(row.state, row.attempts[0]["error"]) for row in rows} == {(State.FAILED, AttemptError.REFUSED)}
+    assert {(row.state, row.attempts[0].error) for row in rows} == {(State.FAILED, AttemptError.REFUSED)}
 
 
 def test_receivers_that_fail_beside_one_that_answers_fail_as_usual(site: Site) -> None:
@@ -222,5 +222,5 @@ def test_a_request_that_may_have_arrived_is_recorded_as_interrupted(site: Site) 
         site.sender.drain()
 
     delivery.refresh_from_db()
-    assert [attempt["error"] for attempt in delivery.attempts] == [AttemptError.INTERRUPTED]
+    assert [attempt.error for attempt in delivery.attempts] == [AttemptError.INTERRUPTED]
     assert (delivery.state, delivery.attempt_count) == (State.PENDING, 1)

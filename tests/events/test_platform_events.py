@@ -26,7 +26,7 @@ from organizations.models import User
 from scheduling.dispatch import dispatch_due
 from tests.api import ApiClient, Caller, make_caller
 from tests.events.hooks import make_hook
-from tests.factories import make_command, make_delivery, make_organization, make_schedule, make_user
+from tests.factories import make_attempt, make_command, make_delivery, make_organization, make_schedule, make_user
 from tests.outbox import fan_out
 from tests.receiver import Answer, Receiver
 
@@ -60,7 +60,7 @@ def failed(delivery: Delivery, *, status: int | None = 500) -> Outcome:
         state=State.FAILED,
         reason=Reason.RETRIES_EXHAUSTED,
         status=status,
-        attempt={"number": 3},
+        attempt=make_attempt(),
     )
 
 

@@ -13,7 +13,7 @@ from organizations.models import Command, User
 from scheduling.calendars import Calendar
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
-from tests.factories import make_api_key, make_command, make_delivery, make_installation, make_schedule
+from tests.factories import make_api_key, make_attempt, make_command, make_delivery, make_installation, make_schedule
 
 # Lies within the period of the examples of redelivery.
 DUE_AT = datetime(2026, 2, 25, 12, 0, tzinfo=UTC)
@@ -53,7 +53,7 @@ def _make_slot(client: ApiClient) -> None:
         next_attempt_at=None,
         finished_at=DUE_AT,
         attempt_count=1,
-        attempts=[{"number": 1, "started_at": "2026-02-25T12:00:00Z", "status": 404}],
+        attempts=[make_attempt(started_at=DUE_AT, status=404)],
     )
 
 

@@ -107,7 +107,7 @@ def test_a_delivery_to_a_name_of_the_server_itself_is_not_sent(receiver: Receive
 
     delivery.refresh_from_db()
     assert (delivery.state, delivery.reason) == (State.FAILED, Reason.BLOCKED_ADDRESS)
-    assert "this server itself" in delivery.attempts[0]["message"]
+    assert "this server itself" in delivery.attempts[0].message
     assert receiver.requests == []
 
 

@@ -119,7 +119,7 @@ def test_a_delivery_without_its_secrets_key_is_unsendable_and_the_sender_continu
     for row in (locked, with_headers):
         row.refresh_from_db()
         assert (row.state, row.reason) == (State.FAILED, Reason.UNSENDABLE)
-        assert "SECRETS_KEYS" in row.attempts[0]["message"]
+        assert "SECRETS_KEYS" in row.attempts[0].message
     fine.refresh_from_db()
     assert fine.state == State.DELIVERED
 

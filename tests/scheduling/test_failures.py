@@ -20,7 +20,7 @@ from events.models import Hook
 from scheduling import failures, services
 from scheduling.failures import deactivate_failing
 from scheduling.models import DeactivationReason, ScheduledExecution
-from tests.factories import make_command, make_delivery, make_schedule
+from tests.factories import make_attempt, make_command, make_delivery, make_schedule
 from tests.outbox import fan_out
 
 pytestmark = pytest.mark.django_db
@@ -199,7 +199,9 @@ def test_the_walk_takes_portions_and_starts_again_at_the_end(monkeypatch: pytest
 def send_and_fail() -> None:
     """Claims the due deliveries and records that their receiver refused them."""
     (claim,) = queue.claim(limit=10, lease=timedelta(seconds=60))
-    record([Outcome(id=claim.id, lease=claim.lease, state=State.FAILED, reason=Reason.REJECTED, attempt={"number": 1})])
+    record(
+        [Outcome(id=claim.id, lease=claim.lease, state=State.FAILED, reason=Reason.REJECTED, attempt=make_attempt())]
+    )
 
 
 def test_recording_a_failure_leads_to_the_deactivation() -> None:

@@ -20,7 +20,7 @@ from scheduling.repeats import give_back_repeats
 from scheduling.verification import Verification
 from tests.api import ApiClient
 from tests.deliveries.senders import make_sender, run_until
-from tests.factories import make_command, make_schedule
+from tests.factories import make_attempt, make_command, make_schedule
 from tests.locks import held_elsewhere, without_waiting
 from tests.receiver import Answer, Receiver
 from tests.scheduling.schedules import MINUTE, NOON, change, create, fired, rows_of, run, skipped
@@ -115,7 +115,7 @@ def test_a_run_that_was_attempted_has_spent_its_repeat(alice: ApiClient, time: l
     run(time, 1)
     (claimed,) = queue.claim(limit=1, lease=timedelta(seconds=60))
     outcomes.record(
-        [Outcome(claimed.id, claimed.lease, State.PENDING, retry_in=timedelta(seconds=5), attempt={"number": 1})]
+        [Outcome(claimed.id, claimed.lease, State.PENDING, retry_in=timedelta(seconds=5), attempt=make_attempt())]
     )
     time[0] += timedelta(seconds=6)
     set_active(schedule, is_active=False)

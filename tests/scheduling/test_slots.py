@@ -9,11 +9,12 @@ from uuid import uuid4
 import pytest
 
 from commands_platform.lib.instants import format_instant
+from deliveries.attempts import Timings
 from deliveries.models import Delivery, Kind, Reason, State
 from organizations.models import Command
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
-from tests.factories import make_delivery, make_schedule
+from tests.factories import make_attempt, make_delivery, make_schedule
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
 
 pytestmark = pytest.mark.django_db
@@ -202,7 +203,11 @@ def test_an_invalid_filter_is_named(
 
 
 def test_a_single_slot_shows_its_attempts_and_its_body(alice: ApiClient, schedule: ScheduledExecution) -> None:
-    attempt = {"number": 1, "status": 500, "error": None, "message": "no", "total_ms": 1.5, "response": "oops"}
+    attempt = make_attempt(
+        started_at=datetime(2026, 2, 25, 12, 0, 0, 4000, UTC),
+        timings=Timings(dns=100, connect=300, tls=0, first_byte=1800, total=2_412),
+        response="oops",
+    )
     delivery = make_row(schedule, 0, State.FAILED, attempts=[attempt], body='{"payload":{"b":1.0,"a":2}}')
 
     response = alice.get(slot(delivery))
@@ -210,7 +215,22 @@ def test_a_single_slot_shows_its_attempts_and_its_body(alice: ApiClient, schedul
     assert response.status_code == 200
     answer = response.json()
     assert answer["uuid"] == str(delivery.pk)
-    assert answer["attempt_records"] == [attempt]
+    assert answer["attempt_records"] == [
+        {
+            "number": 1,
+            "started_at": "2026-02-25T12:00:00.004000Z",
+            "status": 503,
+            "error": None,
+            "message": "The receiver answered with status 503.",
+            "dns_ms": 0.1,
+            "connect_ms": 0.3,
+            "tls_ms": 0,
+            "first_byte_ms": 1.8,
+            "total_ms": 2.412,
+            "address": "127.0.0.1",
+            "response": "oops",
+        }
+    ]
     assert b'"body":{"payload":{"b":1.0,"a":2}}' in response.content
 
 
@@ -224,7 +244,7 @@ def test_secrets_that_a_receiver_sends_back_are_not_shown(alice: ApiClient, sche
     command = Command.objects.get(pk=schedule.command.pk)
     echoed = f"{TOKEN} {SECRET} {command.signing_secret} {command.signature} v1,{'a' * 43}= Bearer hunter22 end"
     delivery = make_row(
-        schedule, 0, State.FAILED, attempts=[{"number": 1, "response": echoed}], headers='{"X-Auth":"Bearer hunter22"}'
+        schedule, 0, State.FAILED, attempts=[make_attempt(response=echoed)], headers='{"X-Auth":"Bearer hunter22"}'
     )
 
     (record,) = alice.get(slot(delivery)).json()["attempt_records"]
