@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         empty = _measure(running, owner, receiver, options)
         fill_ledger(running, options.rows)
         settle(running)
-        sizes = _sizes(running)
+        sizes, bytes_per_row = _sizes(running), _bytes_per_row(running)
         full = _measure(running, owner, receiver, options)
     emit(
         "ledger_size",
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         full=asdict(full),
         ratio=round(median(full.rates) / median(empty.rates), 3),
         sizes_mib=sizes,
+        bytes_per_row=bytes_per_row,
     )
     table(
         f"With an empty ledger, and with {options.rows:,} finished rows in it",
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str]) -> None:
         ],
     )
     table("Size of the ledger, MiB", sorted(sizes.items()))
+    table("Bytes of a finished row with a payload of 200 bytes", [("with all indexes", bytes_per_row)])
 
 
 @dataclass(frozen=True)
@@ -159,3 +161,12 @@ def _sizes(running: MeasuredPlatform) -> dict[str, Any]:
             " SELECT name, round(sum(pg_table_size(oid)) / 1048576.0, 1)::float FROM part GROUP BY name"
         )
     )
+
+
+def _bytes_per_row(running: MeasuredPlatform) -> int:
+    """Returns the size of the ledger's partitions that have rows, with all indexes, for each row."""
+    [(size,)] = running.query(
+        "SELECT sum(pg_total_relation_size(relid)) / (SELECT count(*) FROM deliveries_finished)"
+        " FROM pg_partition_tree('deliveries_finished') WHERE isleaf AND pg_relation_size(relid) > 0"
+    )
+    return int(size)

@@ -31,8 +31,9 @@ _DRAIN_SECONDS = 20
 _LAGS = """
 SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM lag) * 1000), count(*)
 FROM (
-    SELECT COALESCE(to_timestamp((split_part(attempts, chr(10), 1)::jsonb->>1)::bigint / 1e6), now()) - due_at AS lag
-    FROM deliveries_delivery WHERE due_at >= %s AND due_at < %s
+    SELECT COALESCE(to_timestamp((first->>1)::bigint / 1e6), now()) - due_at AS lag
+    FROM deliveries_delivery, CAST(NULLIF(split_part(attempts, E'\\n', 1), '') AS jsonb) first
+    WHERE due_at >= %s AND due_at < %s
 ) lags
 """
 

@@ -1,4 +1,4 @@
-"""Builds the request of one attempt: the stored body with its fresh parts, and headers that a receiver can check."""
+"""Builds the request of one attempt: its body with a new token, and headers that a receiver can check."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime
 from auth_tokens.tokens import make_token_of
 from commands_platform import __version__
 from commands_platform.lib.encryption import SecretUnreadableError
+from deliveries.bodies import run_body
 from deliveries.custom_headers import read_headers
 from deliveries.models import Kind
 from deliveries.queue import Claim
 from deliveries.signing import signature_header
 
-# The parts of a stored body that each attempt fills in.
+# The part of a stored body of an event that each attempt fills in.
 _EVENT_GAP = '"exchange_token":null}'
-_TOKEN_GAP, _ATTEMPT_GAP = '"exchange_token":null', '"attempt":0}}'
 USER_AGENT = f"CommandsPlatform/{__version__}"
 
 
@@ -76,9 +76,12 @@ def _body(claim: Claim) -> bytes:
         if not claim.body.endswith(_EVENT_GAP):
             raise ValueError("The stored body is not that of an event.")
         return f'{claim.body[: -len(_EVENT_GAP)]}"exchange_token":"{token}"}}'.encode()
-    # Before the token, the body has only names as free text. Their quotes are escaped, so the first match is the key.
-    head, gap, rest = claim.body.partition(_TOKEN_GAP)
-    if not gap or not rest.endswith(_ATTEMPT_GAP):
-        raise ValueError("The stored body is not that of a scheduled run.")
-    rest = rest[: -len(_ATTEMPT_GAP)]
-    return f'{head}"exchange_token":"{token}"{rest}"attempt":{claim.attempt}}}}}'.encode()
+    return run_body(
+        claim.body,
+        parties=claim.parties,
+        schedule_uuid=claim.source_uuid,
+        schedule_name=claim.schedule_name or "",
+        due_at=claim.due_at,
+        exchange_token=token,
+        attempt=claim.attempt,
+    ).encode()

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import structlog
 
-from deliveries.models import State
+from deliveries.models import Kind, State
 from deliveries.queue import Claim
 from deliveries.transfer import Result
 from deliveries.verdict import Verdict
@@ -29,7 +29,7 @@ def log_callback(claim: Claim, verdict: Verdict, result: Result | None, *, logs_
     if not logs_all and (is_delivered or (verdict.state == State.PENDING and claim.attempt > 1)):
         return
     facts: dict[str, Any] = {
-        **(_subject(claim.body) if logs_all else {}),
+        **(_subject(claim) if logs_all else {}),
         "origin": claim.origin,
         "status": result.status if result else None,
         "error": str(result.error) if result and result.error else None,
@@ -48,17 +48,15 @@ def log_callback(claim: Claim, verdict: Verdict, result: Result | None, *, logs_
         logger.warning("callback_not_delivered", state=str(verdict.state), **facts)
 
 
-def _subject(body: str) -> dict[str, str]:
+def _subject(claim: Claim) -> dict[str, str]:
     """Returns the name of the schedule or of the event that the callback is about."""
+    if claim.kind != Kind.EVENT:
+        return {"schedule": claim.schedule_name or ""}
     try:
-        content = orjson.loads(body)
+        content = orjson.loads(claim.body)
     except orjson.JSONDecodeError:
         return {}
-    if isinstance(content, dict) and isinstance(run := content.get("scheduled_execution"), dict):
-        return {"schedule": str(run.get("name"))}
-    if isinstance(content, dict) and "event" in content:
-        return {"event_name": str(content["event"])}
-    return {}
+    return {"event_name": str(content["event"])} if isinstance(content, dict) and "event" in content else {}
 
 
 def _duration(result: Result | None) -> int | None:

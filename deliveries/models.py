@@ -147,7 +147,12 @@ class Delivery(models.Model):
     correlation_id = models.TextField(  # noqa: DJ001
         null=True, editable=False, help_text="The X-Correlation-Id of the request that caused it. If empty, its own id."
     )
-    body = models.TextField(blank=True, default="", help_text="The JSON body, without the exchange token.")
+    schedule_name = models.TextField(  # noqa: DJ001
+        null=True, help_text="The name of a run's schedule when the run was planned."
+    )
+    body = models.TextField(
+        blank=True, default="", help_text="The JSON payload of a run, or the whole JSON body of an event."
+    )
     attempt_count = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=0)
     attempts_before = models.PositiveSmallIntegerField(

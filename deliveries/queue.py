@@ -21,6 +21,7 @@ from commands_platform.lib.database.availability import retry_if_moved
 from commands_platform.lib.database.statements import rows_as, rows_of
 from commands_platform.lib.encryption import EncryptedText, decrypt_if_possible
 from deliveries import sendable
+from deliveries.bodies import Parties, parties_of
 from deliveries.floor import FLOOR_SQL
 from deliveries.lanes import Lane
 from deliveries.leases import new_lease
@@ -43,8 +44,8 @@ class CommandFacts(NamedTuple):
 class Claim(NamedTuple):
     """One delivery that this process holds until its lease ends, with all that is needed to send it.
 
-    `size` is the size of its body in bytes. `lost` counts earlier claims without an outcome: the delivery may have
-    killed their senders.
+    `size` is the size of its stored body in bytes. `lost` counts earlier claims without an outcome: the delivery may
+    have killed their senders.
     """
 
     id: UUID
@@ -54,6 +55,9 @@ class Claim(NamedTuple):
     origin: str
     headers: str
     timeout: int | None
+    source_uuid: str
+    due_at: datetime
+    schedule_name: str | None
     body: str
     size: int
     correlation_id: str | None
@@ -68,6 +72,7 @@ class Claim(NamedTuple):
     skip: str
     """The Reason why it cannot be sent now, or empty if it can."""
     command: CommandFacts
+    parties: Parties
     lane: Lane
     lease: UUID
     held_since: float
@@ -84,7 +89,7 @@ class Claim(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of the claim's statement: the fields of a Claim up to its command, then the columns of the command."""
+    """A row of the claim's statement: a Claim's fields up to its command, then the columns of command and parties."""
 
     id: UUID
     kind: str
@@ -93,6 +98,9 @@ class _Row(NamedTuple):
     origin: str
     headers: str
     timeout: int | None
+    source_uuid: str
+    due_at: datetime
+    schedule_name: str | None
     body: str
     size: int
     correlation_id: str | None
@@ -111,10 +119,15 @@ class _Row(NamedTuple):
     previous_signing_secret: str | None
     command_signature: str
     previous_signature: str | None
+    organization_uuid: str
+    command_uuid: str
+    command_name: str
+    user_uuid: str | None
+    user_full_name: str | None
 
 
-# The columns before this one are the claim's, the rest are its command's.
-_OWN_COLUMNS = _Row._fields.index("command_id")
+# The columns before the first of these are the claim's, the next are its command's, and the rest are its parties'.
+_COMMAND, _PARTIES = _Row._fields.index("command_id"), _Row._fields.index("organization_uuid")
 _EVER = timedelta(days=100_000)
 _NO_LIMIT = 1 << 40
 _LARGE_BODY = 16 * 1024
@@ -159,21 +172,23 @@ WITH due AS ({due}), sized AS (
         attempt_count = least(d.attempt_count + 1, {max_count})
     FROM sized WHERE d.ctid = sized.row AND sized.bytes_before < %(max_bytes)s
       AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
-    RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.body, sized.size,
-              d.correlation_id, d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
+    RETURNING d.id, d.kind, d.reason, d.url, d.origin, d.headers, d.timeout, d.source_uuid, d.due_at, d.schedule_name,
+              d.body, sized.size, d.correlation_id, d.attempt_count AS attempt, d.max_attempts, d.attempts_before,
               CASE WHEN d.attempt_count < 2 THEN 0
                   ELSE d.attempt_count - 1 - regexp_count(d.attempts, '\\n') END AS lost,
               sized.next_attempt_at, d.command_id, d.user_id, d.organization_id
 )
 SELECT claimed.id, claimed.kind, claimed.reason, claimed.url, claimed.origin, claimed.headers, claimed.timeout,
-       claimed.body, claimed.size, claimed.correlation_id, claimed.attempt, claimed.max_attempts,
-       claimed.attempts_before, claimed.lost, claimed.organization_id, claimed.user_id,
-       COALESCE(u.token_generation, 0) AS user_token_generation,
+       claimed.source_uuid::text, claimed.due_at, claimed.schedule_name, claimed.body, claimed.size,
+       claimed.correlation_id, claimed.attempt, claimed.max_attempts, claimed.attempts_before, claimed.lost,
+       claimed.organization_id, claimed.user_id, COALESCE(u.token_generation, 0) AS user_token_generation,
        {now} - claimed.next_attempt_at AS lateness, {reason} AS skip,
        claimed.command_id, COALESCE(c.token_generation, 0) AS command_token_generation, c.signing_secret,
        CASE WHEN c.previous_secret_expires_at > {now} THEN c.previous_signing_secret END AS previous_signing_secret,
        COALESCE(c.signature, '') AS command_signature,
-       CASE WHEN c.previous_signature_expires_at > {now} THEN c.previous_signature END AS previous_signature
+       CASE WHEN c.previous_signature_expires_at > {now} THEN c.previous_signature END AS previous_signature,
+       o.uuid::text AS organization_uuid, c.uuid::text AS command_uuid, c.name AS command_name,
+       u.uuid::text AS user_uuid, u.full_name AS user_full_name
 FROM claimed
 {joins}ORDER BY claimed.next_attempt_at, claimed.id
 """
@@ -283,8 +298,9 @@ def claim(
     return [
         Claim._make(
             (
-                *row[:_OWN_COLUMNS],
-                _command(*row[_OWN_COLUMNS:]),
+                *row[:_COMMAND],
+                _command(*row[_COMMAND:_PARTIES]),
+                parties_of(*row[_PARTIES:]),
                 _lane(row.organization_id, row.origin),
                 token,
                 held_since,

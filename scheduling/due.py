@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from auth_tokens.scopes import Scope
 from commands_platform.lib.correlation import current_correlation_id
 from commands_platform.lib.database.identifiers import new_ledger_id
 from commands_platform.lib.database.statements import execute, rows_as, rows_of
-from commands_platform.lib.instants import format_instant
 from deliveries import sendable
 from deliveries.ledger import NewRow, default_attempts, remove_finished_slots
 from deliveries.models import Kind
@@ -126,37 +124,25 @@ _VIEW = f"""
 SELECT {_DUE_COLUMNS} FROM scheduling_scheduledexecution s {_SENDABLE_JOINS} WHERE s.id = %(id)s
 """
 
-# Each attempt fills in the token and its own number, which the body lacks. A slot that is already in the queue stays as
-# it is, so it is written once, however often it is found due.
-_INSERT_SLOTS = f"""
+# A slot that is already in the queue stays as it is, so it is written once, however often it is found due.
+_INSERT_SLOTS = """
 INSERT INTO deliveries_queue (
     id, organization_id, command_id, user_id, kind, source_uuid, destination, due_at, slot_count, state, reason, url,
-    origin, headers, timeout, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts, created_at,
-    correlation_id
+    origin, headers, timeout, schedule_name, body, attempt_count, max_attempts, next_attempt_at, expires_at, attempts,
+    created_at, correlation_id
 )
 SELECT v.id, s.organization_id, s.command_id, s.owner_id, %(kind)s, s.uuid, '', v.due_at, 1, 'pending', '', v.url,
-       v.origin, CASE WHEN s.headers = '{{}}' OR s.headers_origin <> v.origin THEN '' ELSE s.headers END, s.timeout,
-       concat(
-           '{{"intent":', to_json(c.name), ',"query":"","event_timestamp":"', v.due,
-           '","organization_uuid":"', o.uuid,
-           '","user_uuid":', COALESCE(to_json(u.uuid), 'null'),
-           ',"user_full_name":', COALESCE(to_json(u.full_name), 'null'),
-           ',"command_uuid":"', c.uuid,
-           '","exchange_token":null,"payload":', COALESCE(%(payload)s::text, s.payload),
-           ',"scheduled_execution":{{"uuid":"', s.uuid, '","name":', to_json(s.name),
-           ',"due_at":"', v.due, '","attempt":0}}}}'
-       ),
-       0, COALESCE(s.max_attempts, %(max_attempts)s), CASE WHEN NOT %(wait)s THEN greatest(v.due_at, %(now)s) END,
+       v.origin, CASE WHEN s.headers = '{}' OR s.headers_origin <> v.origin THEN '' ELSE s.headers END, s.timeout,
+       s.name, COALESCE(%(payload)s::text, s.payload), 0, COALESCE(s.max_attempts, %(max_attempts)s),
+       CASE WHEN NOT %(wait)s THEN greatest(v.due_at, %(now)s) END,
        %(expires)s + greatest(s.max_attempts - %(max_attempts)s, 0) * %(longest_last_wait)s, '', %(now)s,
        COALESCE(
            %(correlation_id)s::text, CASE WHEN (s.cron, s.execution_frequency) = ('', 0) THEN s.correlation_id END
        )
 FROM unnest(
-    %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(due)b::text[], %(urls)b::text[],
-    %(origins)b::text[]
-) AS v(id, schedule_id, due_at, due, url, origin)
+    %(ids)b::uuid[], %(schedules)b::bigint[], %(due_at)b::timestamptz[], %(urls)b::text[], %(origins)b::text[]
+) AS v(id, schedule_id, due_at, url, origin)
 JOIN scheduling_scheduledexecution s ON s.id = v.schedule_id
-{_SENDABLE_JOINS}
 ON CONFLICT (source_uuid, due_at, destination) DO NOTHING
 """
 
@@ -257,7 +243,6 @@ def insert_slots(
             "ids": ids,
             "schedules": list(schedules),
             "due_at": list(due_at),
-            "due": [_formatted(instant) for instant in due_at],
             "urls": list(urls),
             "origins": list(origins),
             "kind": kind,
@@ -272,10 +257,6 @@ def insert_slots(
     )
     remove_finished_slots(ids)
     return ids
-
-
-# The slots of a herd share one instant.
-_formatted = lru_cache(maxsize=256)(format_instant)
 
 
 def extend_latest(skipped: Sequence[tuple[DueSchedule, SkippedSlots]], *, now: datetime) -> set[UUID]:

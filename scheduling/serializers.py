@@ -36,6 +36,7 @@ from commands_platform.lib.http.outputs import ExpandField, NullIfEmptyField, Ou
 from commands_platform.lib.http.pagination import CursorQuery, ListQuery
 from commands_platform.lib.http.renderers import RawJson
 from commands_platform.lib.http.unknown_fields import MAX_NAMED_FIELDS, MeantFields, unknown_message
+from deliveries.bodies import whole_body
 from deliveries.masking import shown_attempts
 from deliveries.models import Delivery, Kind, State
 from deliveries.services import REDELIVERABLE_STATES
@@ -306,8 +307,9 @@ class SlotDetailOutput(SlotOutput):
 
     @staticmethod
     def get_body(delivery: Delivery) -> RawJson | None:
-        """Returns the body as it is stored."""
-        return RawJson(delivery.body) if delivery.body else None
+        """Returns the body without an exchange token and with attempt 0."""
+        body = whole_body(delivery)
+        return RawJson(body) if body else None
 
 
 class RedeliveryInput(serializers.Serializer[Delivery]):

@@ -202,7 +202,7 @@ class SlotRedelivery(PlatformView):
     @extend_schema(operation_id="redeliver_slot", request=None, responses={200: RedeliveryOutput})
     @raises(MissingTokenError, NotRedeliverableError, QuotaExceededError)
     def post(self, request: ApiRequest, uuid: str, delivery_uuid: str) -> Response:
-        """Redelivers a finished slot with the same body and `webhook-id`, and a full set of attempts."""
+        """Redelivers a finished slot with the same payload and `webhook-id`, and a full set of attempts."""
         run_services.redeliver_slot(delivery=find_slot(find_own_schedule(request.context, uuid), delivery_uuid))
         return Response(RedeliveryOutput.of(count=1, dry_run=False))
 

@@ -23,7 +23,6 @@ from scheduling.models import ScheduledExecution
 
 _numbers = count(1)
 
-_RUN_BODY = '{"exchange_token":null,"payload":{},"scheduled_execution":{"attempt":0}}'
 _EVENT_BODY = '{"event":"kudos.posted","body":{},"exchange_token":null}'
 
 
@@ -127,7 +126,8 @@ def make_delivery(command: Command | None = None, **values: Any) -> Delivery:
             "expires_at": now + timedelta(days=1),
             "max_attempts": 8,
             "url": "http://127.0.0.1:9/callback",
-            "body": _EVENT_BODY if values.get("kind") == Kind.EVENT else _RUN_BODY,
+            "schedule_name": "report",
+            "body": _EVENT_BODY if values.get("kind") == Kind.EVENT else "{}",
             **values,
         }
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from django.utils.safestring import SafeString
 
 from commands_platform.operators import html
 from deliveries.attempts import Attempt, Timings
+from deliveries.bodies import whole_body
 from deliveries.masking import shown_attempts, without_secrets
 from deliveries.models import Delivery
 
@@ -21,13 +23,12 @@ def attempt_rows(delivery: Delivery) -> list[dict[str, Any]]:
 
 
 def body_block(delivery: Delivery) -> SafeString | None:
-    """Returns the stored body, indented and without secrets, or None if the delivery has no body."""
-    if not delivery.body:
+    """Returns the whole body, indented and without secrets, or None if the delivery has no body."""
+    text = whole_body(delivery)
+    if not text:
         return None
-    try:
-        text = json.dumps(json.loads(delivery.body), ensure_ascii=False, indent=2)
-    except ValueError:
-        text = delivery.body
+    with suppress(ValueError):
+        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     return html.block(without_secrets(text, delivery))
 
 

@@ -56,8 +56,7 @@ LATERAL (
 LATERAL jsonb_populate_record(NULL::deliveries_delivery, to_jsonb(template) || jsonb_build_object(
     'id', v.id, 'source_uuid', v.source, 'due_at', v.due, 'next_attempt_at', v.due, 'state', 'pending',
     'attempt_count', 0, 'attempts', '', 'last_status', NULL, 'finished_at', NULL, 'lease', NULL,
-    'url', v.url || '/', 'origin', v.url, 'body', jsonb_set(template.body::jsonb, '{scheduled_execution}',
-        jsonb_build_object('uuid', v.source, 'name', 'backlog', 'due_at', v.due, 'attempt', 0))::text
+    'url', v.url || '/', 'origin', v.url, 'schedule_name', 'backlog'
 )) AS copy
 """
 

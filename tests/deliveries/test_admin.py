@@ -141,7 +141,7 @@ def test_an_attempt_without_a_request_has_no_timings(operator: Client) -> None:
 
 
 def test_a_body_is_shown_indented(operator: Client) -> None:
-    delivery = make_delivery(body='{"payload":{"text":"<b>Hello</b>"}}')
+    delivery = make_delivery(body='{"text":"<b>Hello</b>"}')
 
     html = operator.get(page_of(delivery)).content.decode()
 
@@ -149,7 +149,7 @@ def test_a_body_is_shown_indented(operator: Client) -> None:
 
 
 def test_a_long_body_is_shortened(operator: Client) -> None:
-    delivery = make_delivery(body=f'{{"payload":"{"a" * 200_000}"}}')
+    delivery = make_delivery(body=f'{{"text":"{"a" * 200_000}"}}')
 
     response = operator.get(page_of(delivery))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deliveries import callback_log
+from deliveries.models import Kind
 from deliveries.sender import Sender
 from tests.deliveries.senders import due_again, make_sender
 from tests.factories import make_delivery
@@ -14,10 +15,7 @@ from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BODY = (
-    '{"intent":"hello","exchange_token":null,"payload":{"secret":"hush-hush"},"scheduled_execution":'
-    '{"uuid":"1","name":"greeting","due_at":"2026-02-25T12:00:00Z","attempt":0}}'
-)
+PAYLOAD = '{"secret":"hush-hush"}'
 
 
 @pytest.fixture
@@ -42,7 +40,9 @@ def test_a_delivered_callback_is_logged_with_its_schedule_and_origin(
     outspoken: Sender, receiver: Receiver, lines: Any
 ) -> None:
     origin = f"http://127.0.0.1:{receiver.port}"
-    delivery = make_delivery(url=f"{origin}/secret-path?token=hush-hush", origin=origin, body=BODY)
+    delivery = make_delivery(
+        url=f"{origin}/secret-path?token=hush-hush", origin=origin, schedule_name="greeting", body=PAYLOAD
+    )
 
     outspoken.drain()
 
@@ -60,7 +60,7 @@ def test_every_failed_attempt_is_logged_with_the_wait_before_the_next_one(
     outspoken: Sender, receiver: Receiver, lines: Any
 ) -> None:
     receiver.answer_with(Answer(503), Answer(503), Answer(404))
-    delivery = make_delivery(url=receiver.url, body=BODY)
+    delivery = make_delivery(url=receiver.url, schedule_name="greeting", body=PAYLOAD)
 
     for _ in range(2):
         outspoken.drain()
@@ -78,7 +78,7 @@ def test_every_failed_attempt_is_logged_with_the_wait_before_the_next_one(
 
 
 def test_an_event_is_logged_by_its_name(outspoken: Sender, receiver: Receiver, lines: Any) -> None:
-    make_delivery(url=receiver.url, body='{"event":"kudos.posted","hook":{"id":"1"},"body":{}}')
+    make_delivery(kind=Kind.EVENT, url=receiver.url, body='{"event":"kudos.posted","hook":{"id":"1"},"body":{}}')
 
     outspoken.drain()
 
@@ -89,13 +89,13 @@ def test_without_the_setting_only_the_first_and_the_last_failure_are_logged(
     sender: Sender, receiver: Receiver, lines: Any
 ) -> None:
     receiver.answer_with(Answer(503), Answer(503), Answer(404))
-    delivery = make_delivery(url=receiver.url, body=BODY)
+    delivery = make_delivery(url=receiver.url, schedule_name="greeting", body=PAYLOAD)
 
     for _ in range(2):
         sender.drain()
         due_again(delivery)
     sender.drain()
-    make_delivery(url=receiver.url, body=BODY)
+    make_delivery(url=receiver.url, schedule_name="greeting", body=PAYLOAD)
     sender.drain()
 
     assert [(line["event"], line["attempt"]) for line in lines()] == [

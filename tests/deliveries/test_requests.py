@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import orjson
 import pytest
 from standardwebhooks import Webhook
 
@@ -21,13 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_callback_carries_all_documented_headers_and_fields(sender: Sender, receiver: Receiver) -> None:
     user = make_user()
     command = make_command(user.organization)
-    body = {
-        "intent": command.name,
-        "exchange_token": None,
-        "payload": {"text": "Grüße"},
-        "scheduled_execution": {"uuid": "u", "attempt": 0},
-    }
-    delivery = make_delivery(command, user=user, url=receiver.url, body=orjson.dumps(body).decode())
+    delivery = make_delivery(command, user=user, url=receiver.url, body='{"text":"Grüße"}')
 
     sender.drain()
 
@@ -45,7 +38,6 @@ def test_a_callback_carries_all_documented_headers_and_fields(sender: Sender, re
     Webhook(command.signing_secret).verify(request.body, request.headers)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.last_status, delivery.attempt_count) == (State.DELIVERED, 204, 1)
-    assert 'exchange_token":null' in delivery.body
 
 
 def test_both_secrets_sign_while_a_secret_is_rotated(sender: Sender, receiver: Receiver) -> None:

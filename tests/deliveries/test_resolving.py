@@ -219,7 +219,7 @@ def test_a_sender_that_is_told_to_stop_releases_claims_that_wait_for_a_name(
 ) -> None:
     monkeypatch.setattr("deliveries.sender._STOP_WITHIN_SECONDS", 0.1)
     lookups.hang(HOST)
-    delivery = make_named(9, body='{"payload":"' + "x" * 50_000 + '"}')
+    delivery = make_named(9, body='{"text":"' + "x" * 50_000 + '"}')
     stop = threading.Event()
     runner = threading.Thread(target=run_until, args=(make_sender(look_up=lookups), stop))
     runner.start()

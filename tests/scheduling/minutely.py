@@ -49,7 +49,7 @@ def rows_of(schedule: ScheduledExecution) -> list[tuple[datetime, str, str]]:
 
 def payloads_of(schedule: ScheduledExecution) -> list[Any]:
     rows = Delivery.objects.of_source(schedule.uuid).order_by("due_at")
-    return [orjson.loads(row.body)["payload"] for row in rows]
+    return [orjson.loads(row.body) for row in rows]
 
 
 def claim() -> list[queue.Claim]:

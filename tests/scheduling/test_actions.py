@@ -31,7 +31,7 @@ def act(client: ApiClient, schedule: ScheduledExecution, action: str, body: Any 
 
 
 def payload_of(response: Any) -> Any:
-    return orjson.loads(Delivery.objects.get(pk=response.json()["delivery_uuid"]).body)["payload"]
+    return orjson.loads(Delivery.objects.get(pk=response.json()["delivery_uuid"]).body)
 
 
 def test_a_run_by_hand_leaves_the_phase_and_the_repeats(alice: ApiClient, time: list[datetime]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from commands_platform.lib import clock
+from deliveries.bodies import whole_body
 from deliveries.models import Kind, Reason, State
 from scheduling import dispatch
 from scheduling.models import DeactivationReason, ScheduledExecution
@@ -30,7 +31,8 @@ def test_a_due_slot_becomes_a_pending_row_with_the_documented_body() -> None:
     (row,) = rows_of(schedule)
     assert (row.state, row.kind, row.due_at, row.url) == (State.PENDING, Kind.SCHEDULED, NOON, URL)
     assert (row.organization, row.command, row.user) == (organization, command, user)
-    assert list(orjson.loads(row.body).items()) == [
+    assert row.body == '{"b":1,"a":[1.0,"é"]}'
+    assert list(orjson.loads(whole_body(row)).items()) == [
         ("intent", command.name),
         ("query", ""),
         ("event_timestamp", "2026-02-25T12:00:00Z"),
@@ -45,7 +47,6 @@ def test_a_due_slot_becomes_a_pending_row_with_the_documented_body() -> None:
             {"uuid": str(schedule.uuid), "name": "report", "due_at": "2026-02-25T12:00:00Z", "attempt": 0},
         ),
     ]
-    assert '{"b":1,"a":[1.0,"é"]}' in row.body
 
 
 def test_a_schedule_that_is_not_due_or_not_active_is_not_dispatched() -> None:
