@@ -21,6 +21,8 @@ from scheduling.services import after_commit, external_id_is_free, new_scheduled
 
 Errors = dict[str, list[str]]
 
+_ROWS_PER_STATEMENT = 500
+
 
 @transaction.atomic
 def create_scheduled_executions(
@@ -48,7 +50,8 @@ def create_scheduled_executions(
         raise InvalidInputError(errors=errors)
     use_schedules(schedules[0].organization, len(schedules))
     with external_id_is_free(), transaction.atomic():
-        ScheduledExecution.objects.bulk_create(schedules)
+        # A statement has 65,535 parameters at most.
+        ScheduledExecution.objects.bulk_create(schedules, batch_size=_ROWS_PER_STATEMENT)
         record_all(Verb.CREATED, [(schedule, None) for schedule in schedules])
     # One hint is enough for all that are due in a moment.
     after_commit(min(schedules, key=_next_run_of), now)

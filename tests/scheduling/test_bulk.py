@@ -30,6 +30,12 @@ def test_all_schedules_are_created_in_their_order(alice: ApiClient, time: list[d
     assert Change.objects.filter(object_uuid__in=stored).count() == 20
 
 
+def test_a_thousand_schedules_fit_into_one_request(alice: ApiClient) -> None:
+    response = alice.post(BULK, {"schedules": [DAILY] * 1000})
+    assert response.status_code == 200
+    assert ScheduledExecution.objects.count() == len(response.json()["results"]) == 1000
+
+
 def test_none_is_created_if_any_is_wrong(alice: ApiClient) -> None:
     bodies = [DAILY, {"cron": "0 9 * * *"}, {**DAILY, "payload": []}, DAILY]
     response = alice.post(BULK, {"schedules": bodies})
