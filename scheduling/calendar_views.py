@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.parsers import BaseParser
@@ -69,7 +70,7 @@ class CalendarList(CalendarView):
     @extend_schema(
         operation_id="create_calendar",
         parameters=[CalendarQuery],
-        request={"application/json": CalendarInput, "text/calendar": str},
+        request={"application/json": CalendarInput, "text/calendar": OpenApiTypes.BINARY},
         responses={201: CalendarOutput},
         examples=openapi.CALENDAR_EXAMPLES,
     )
@@ -100,7 +101,7 @@ class CalendarDetail(CalendarView):
 
     @extend_schema(
         operation_id="put_calendar",
-        request={"application/json": CalendarChanges, "text/calendar": str},
+        request={"application/json": CalendarChanges, "text/calendar": OpenApiTypes.BINARY},
         responses={200: CalendarOutput, 201: CalendarOutput},
         examples=openapi.CALENDAR_CHANGE_EXAMPLES,
     )

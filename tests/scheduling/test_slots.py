@@ -15,7 +15,6 @@ from organizations.models import Command
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
 from tests.factories import make_attempt, make_delivery, make_schedule
-from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
 
 pytestmark = pytest.mark.django_db
 
@@ -398,30 +397,3 @@ def test_slots_need_a_key_with_the_scope_and_a_token_if_a_user_owns_the_schedule
         assert alice.request(method, path, span(0, 9), token=None).json()["code"] == "missing_token"
         assert scopeless.request(method, path, span(0, 9)).json()["code"] == "insufficient_scope"
     assert pending(schedule) == []
-
-
-@pytest.mark.parametrize("name", HOSTILE_BODIES)
-def test_a_hostile_body_gets_a_clear_error(alice: ApiClient, schedule: ScheduledExecution, name: str) -> None:
-    for path in (redeliver(schedule), f"{slot(make_row(schedule, 0, State.FAILED))}redeliver/"):
-        response = alice.request("POST", path, raw=HOSTILE_BODIES[name])
-
-        assert response.status_code < 500
-        assert set(response.json()) >= {"detail", "code"} or response.status_code == 200
-
-
-@pytest.mark.parametrize("query", HOSTILE_QUERIES)
-def test_a_hostile_query_gets_a_clear_answer(alice: ApiClient, schedule: ScheduledExecution, query: str) -> None:
-    for name in ("", "from=", "to=", "state=", "cursor="):
-        response = alice.get(f"{slots(schedule)}?{name}{query}")
-
-        assert response.status_code in {200, 400}
-        assert response.json()
-
-
-@pytest.mark.parametrize("segment", HOSTILE_PATH_SEGMENTS)
-def test_a_hostile_path_gets_a_clear_answer(alice: ApiClient, schedule: ScheduledExecution, segment: str) -> None:
-    for path in (f"/v1/platform/scheduling/{segment}/slots/", f"{slots(schedule)}{segment}/"):
-        response = alice.get(path)
-
-        assert response.status_code in {400, 404}
-        assert "detail" in response.json()
