@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from commands_platform.lib import clock
 from commands_platform.lib.database.statements import rows_of
@@ -41,14 +42,17 @@ class _Pace:
     next_look_at: float = 0.0
 
 
-_pace = _Pace()
+@cache
+def _process_pace() -> _Pace:
+    return _Pace()
 
 
 def set_floor() -> None:
     """Sets the floor just below the oldest row of the queue. It rarely does so if that takes long."""
     started = time.monotonic()
-    if started < _pace.next_look_at:
+    pace = _process_pace()
+    if started < pace.next_look_at:
         return
     rows_of(_SET_FLOOR, {"before": clock.now() - _MARGIN})
     ended = time.monotonic()
-    _pace.next_look_at = ended + (ended - started) / _MAX_SHARE
+    pace.next_look_at = ended + (ended - started) / _MAX_SHARE

@@ -7,8 +7,10 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from commands_platform.lib.http import rate_limits
+from deliveries import floor
 from events.outbox import process_fan_out
 from scheduling import uptime
 from scheduling.backoff import process_backoff
@@ -41,6 +43,16 @@ def _callers_start_with_their_whole_rate_limit() -> None:
     """Keeps the requests of other tests from counting."""
     rate_limits.process_limiter.cache_clear()
     rate_limits.process_limiter().storage.key_prefix = f"rates-of-a-test-{uuid4()}"
+
+
+@pytest.fixture
+def floor_of_its_own(db: None) -> Iterator[None]:
+    """Lets a test set the floor of the queue. It is a sequence, so it would outlive the test's transaction."""
+    floor._process_pace.cache_clear()
+    yield
+    floor._process_pace.cache_clear()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('deliveries_queue_floor', 0)")
 
 
 @pytest.fixture

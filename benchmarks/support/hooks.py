@@ -18,9 +18,10 @@ INSERT INTO organizations_user SELECT (jsonb_populate_record(u, jsonb_build_obje
 """
 _INSERT_HOOKS = """
 INSERT INTO events_hook (
-    organization_id, command_id, user_id, subscriptions, subscribed_objects, created_at, updated_at
+    organization_id, command_id, user_id, subscriptions, subscribed_objects, callback_url, name, headers, created_at,
+    updated_at
 )
-SELECT %(organization)s, %(command)s, u.id, ARRAY[%(pattern)s], '{}', now(), now()
+SELECT %(organization)s, %(command)s, u.id, ARRAY[%(pattern)s], '{}', '', '', '{}', now(), now()
 FROM organizations_user u WHERE u.organization_id = %(organization)s AND u.id <> %(user)s
 ON CONFLICT DO NOTHING
 """

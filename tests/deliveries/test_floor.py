@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 
 from commands_platform.lib import clock
 from deliveries import floor, queue
@@ -16,7 +14,7 @@ from deliveries.models import Delivery
 from organizations.models import Command
 from tests.factories import make_command, make_delivery
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("floor_of_its_own")]
 
 LEASE = timedelta(minutes=1)
 
@@ -24,16 +22,6 @@ LEASE = timedelta(minutes=1)
 @pytest.fixture
 def command() -> Command:
     return make_command()
-
-
-@pytest.fixture(autouse=True)
-def a_floor_of_its_own() -> Iterator[None]:
-    floor._pace.next_look_at = 0
-    yield
-    floor._pace.next_look_at = 0
-    # A sequence is not part of the test's transaction.
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT setval('deliveries_queue_floor', 0)")
 
 
 def claimed() -> list[Delivery]:
@@ -69,7 +57,7 @@ def test_looks_do_not_read_below_the_floor(command: Command) -> None:
     assert queue.count_due(most=10) == 0
     assert queue.waiting_lanes(limit=10).lanes == []
 
-    floor._pace.next_look_at = 0
+    floor._process_pace.cache_clear()
     set_floor()
 
     assert claimed() == [late]
@@ -79,7 +67,7 @@ def test_the_floor_follows_a_clock_that_steps_back(command: Command) -> None:
     set_floor()
     then = clock.now() - timedelta(hours=1)
     with clock.replaced_by(lambda: then):
-        floor._pace.next_look_at = 0
+        floor._process_pace.cache_clear()
         set_floor()
         delivery = make_delivery(command, next_attempt_at=then)
 

@@ -42,7 +42,7 @@ from tests.factories import make_delivery, make_schedule
 # Models that no operator needs to see. Every other model must have pages.
 INTERNAL = {
     *("scheduling.UnspentRepeat", "scheduling.ZoneRules", "scheduling.ZoneMove", "scheduling.DispatcherUptime"),
-    *("processes.ChoreRun", "events.OutboxEvent", "audit.Chain"),
+    *("processes.ChoreRun", "events.OutboxEvent", "audit.Chain", "auth_tokens.IdempotentRequest"),
 }
 LARGE: list[type[Model]] = [Delivery, ScheduledExecution, Item, ActivityRecord, Change, LogEntry]
 

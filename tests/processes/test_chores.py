@@ -57,6 +57,7 @@ def test_every_chore_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("chore", CHORES, ids=lambda chore: chore.name)
+@pytest.mark.usefixtures("floor_of_its_own")
 @pytest.mark.django_db
 def test_every_chore_finds_nothing_to_do_in_an_empty_database(chore: Chore) -> None:
     with transaction.atomic():
