@@ -33,8 +33,11 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dispatcher(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a real dispatcher on the tests' database. Its transactions may pause for 3 s instead of 30."""
+def dispatcher(log: Path, floor_of_its_own: None) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a real dispatcher on the tests' database, where it also sets the floor of the queue.
+
+    Its transactions may pause for 3 s instead of 30.
+    """
     url = urlsplit(settings.DATABASE_URL)
     query = f"{url.query}&options={quote('-c idle_in_transaction_session_timeout=3s')}"
     environment = os.environ | {
