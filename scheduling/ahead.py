@@ -28,7 +28,7 @@ class ComingSlots:
     """The slots of the whole second that is about to begin, whichever that is when a batch is written."""
 
     def __init__(self) -> None:
-        self._second: datetime | None = None
+        self._second = second_after(clock.now())
         # Schedules that the tick must plan.
         self._left: list[int] = []
         self._is_done = False
@@ -41,7 +41,6 @@ class ComingSlots:
     def write_batch(self) -> int:
         """Writes some of them if it is time. Returns the number of ledger rows written, 0 if there is no more to do."""
         while self._may_write(now := clock.now()):
-            assert self._second is not None  # noqa: S101 (it is set by now)
             try:
                 rows, left = write_ahead_batch(now, due_at=self._second, left=self._left, limit=_AHEAD_BATCH)
             except Error as error:
@@ -79,8 +78,7 @@ def write_ahead_batch(
         plan = None
         # A schedule that cannot be planned is found again when it is due, and is reported then.
         with suppress(Exception):
-            excluded = exclusions.days_of(schedule) if schedule.exceptions else None
-            plan = plan_ahead(schedule, due_at, excluded=excluded)
+            plan = plan_ahead(schedule, due_at, excluded=exclusions.days_of(schedule))
         if plan is None:
             left_now.append(schedule.id)
         else:

@@ -49,7 +49,7 @@ def create_scheduled_executions(
     if errors:
         raise InvalidInputError(errors=errors)
     use_schedules(schedules[0].organization, len(schedules))
-    with external_id_is_free(), transaction.atomic():
+    with external_id_is_free():
         # A statement has 65,535 parameters at most.
         ScheduledExecution.objects.bulk_create(schedules, batch_size=_ROWS_PER_STATEMENT)
         record_all(Verb.CREATED, [(schedule, None) for schedule in schedules])

@@ -71,13 +71,13 @@ class ExclusionsOf:
 
 def excluded_days_of(schedule: WithExceptions) -> ExcludedDays | None:
     """Returns the days on which a schedule does not run, or None if it runs on all days."""
-    return ExclusionsOf([schedule]).days_of(schedule) if schedule.exceptions else None
+    return ExclusionsOf([schedule]).days_of(schedule)
 
 
 @lru_cache(maxsize=1024)
 def calendar_names(exceptions: str) -> tuple[str, ...]:
     """Returns the names of calendars in a schedule's `exceptions`."""
-    return tuple(entry for entry in orjson.loads(exceptions) if is_calendar_name(entry)) if exceptions else ()
+    return tuple(entry for entry in orjson.loads(exceptions) if is_calendar_name(entry))
 
 
 @lru_cache(maxsize=1024)

@@ -239,7 +239,7 @@ def _plan_batch(schedules: Sequence[DueSchedule], now: datetime, up_since: datet
                 up_since=up_since,
                 max_bytes=MAX_BATCH_BYTES,
                 unfinished=unfinished.get(schedule.uuid),
-                excluded=exclusions.days_of(schedule) if schedule.exceptions else None,
+                excluded=exclusions.days_of(schedule),
             )
         except Exception as error:
             # A schedule that cannot be planned must not stop the others.

@@ -56,8 +56,7 @@ def deactivate_gone(*, since: datetime) -> int:
 @transaction.atomic
 def _deactivate(found: _GoneSchedule) -> bool:
     rows = ScheduledExecution.objects.active().filter(pk=found.id, effective_from=found.effective_from)
-    locked = rows.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
-    schedule = locked.first()
+    schedule = rows.lock_free()
     return schedule is not None and deactivate_locked(schedule, DeactivationReason.GONE, clock.now())
 
 

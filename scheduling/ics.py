@@ -16,7 +16,7 @@ from commands_platform.lib.errors import InvalidInputError
 YEARS_AHEAD = 50
 
 _FOLD = re.compile(r"\r?\n[ \t]")
-_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T(\d{6})Z?)?", re.ASCII)
+_DATE = re.compile(r"(\d{8})(?:T\d{6}Z?)?", re.ASCII)
 _DAYS = re.compile(r"P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(T\w+)?", re.ASCII)
 _SIMPLE_KEYS = {"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYMONTH", "BYMONTHDAY", "WKST"}
 _UNREADABLE = ("RDATE", "EXDATE", "RECURRENCE-ID")
@@ -33,10 +33,10 @@ def read_ics(text: str, *, most: int) -> tuple[str | None, list[str]]:
     if not lines or lines[0].strip().upper() != "BEGIN:VCALENDAR":
         raise InvalidInputError("It is not an iCalendar file, which begins with BEGIN:VCALENDAR.")
     name = next((value for key, value in map(_split, lines) if key in {"NAME", "X-WR-CALNAME"}), None)
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for event in _events(lines):
         for first, last in _days_of(event):
-            found[first.isoformat() if first == last else f"{first.isoformat()}/{last.isoformat()}"] = None
+            found.add(first.isoformat() if first == last else f"{first.isoformat()}/{last.isoformat()}")
             if len(found) > most:
                 raise InvalidInputError(f"A calendar may have {most} dates and spans of dates at most.")
     return name, sorted(found)
@@ -106,14 +106,13 @@ def _repetitions(title: str, rule: str, first: date) -> Iterator[date]:
     is_same_day = values.get("BYMONTH", str(first.month)).lstrip("0") == str(first.month) and values.get(
         "BYMONTHDAY", str(first.day)
     ).lstrip("0") == str(first.day)
-    numbers = [values.get("INTERVAL", "1"), values.get("COUNT", "1")]
-    if not is_simple or not is_same_day or not all(re.fullmatch(r"[1-9][0-9]{0,3}", number) for number in numbers):
+    interval, count = values.get("INTERVAL", "1"), values.get("COUNT", str(YEARS_AHEAD))
+    are_numbers = all(re.fullmatch(r"[1-9][0-9]{0,3}", text) for text in (interval, count))
+    if not is_simple or not is_same_day or not are_numbers:
         raise _wrong(title, "repeats by another rule than every year on the same date: list its dates as single events")
     until = _date(title, values["UNTIL"]) if "UNTIL" in values else date.max
-    count = int(values["COUNT"]) if "COUNT" in values else YEARS_AHEAD
-    interval = int(values["INTERVAL"]) if "INTERVAL" in values else 1
-    for number in range(min(count, YEARS_AHEAD)):
-        year = first.year + number * interval
+    for number in range(min(int(count), YEARS_AHEAD)):
+        year = first.year + number * int(interval)
         try:
             start = first.replace(year=year)
         except ValueError:
@@ -126,7 +125,7 @@ def _repetitions(title: str, rule: str, first: date) -> Iterator[date]:
 def _date(title: str, text: str) -> date:
     match = _DATE.fullmatch(text)
     try:
-        return date(int(match[1]), int(match[2]), int(match[3])) if match else date.min.replace(day=0)
+        return date.fromisoformat(match[1] if match else "")
     except ValueError as error:
         raise _wrong(title, f"has a date that cannot be read: {text[:40]}") from error
 

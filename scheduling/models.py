@@ -23,7 +23,7 @@ from organizations.models import Command, Organization, User
 from outbound.address_guard import origin_of
 from scheduling import calendars, walks  # noqa: F401  # models are registered where Django looks for them
 from scheduling.excluded_days import ExcludedDays, next_run
-from scheduling.recurrence import Recurrence
+from scheduling.recurrence import Recurrence, next_slot_within
 from scheduling.spread import MAX_SPREAD
 
 FOREVER = -1
@@ -97,6 +97,14 @@ class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
 
     def active(self) -> ScheduledExecutionQuerySet:
         return self.filter(is_active=True)
+
+    def lock_free(self) -> ScheduledExecution | None:
+        """Locks the one schedule of this set, with its organization and owner. Returns None if somebody else holds it.
+
+        Chores skip such a schedule, because waiting for it would delay the dispatcher's ticks.
+        """
+        locked = self.select_for_update(of=("self",), skip_locked=True)
+        return locked.select_related("organization", "owner").first()
 
 
 class ScheduledExecution(models.Model):
@@ -322,6 +330,10 @@ class ScheduledExecution(models.Model):
     def recurrence(self) -> Recurrence:
         """Returns when it runs, in the form that the pure functions take."""
         return recurrence_of(self, zone=self.zone)
+
+    def slot_after(self, instant: datetime) -> datetime | None:
+        """Returns the first slot after an instant in its window, by the zone rules of this process."""
+        return next_slot_within(self.recurrence, after=instant, starts_at=self.starts_at, ends_at=self.ends_at)
 
 
 class DispatcherUptime(models.Model):

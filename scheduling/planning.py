@@ -238,7 +238,7 @@ def _latest_that_runs(
     divided = list(parts(recurrence, excluded, first=first, last=passed.latest))
     running = max((number for number, part in enumerate(divided) if not part.is_excluded), default=None)
     if running is None:
-        return [], _missed_slots(recurrence, excluded, first, passed)
+        return [], [_skipped_part(each) for each in divided]
     part = divided[running]
     of_part = missed(recurrence, first=part.first, now=part.last)
     skipped = [_skipped_part(each) for each in divided[:running]]

@@ -106,7 +106,8 @@ def next_slot(recurrence: Recurrence, *, after: datetime) -> datetime | None:
     time = _time_until(recurrence, after)
     slot = None if time is None else _spread(recurrence, time)
     if slot is None or slot <= after:
-        time = _time_after(recurrence, after)
+        # Schedules of one rule share this search, because `after` differs and `time` does not.
+        time = _time_after(recurrence, time or after)
         slot = None if time is None else _spread(recurrence, time)
     return slot
 

@@ -25,7 +25,7 @@ from deliveries.models import Kind, Reason
 from scheduling.due import skipped_row
 from scheduling.models import FOREVER, DeactivationReason, ScheduledExecution, UnspentRepeat
 from scheduling.planning import SkippedSlots
-from scheduling.recurrence import missed, next_slot_within
+from scheduling.recurrence import missed
 
 logger = structlog.get_logger(__name__)
 
@@ -110,15 +110,14 @@ def _reactivate(schedule: ScheduledExecution, reason: Reason, now: datetime) -> 
 
     Slots that have passed since it was completed are recorded as skipped for the same reason.
     """
-    window = {"starts_at": schedule.starts_at, "ends_at": schedule.ends_at}
     last = schedule.slots().filter(kind=Kind.SCHEDULED).values_list("due_at", "last_due_at").last()
     if last is None:
         return
-    first = next_slot_within(schedule.recurrence, after=max(filter(None, last)), **window)
+    first = schedule.slot_after(max(filter(None, last)))
     if first is not None and first <= now:
         passed = missed(schedule.recurrence, first=first, now=min(now, schedule.ends_at or now))
         skipped = SkippedSlots(first, passed.latest, passed.earlier_count + 1, reason)
         ledger.insert([skipped_row(schedule, skipped)], now=now)
-        first = next_slot_within(schedule.recurrence, after=now, **window)
+        first = schedule.slot_after(now)
     if first is not None:
         schedule.is_active, schedule.deactivation_reason, schedule.next_run_at = True, "", first

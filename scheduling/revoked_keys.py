@@ -7,6 +7,7 @@ remembers how far its walk has come.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import transaction
@@ -26,14 +27,15 @@ def pause_schedules_of_revoked_keys() -> None:
     """Walks on for a fraction of a second, by at least one portion."""
     ends_at = time.monotonic() + _MAX_SECONDS_AT_ONCE
     for api_key in ApiKey.objects.filter(pauses_after__isnull=False).order_by("revoked_at"):
-        while _walk_on(api_key):
+        line = _line_of(api_key)
+        while _walk_on(api_key, line):
             if time.monotonic() >= ends_at:
                 return
 
 
-def _walk_on(api_key: ApiKey) -> bool:
-    """Handles the next portion. Returns whether there is another one."""
-    after, line = api_key.pauses_after, _line_of(api_key)
+def _walk_on(api_key: ApiKey, line: Collection[int]) -> bool:
+    """Handles the next portion of schedules that keys of the line have made. Returns whether there is another one."""
+    after = api_key.pauses_after
     schedules = ScheduledExecution.objects.filter(pk__gt=after).order_by("pk")
     rows = list(schedules.values_list("pk", "made_by_id", "is_active")[:_LOOKED_AT_ONCE])
     held = [pk for pk, made_by, is_active in rows if is_active and made_by in line and not _is_deactivated(pk)]
@@ -44,7 +46,8 @@ def _walk_on(api_key: ApiKey) -> bool:
         api_key.pauses_after = rows[-1][0]
     elif api_key.revoked_at is not None and clock.now() - api_key.revoked_at >= _GRACE:
         api_key.pauses_after = None
-    api_key.save(update_fields=["pauses_after"])
+    if api_key.pauses_after != after:
+        api_key.save(update_fields=["pauses_after"])
     return bool(rows) and not held
 
 
@@ -52,8 +55,7 @@ def _walk_on(api_key: ApiKey) -> bool:
 def _is_deactivated(pk: int) -> bool:
     """Deactivates the schedule. Returns False if somebody else has locked it or one of its deliveries."""
     active = ScheduledExecution.objects.active().filter(pk=pk)
-    locked = active.select_for_update(of=("self",), skip_locked=True).select_related("organization", "owner")
-    schedule = locked.first()
+    schedule = active.lock_free()
     if schedule is None:
         return not active.exists()
     return deactivate_locked(schedule, DeactivationReason.KEY_REVOKED, clock.now())

@@ -181,16 +181,17 @@ def update_scheduled_execution(
         timing_changed=timing_changed,
         keeps_anchor=effect.rule == effect_before.rule,
     )
-    if timing_changed or (schedule.is_active and not was_active):
+    begins_anew = timing_changed or (schedule.is_active and not was_active)
+    if begins_anew:
         check_period(schedule)
         schedule.correlation_id = current_correlation_id()
     if "repeats" in changes:
         timing.count_repeats_anew(schedule, now)
     check_has_run(schedule, now)
-    with external_id_is_free(), transaction.atomic():
+    with external_id_is_free():
         schedule.save(update_fields=[*fields, "headers_origin", *_TIMING_COLUMNS])
     record(Verb.CHANGED, schedule, before=audited_before)
-    if passed and (timing_changed or (schedule.is_active and not was_active)):
+    if passed and begins_anew:
         reason = Reason.SCHEDULE_CHANGED if was_active else Reason.PAUSED
         ledger.insert([_passed_row(schedule, passed, reason)], now=now)
     if was_active and changes.get("is_active") is False:
@@ -256,7 +257,7 @@ def _find_by_external_id(
     found = ScheduledExecution.objects.filter(
         organization=party.organization, command=party.command, external_id=external_id
     )
-    schedule = found.select_related("organization", "command__organization", "owner").first()
+    schedule = found.first()
     if schedule is not None and not found.visible_to(context).exists():
         raise MissingTokenError
     return schedule

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from commands_platform.lib.errors import InvalidInputError
 from scheduling.models import DeactivationReason, ScheduledExecution
-from scheduling.recurrence import missed, next_slot_within
+from scheduling.recurrence import missed
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -36,18 +36,18 @@ def start(schedule: ScheduledExecution, now: datetime, *, keeps_anchor: bool = F
     schedule.effective_from = now
     if schedule.cron:
         schedule.anchor_at = now
-        schedule.next_run_at = _slot_after(schedule, now)
+        schedule.next_run_at = schedule.slot_after(now)
     elif schedule.every:
         schedule.anchor_at = schedule.counted_from
-        schedule.next_run_at = _slot_after(schedule, now)
+        schedule.next_run_at = schedule.slot_after(now)
     elif schedule.execution_frequency:
         if not keeps_anchor:
             schedule.anchor_at = _phase(schedule, now)
-        schedule.next_run_at = _slot_after(schedule, now)
+        schedule.next_run_at = schedule.slot_after(now)
     else:
         if not keeps_anchor:
             schedule.anchor_at = max(now, schedule.starts_at or now)
-        schedule.next_run_at = _slot_after(schedule, schedule.anchor_at - _MOMENT)
+        schedule.next_run_at = schedule.slot_after(schedule.anchor_at - _MOMENT)
 
 
 def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
@@ -55,11 +55,6 @@ def _phase(schedule: ScheduledExecution, now: datetime) -> datetime:
         return schedule.starts_at - settings.FREQUENCY_UNIT * schedule.execution_frequency
     # It is rounded up to a whole second, so that the first run never comes before a whole period is over.
     return now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-
-
-def _slot_after(schedule: ScheduledExecution, now: datetime) -> datetime | None:
-    """Returns the first slot after `now` in the schedule's window, by the zone rules of this process."""
-    return next_slot_within(schedule.recurrence, after=now, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
 
 
 def apply_transition(
@@ -85,7 +80,7 @@ def apply_transition(
 def _restart(schedule: ScheduledExecution, now: datetime) -> None:
     """Starts a completed schedule again: a one-off runs at once, any other at its next slot in the old phase."""
     schedule.effective_from = now
-    schedule.next_run_at = _slot_after(schedule, now)
+    schedule.next_run_at = schedule.slot_after(now)
     if schedule.next_run_at is None:
         start(schedule, now)
 
@@ -96,7 +91,7 @@ def _skip_pause(schedule: ScheduledExecution, now: datetime) -> None:
         # Answers that came before it was resumed no longer count.
         schedule.effective_from = now
     if schedule.is_recurring:
-        schedule.next_run_at = _slot_after(schedule, now)
+        schedule.next_run_at = schedule.slot_after(now)
     elif schedule.next_run_at is not None and schedule.next_run_at <= now:
         start(schedule, now)
 
@@ -111,7 +106,7 @@ def is_slot_to_come(schedule: ScheduledExecution, instant: datetime) -> bool:
     if schedule.next_run_at is None or schedule.next_run_at > instant:
         return False
     try:
-        return _slot_after(schedule, instant - _MOMENT) == instant
+        return schedule.slot_after(instant - _MOMENT) == instant
     except InvalidInputError:
         return schedule.next_run_at == instant
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from commands_platform.lib.zones import load_zone
 from scheduling.excluded_days import is_excluded
 from scheduling.models import ScheduledExecution
-from scheduling.recurrence import next_slot_within, note_of
+from scheduling.recurrence import note_of
 from scheduling.wall_slots import ClockNote
 
 MAX_UPCOMING_SLOTS = 100
@@ -48,11 +48,7 @@ def upcoming_slots(schedule: ScheduledExecution, *, count: int, since: datetime 
 def _slots(schedule: ScheduledExecution, since: datetime | None) -> Iterator[datetime]:
     first = schedule.next_run_at
     if since is not None:
-        first = _slot_after(schedule, since - _MOMENT)
+        first = schedule.slot_after(since - _MOMENT)
     while first is not None:
         yield first
-        first = _slot_after(schedule, first)
-
-
-def _slot_after(schedule: ScheduledExecution, instant: datetime) -> datetime | None:
-    return next_slot_within(schedule.recurrence, after=instant, starts_at=schedule.starts_at, ends_at=schedule.ends_at)
+        first = schedule.slot_after(first)

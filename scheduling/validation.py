@@ -101,7 +101,7 @@ def check_fields(schedule: ScheduledExecution) -> None:
 
 def check_exceptions(schedule: ScheduledExecution) -> None:
     """Raises InvalidInputError for an entry of `except` that is no date and not the name of a calendar."""
-    entries: list[str] = orjson.loads(schedule.exceptions) if schedule.exceptions else []
+    entries: list[str] = orjson.loads(schedule.exceptions)
     for entry in entries:
         try:
             is_known = read_dates(entry) is not None or is_calendar_name(entry)

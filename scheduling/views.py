@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from django.db.models import Q
@@ -91,8 +92,7 @@ class ScheduledExecutionDetail(RuleView):
         """Returns one schedule."""
         expand = read_query(ExpandQuery, request, ignore_unknown=True)["expand"]
         schedule = find_schedule(request.context, uuid)
-        body = ScheduledExecutionOutput.render(schedule, expand=expand)
-        return Response(body, headers={ETAG_HEADER: _etag(schedule)})
+        return _answer(schedule, expand=expand)
 
     @extend_schema(
         operation_id="update_schedule",
@@ -113,7 +113,7 @@ class ScheduledExecutionDetail(RuleView):
         if had_headers and not schedule.headers and "headers" not in changes:
             # The URL has moved to another origin, which must not see headers that were given for the old one.
             note_ignored(request, ["headers"])
-        return Response(ScheduledExecutionOutput.render(schedule), headers={ETAG_HEADER: _etag(schedule)})
+        return _answer(schedule)
 
     @extend_schema(
         operation_id="patch_schedule",
@@ -160,11 +160,7 @@ class ScheduledExecutionByExternalId(RuleView):
             is_owned_by_user=values.pop("is_owned_by_user"),
             values=values,
         )
-        return Response(
-            ScheduledExecutionOutput.render(schedule),
-            status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
-            headers={ETAG_HEADER: _etag(schedule)},
-        )
+        return _answer(schedule, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
 
 class SlotList(PlatformView):
@@ -232,14 +228,27 @@ class Redelivery(PlatformView):
         return Response(RedeliveryOutput.of(count=count, dry_run=values["dry_run"]))
 
 
-def _etag(schedule: ScheduledExecution) -> str:
-    """Returns the tag of the schedule's version. Each change by a caller makes another, and so does a spent repeat."""
-    return etag_of([ScheduledExecutionOutput.render(schedule), schedule.updated_at])
+def _answer(schedule: ScheduledExecution, *, expand: Iterable[str] = (), status: int = status.HTTP_200_OK) -> Response:
+    body = ScheduledExecutionOutput.render(schedule)
+    headers = {ETAG_HEADER: _etag(schedule, body)}
+    if expand:
+        body = ScheduledExecutionOutput.render(schedule, expand=expand)
+    return Response(body, status=status, headers=headers)
+
+
+def _etag(schedule: ScheduledExecution, body: Mapping[str, object]) -> str:
+    """Returns the tag of the schedule's version. Each change by a caller makes another, and so does a spent repeat.
+
+    `body` is the schedule as it is shown without expanded fields.
+    """
+    return etag_of([body, schedule.updated_at])
 
 
 def _if_match(request: ApiRequest) -> services.Check | None:
     condition = read_if_match(request)
-    return None if condition is None else lambda schedule: condition.check(_etag(schedule))
+    if condition is None:
+        return None
+    return lambda schedule: condition.check(_etag(schedule, ScheduledExecutionOutput.render(schedule)))
 
 
 def _slots(schedule: ScheduledExecution, query: QueryValues) -> DeliveryQuerySet:

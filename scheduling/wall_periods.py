@@ -5,6 +5,7 @@ Wall time is counted in whole seconds from 1970-01-01 00:00 on that clock, witho
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from calendar import monthrange
 from dataclasses import dataclass
@@ -15,58 +16,15 @@ from scheduling.cron import SECONDS_PER_DAY, UNIX_EPOCH_DAY
 from scheduling.every import load_every
 
 _DAYS_PER_WEEK = 7
-# 1970-01-01 was a Thursday, three days after a Monday.
-_EPOCH_WEEKDAY = 3
 _LAST_MONTH = MAXYEAR * 12 + 11
 
 
-@dataclass(frozen=True, slots=True)
-class DayCycle:
-    """One time on the same days of each cycle of `length` days. Cycles are counted from 1970-01-01."""
+class _Cycle(ABC):
+    """A sequence of matching seconds, which are numbered."""
 
-    length: int
-    days: tuple[int, ...]
-    """The days of the cycle, sorted. The first one is 0."""
+    __slots__ = ()
     second: int
-
-    @property
-    def has_seconds(self) -> bool:
-        return self.second % 60 != 0
-
-    def first_from(self, wall: int) -> int | None:
-        """Returns the first matching second at or after `wall`."""
-        return self._match(self._count_before(wall))
-
-    def last_before(self, wall: int) -> int | None:
-        """Returns the last matching second before `wall`."""
-        return self._match(self._count_before(wall) - 1)
-
-    def count_between(self, start: int, end: int) -> int:
-        """Counts the matching seconds in [start, end)."""
-        return max(0, self._count_before(end) - self._count_before(start))
-
-    def _count_before(self, wall: int) -> int:
-        """Counts the matches from 1970 to `wall`. The count is negative before 1970."""
-        day, second = divmod(wall, SECONDS_PER_DAY)
-        if second > self.second:
-            day += 1
-        cycle, day_of_cycle = divmod(day, self.length)
-        return cycle * len(self.days) + bisect_left(self.days, day_of_cycle)
-
-    def _match(self, number: int) -> int:
-        cycle, index = divmod(number, len(self.days))
-        return (cycle * self.length + self.days[index]) * SECONDS_PER_DAY + self.second
-
-
-@dataclass(frozen=True, slots=True)
-class MonthCycle:
-    """One time on the same day of every `length` months. A month without that day has it on its last day."""
-
-    length: int
-    phase: int
-    """The months since the year 0, modulo `length`."""
-    day: int
-    second: int
+    """The second of the day."""
 
     @property
     def has_seconds(self) -> bool:
@@ -83,6 +41,47 @@ class MonthCycle:
     def count_between(self, start: int, end: int) -> int:
         """Counts the matching seconds in [start, end)."""
         return max(0, self._count_before(end) - self._count_before(start))
+
+    @abstractmethod
+    def _count_before(self, wall: int) -> int:
+        """Returns the number of the first match at or after `wall`."""
+
+    @abstractmethod
+    def _match(self, number: int) -> int | None:
+        """Returns the match with this number, or None if its year is out of range."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayCycle(_Cycle):
+    """One time on the same days of each cycle of `length` days. Cycles are counted from 1970-01-01."""
+
+    length: int
+    days: tuple[int, ...]
+    """The days of the cycle, sorted. The first one is 0."""
+    second: int
+
+    def _count_before(self, wall: int) -> int:
+        """Counts the matches from 1970 to `wall`. The count is negative before 1970."""
+        day, second = divmod(wall, SECONDS_PER_DAY)
+        if second > self.second:
+            day += 1
+        cycle, day_of_cycle = divmod(day, self.length)
+        return cycle * len(self.days) + bisect_left(self.days, day_of_cycle)
+
+    def _match(self, number: int) -> int:
+        cycle, index = divmod(number, len(self.days))
+        return (cycle * self.length + self.days[index]) * SECONDS_PER_DAY + self.second
+
+
+@dataclass(frozen=True, slots=True)
+class MonthCycle(_Cycle):
+    """One time on the same day of every `length` months. A month without that day has it on its last day."""
+
+    length: int
+    phase: int
+    """The months since the year 0, modulo `length`."""
+    day: int
+    second: int
 
     def _count_before(self, wall: int) -> int:
         """Counts the matches from the year 0 to `wall`."""
@@ -113,6 +112,6 @@ def cycle_of(every: str, start: date) -> DayCycle | MonthCycle:
     days = [first_day]
     if rule.unit == "weeks":
         length *= _DAYS_PER_WEEK
-        monday = first_day - (first_day + _EPOCH_WEEKDAY) % _DAYS_PER_WEEK
+        monday = first_day - start.weekday()
         days = [monday + weekday for weekday in rule.weekdays]
     return DayCycle(length, tuple(sorted(day % length for day in days)), rule.second)

@@ -194,9 +194,10 @@ def _months_in_words(months: Sequence[int], language: Language) -> str:
 
 def _step_of(values: Sequence[int], size: int) -> int | None:
     """Returns n if the values are every nth one of the whole field, from 0 on, without a shorter last step."""
-    step = values[1] - values[0] if len(values) > 1 else size
-    is_even = values[0] == 0 and size % step == 0 and list(values) == list(range(0, size, step))
-    return step if is_even and len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    step = values[1] - values[0]
+    return step if size % step == 0 and list(values) == list(range(0, size, step)) else None
 
 
 def _cyclic_run(values: Sequence[int], size: int) -> tuple[int, int] | None:
