@@ -235,9 +235,9 @@ class Intake:
 
     def _look(self, limit: int, max_bytes: int) -> _Claimed:
         """Claims the oldest deliveries, or walks over the lanes if some deliveries might hide others."""
-        if not self._walk.is_under_way and (self._lanes.busy() or self._was_full):
+        if not self._walk.is_under_way and (self._lanes.busy_count or self._was_full):
             organizations = self._walk.begin()
-            if organizations < 2 and not self._lanes.busy():
+            if organizations < 2 and not self._lanes.busy_count:
                 self._walk.end()
         if self._walk.is_under_way:
             self._walk.read_on()
@@ -319,7 +319,7 @@ class Intake:
         if not self._lanes.is_proven(lane):
             return 0
         # Two windows in all, so that claims wait here for a short time only.
-        return max(self._lanes.room(lane), self._window * 2 // max(1, len(self._lanes.busy())))
+        return max(self._lanes.room(lane), self._window * 2 // max(1, self._lanes.busy_count))
 
     def _claim_due(self, limit: int, max_bytes: int) -> _Claimed:
         """Claims the oldest of all.

@@ -104,6 +104,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    @property
+    def busy_count(self) -> int:
+        """The number of lanes with requests in flight."""
+        return len(self._busy)
+
     def note_active(self, organizations: Iterable[int]) -> None:
         """Notes which organizations have something to send now."""
         now = self.clock()

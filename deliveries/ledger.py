@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from uuid import UUID
 
 import orjson
@@ -79,7 +80,11 @@ _REMOVE_QUEUED = _REMOVE_SLOTS_OF.format(table=FINISHED, other=QUEUE)
 
 def insert(rows: Iterable[NewRow], *, now: datetime) -> int:
     """Writes the rows. Returns the number of new ones. The caller wakes a sender after it has committed."""
-    return sum(_insert(portion, now) for portion in _portions(rows))
+    return sum(
+        _insert(portion, now, is_skipped=is_skipped)
+        for is_skipped, of_one_table in groupby(rows, key=lambda row: row.skipped is not None)
+        for portion in _portions(of_one_table)
+    )
 
 
 def remove_finished_slots(ids: Sequence[UUID]) -> int:
@@ -88,19 +93,20 @@ def remove_finished_slots(ids: Sequence[UUID]) -> int:
     The unique indexes of queue and ledger are separate. Without this a slot that is found due again, for example after
     a clock has stepped back, would be sent again.
     """
+    return _remove(_REMOVE_FINISHED, ids)
+
+
+def _remove(statement: str, ids: Sequence[UUID]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_REMOVE_FINISHED, {"ids": list(ids)})
+        cursor.execute(statement, {"ids": list(ids)})
         return int(cursor.rowcount)
 
 
 def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
-    """Yields the rows in portions of one table that fit into one statement, however long their bodies are."""
+    """Yields the rows in portions that fit into one statement, however long their bodies are."""
     portion: list[NewRow] = []
     size = 0
     for row in rows:
-        if portion and (row.skipped is None) != (portion[0].skipped is None):
-            yield portion
-            portion, size = [], 0
         portion.append(row)
         size += len(row.body)
         if len(portion) == _ROWS_PER_INSERT or size >= _BODIES_AT_ONCE:
@@ -110,9 +116,9 @@ def _portions(rows: Iterable[NewRow]) -> Iterator[list[NewRow]]:
         yield portion
 
 
-def _insert(rows: list[NewRow], now: datetime) -> int:
-    is_skipped = rows[0].skipped is not None
-    values = [_values(row) for row in rows]
+def _insert(rows: list[NewRow], now: datetime, *, is_skipped: bool) -> int:
+    ids = [new_ledger_id() for _ in rows]
+    values = [{"id": id_, **_values(row)} for id_, row in zip(ids, rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT_SKIPPED if is_skipped else _INSERT_PENDING,
@@ -125,8 +131,7 @@ def _insert(rows: list[NewRow], now: datetime) -> int:
             },
         )
         written = int(cursor.rowcount)
-        cursor.execute(_REMOVE_QUEUED if is_skipped else _REMOVE_FINISHED, {"ids": [each["id"] for each in values]})
-        return written - int(cursor.rowcount)
+    return written - _remove(_REMOVE_QUEUED if is_skipped else _REMOVE_FINISHED, ids)
 
 
 def default_attempts() -> int:
@@ -136,7 +141,6 @@ def default_attempts() -> int:
 
 def _values(row: NewRow) -> dict[str, object]:
     return {
-        "id": new_ledger_id(),
         "organization_id": row.organization_id,
         "command_id": row.command_id,
         "user_id": row.user_id,

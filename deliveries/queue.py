@@ -133,26 +133,25 @@ _NO_LIMIT = 1 << 40
 _LARGE_BODY = 16 * 1024
 _RECENT = timedelta(seconds=1)
 
-_OLDEST = """
-SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_queue
-WHERE next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
+_MAY_BE_CLAIMED = """next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
   AND (lease IS NULL OR leased_until <= {now})
-  AND (%(with_suspects)s OR attempt_count = 0 OR attempt_count <= regexp_count(attempts, '\\n'))
+  AND (%(with_suspects)s OR attempt_count = 0 OR attempt_count <= regexp_count(attempts, '\\n'))"""
+
+_OLDEST = f"""
+SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size, 0 AS place FROM deliveries_queue
+WHERE {_MAY_BE_CLAIMED}
 ORDER BY next_attempt_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
 # Reads each lane by itself, along the index of lanes, so a backlog of one does not slow down the others.
-_OLDEST_OF_EACH = """
+_OLDEST_OF_EACH = f"""
 SELECT oldest.*, wanted.place
 FROM unnest(%(organizations)b::bigint[], %(origins)b::text[], %(limits)b::int[])
     WITH ORDINALITY AS wanted(organization_id, origin, most, place),
 LATERAL (
     SELECT ctid AS row, id, next_attempt_at, octet_length(body) AS size FROM deliveries_queue
-    WHERE organization_id = wanted.organization_id AND origin = wanted.origin
-      AND next_attempt_at <= {now} AND next_attempt_at > GREATEST({now} - %(no_later_than)s, {floor})
-      AND (lease IS NULL OR leased_until <= {now})
-      AND (%(with_suspects)s OR attempt_count = 0 OR attempt_count <= regexp_count(attempts, '\\n'))
+    WHERE organization_id = wanted.organization_id AND origin = wanted.origin AND {_MAY_BE_CLAIMED}
     ORDER BY next_attempt_at LIMIT wanted.most
     FOR UPDATE SKIP LOCKED
 ) oldest

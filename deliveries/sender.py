@@ -144,8 +144,9 @@ class Sender:
             self._start_or_finish(run, claim)
         if not self._idle or time.monotonic() < self._suspects_from:
             return
-        run.recording.write_all()
         for claim in run.intake.suspects.next_claims([transfer.claim for transfer in self._busy]):
+            # Outcomes are written first, because the request may kill this process.
+            run.recording.write_all()
             if held := unless_away(partial(outcomes.note_begin, claim), otherwise=None):
                 self._start_or_finish(run, held)
             if not self._idle:
