@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -19,21 +20,20 @@ def remove_old_changes() -> int:
     """Removes the oldest changes that are older than AUDIT_KEEP, a portion at a time. Returns their number."""
     if not settings.AUDIT_KEEP:
         return 0
-    before = first_ledger_id_at(clock.now() - settings.AUDIT_KEEP)
-    old = Change.objects.filter(pk__lt=before, position__isnull=False).order_by("pk")
+    kept_from = clock.now() - settings.AUDIT_KEEP
+    old = Change.objects.filter(pk__lt=first_ledger_id_at(kept_from), position__isnull=False).order_by("pk")
     organizations = dict.fromkeys(old.values_list("organization_id", flat=True)[:_MAX_REMOVED_AT_ONCE])
-    return sum(_remove_from(organization_id) for organization_id in organizations)
+    return sum(_remove_from(organization_id, kept_from) for organization_id in organizations)
 
 
 @transaction.atomic
-def _remove_from(organization_id: int) -> int:
+def _remove_from(organization_id: int, kept_from: datetime) -> int:
     """Removes the first changes of a chain up to the first that is to be kept."""
     chain = Chain.objects.select_for_update(skip_locked=True).filter(pk=organization_id).first()
     head = read_head(chain) if chain is not None else None
     if head is None:
         return 0
     oldest = Change.objects.filter(organization=organization_id, position__gt=head.removed_position)
-    kept_from = clock.now() - settings.AUDIT_KEEP
     removed = 0
     for change in oldest.order_by("position").only("position", "hash", "recorded_at")[:_MAX_REMOVED_AT_ONCE]:
         # A gap is for verify_audit to find.

@@ -35,6 +35,12 @@ def event_types() -> list[EventType]:
     return [_types[name] for name in sorted(_types)]
 
 
+def sample_of(name: str) -> Mapping[str, Any]:
+    """Returns the sample of the type of this name, or an empty body."""
+    known = _types.get(name)
+    return known.sample if known is not None else {}
+
+
 def find_event_type(name: str) -> EventType | None:
     """Returns the type of this name, if there is one."""
     return _types.get(name)

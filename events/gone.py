@@ -17,21 +17,22 @@ from deliveries.gone import GoneWalk
 from deliveries.models import Delivery
 from deliveries.services import cancel_pending_of_hook
 from events.announcements import announce_removed_hook
+from events.listeners import URL_SQL
 from events.models import Hook, OutboxEvent
 
 logger = structlog.get_logger(__name__)
 
 # A hook stays if its lists were replaced after the answer, or if it has another URL now.
-_GONE_HOOKS = """
+_GONE_HOOKS = f"""
 SELECT DISTINCT h.id, h.updated_at
 FROM deliveries_finished d
 JOIN events_hook h ON h.organization_id = d.organization_id
-  AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{1,18}$' THEN substr(d.destination, 6)::bigint END
+  AND h.id = CASE WHEN d.destination ~ '^hook:[0-9]{{1,18}}$' THEN substr(d.destination, 6)::bigint END
 JOIN organizations_command c ON c.id = h.command_id
 WHERE d.reason = 'gone' AND d.kind = 'event' AND d.finished_at > %(since)s AND d.finished_at >= h.updated_at
-  AND d.url = CASE WHEN h.callback_url = '' THEN c.callback_url ELSE h.callback_url END AND h.id > %(after)s
+  AND d.url = {URL_SQL} AND h.id > %(after)s
 ORDER BY h.id LIMIT %(limit)s
-"""
+"""  # noqa: S608
 
 
 class _GoneHook(NamedTuple):

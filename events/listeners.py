@@ -34,10 +34,11 @@ _WANTS = (
 
 _COUNT = f"SELECT count(*) FROM events_hook h {INSTALLATION_JOIN} WHERE {_WANTS}"
 
-_URL = "CASE WHEN h.callback_url = '' THEN c.callback_url ELSE h.callback_url END"
-_REASON = sendable.reason_sql(user_id="h.user_id", url=_URL, scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
+# Where a hook sends to, with the aliases `h` and `c` for the hook and its command.
+URL_SQL = "CASE WHEN h.callback_url = '' THEN c.callback_url ELSE h.callback_url END"
+_REASON = sendable.reason_sql(user_id="h.user_id", url=URL_SQL, scope=f"'{Scope.EVENT_SUBSCRIPTION}'")
 _LISTENERS = f"""
-SELECT h.id, h.command_id, h.user_id, COALESCE(NULLIF(h.name, ''), c.name, '') AS name, COALESCE({_URL}, '') AS url,
+SELECT h.id, h.command_id, h.user_id, COALESCE(NULLIF(h.name, ''), c.name, '') AS name, COALESCE({URL_SQL}, '') AS url,
        CASE WHEN h.headers = '{{}}' THEN '' ELSE h.headers END AS headers,
        {_REASON} AS reason, u.uuid AS user_uuid, u.full_name AS user_full_name
 FROM events_hook h

@@ -25,7 +25,7 @@ from deliveries.models import DeliveryQuerySet, Reason
 from deliveries.services import cancel_pending_of_hook
 from deliveries.tasks import deliver_pending
 from events.announcements import HOOK_TEST, is_reserved
-from events.catalogue import find_event_type
+from events.catalogue import sample_of
 from events.listeners import count_listeners, find_listener
 from events.matching import covers, is_event_name, is_pattern
 from events.models import Hook, OutboxEvent
@@ -194,8 +194,7 @@ def send_sample(*, hook: Hook, name: str | None = None, body: Mapping[str, Any] 
     if not is_event_name(name):
         raise InvalidInputError(errors={"event": ["The name must be lower-case words with dots between them."]})
     if body is None:
-        known = find_event_type(name)
-        body = known.sample if known is not None else {}
+        body = sample_of(name)
     if errors := _errors_of(body):
         raise InvalidInputError(errors=errors)
     listener = find_listener(hook.pk)

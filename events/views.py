@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.response import Response
@@ -16,7 +14,7 @@ from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import ListQuery, paginate
-from commands_platform.lib.http.routes import uuid_or_not_found
+from commands_platform.lib.http.routes import first_or_not_found, uuid_or_not_found
 from deliveries.models import Delivery, Kind
 from events import openapi, services
 from events.catalogue import event_types
@@ -107,12 +105,13 @@ class EventDetail(PlatformView):
         token = request.context.optional_token()
         organization = request.context.organization if token is None else token.organization
         query = read_query(ListQuery, request)
-        rows = Delivery.objects.of_source(uuid_or_not_found(uuid)).filter(organization=organization, kind=Kind.EVENT)
+        event_uuid = uuid_or_not_found(uuid)
+        rows = Delivery.objects.of_source(event_uuid).filter(organization=organization, kind=Kind.EVENT)
         command_id = request.context.api_key.command_id
         visible = rows if command_id is None else rows.filter(command=command_id)
         # Another organization does not show how many other hooks it has.
         is_own = organization == request.context.organization
-        found = services.find_event(organization=organization, uuid=UUID(uuid), rows=rows if is_own else visible)
+        found = services.find_event(organization=organization, uuid=event_uuid, rows=rows if is_own else visible)
         visible = visible.defer("attempts", "body", "headers").order_by("pk")
         body = EventDetailOutput.of(
             uuid=found.uuid,
@@ -148,7 +147,4 @@ class EventList(PlatformView):
 
 def _hook(request: ApiRequest) -> Hook:
     """Returns the hook of the token's command and user. Raises MissingTokenError or NotFoundError."""
-    hook = Hook.objects.of(request.context.required_token()).first()
-    if hook is None:
-        raise NotFoundError
-    return hook
+    return first_or_not_found(Hook.objects.of(request.context.required_token()))

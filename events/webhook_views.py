@@ -16,9 +16,10 @@ from commands_platform.lib.http.error_responses import raises
 from commands_platform.lib.http.inputs import read_body, read_query
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import ListQuery, paginate
+from commands_platform.lib.http.routes import first_or_not_found
 from events import openapi, services
 from events.announcements import HOOK_TEST
-from events.catalogue import find_event_type
+from events.catalogue import sample_of
 from events.matching import is_event_name
 from events.models import Hook
 from events.serializers import (
@@ -73,10 +74,7 @@ class WebhookList(PlatformView):
             raise InvalidInputError(errors={"id": ["Give the id or the hook_url of the subscription."]})
         fields = {"pk": values.get("id"), "callback_url": values.get("hook_url")}
         chosen = {field: value for field, value in fields.items() if value is not None}
-        hook = Hook.objects.webhooks_of(request.context).filter(**chosen).first()
-        if hook is None:
-            raise NotFoundError
-        services.remove_hook(hook=hook)
+        services.remove_hook(hook=first_or_not_found(Hook.objects.webhooks_of(request.context).filter(**chosen)))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -92,11 +90,10 @@ class WebhookSample(PlatformView):
     def post(self, request: ApiRequest) -> Response:
         """Shows a sample of an event, in the form of the documented callback."""
         name = read_body(EventSampleInput, request).get("event", HOOK_TEST)
-        known = find_event_type(name)
         body = EventSampleOutput.of(
             event=name,
             event_timestamp=clock.now().timestamp(),
             hook={"id": 1, "name": "sample"},
-            body=known.sample if known is not None else {},
+            body=sample_of(name),
         )
         return Response(body)

@@ -18,7 +18,6 @@ from auth_tokens.models import CallerContext
 from auth_tokens.scopes import Scope
 from commands_platform.lib.errors import (
     InvalidInputError,
-    NotFoundError,
     PermissionDeniedError,
     UnknownParameterError,
 )
@@ -28,6 +27,7 @@ from commands_platform.lib.http.negotiation import JSONOnlyNegotiation
 from commands_platform.lib.http.outputs import page_of
 from commands_platform.lib.http.pagination import ListQuery, paginate
 from commands_platform.lib.http.parsers import StrictJSONParser, TextParser
+from commands_platform.lib.http.routes import first_or_not_found
 from organizations.models import Organization
 from scheduling import calendar_services, openapi
 from scheduling.calendar_serializers import CalendarChanges, CalendarInput, CalendarOutput, CalendarQuery
@@ -144,7 +144,4 @@ def _own_organization(context: CallerContext) -> Organization:
 
 
 def _find(organization: Organization, name: str) -> Calendar:
-    calendar = Calendar.objects.filter(organization=organization, name=name).first()
-    if calendar is None:
-        raise NotFoundError
-    return calendar
+    return first_or_not_found(Calendar.objects.filter(organization=organization, name=name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,22 +21,24 @@ class Bucket:
     An empty namespace means that there is none. A bucket without a command always has a namespace.
     """
 
-    organization_id: int
+    organization: Organization
     command_id: int | None = None
     user_id: int | None = None
     namespace: str = ""
-    organization: Organization | None = field(default=None, compare=False)
-    """Set for callers, so that their quota counts."""
+
+    def place(self) -> dict[str, int | str | None]:
+        """Returns the values of the columns that the items of the bucket have in common."""
+        return {
+            "organization": self.organization.pk,
+            "command": self.command_id,
+            "user": self.user_id,
+            "namespace": self.namespace,
+        }
 
 
 class ItemQuerySet(models.QuerySet["Item"]):
     def in_bucket(self, bucket: Bucket) -> ItemQuerySet:
-        return self.filter(
-            organization=bucket.organization_id,
-            command=bucket.command_id,
-            user=bucket.user_id,
-            namespace=bucket.namespace,
-        )
+        return self.filter(**bucket.place())
 
     def alive(self) -> ItemQuerySet:
         """Returns the items that have not expired by the database's clock. Others count as deleted."""

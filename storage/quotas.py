@@ -21,15 +21,7 @@ WHERE organization_id = %(organization)s AND NOT (
 
 def use_bytes(bucket: Bucket, texts: Mapping[str, str]) -> None:
     """Raises QuotaExceededError if the organization has no room for these keys and values."""
-    if bucket.organization is None:
-        return
-    parameters = {
-        "organization": bucket.organization_id,
-        "command": bucket.command_id,
-        "user": bucket.user_id,
-        "namespace": bucket.namespace,
-        "keys": list(texts),
-    }
     if quotas.limit_of(bucket.organization, Quota.STORED_BYTES):
+        parameters = {**bucket.place(), "keys": list(texts)}
         size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
         quotas.use(bucket.organization, Quota.STORED_BYTES, size, count=lambda _: rows_of(_USED, parameters)[0][0])

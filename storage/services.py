@@ -120,9 +120,9 @@ def find_bucket(*, context: CallerContext, namespace: str = "") -> Bucket:
         raise MissingContextError
     token = context.optional_token()
     if token is None:
-        return Bucket(context.organization.pk, namespace=namespace, organization=context.organization)
+        return Bucket(context.organization, namespace=namespace)
     user_id = token.user.pk if token.user else None
-    return Bucket(token.organization.pk, token.command.pk, user_id, namespace, organization=token.organization)
+    return Bucket(token.organization, token.command.pk, user_id, namespace)
 
 
 def get_item(*, bucket: Bucket, key: str) -> StoredValue | None:
@@ -284,10 +284,4 @@ def _execute(statement: str, bucket: Bucket, **values: object) -> int:
 
 def _bound(statement: str, bucket: Bucket, values: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
     owner = _OWNERS[bucket.command_id is not None, bucket.user_id is not None]
-    place = {
-        "organization": bucket.organization_id,
-        "command": bucket.command_id,
-        "user": bucket.user_id,
-        "namespace": bucket.namespace,
-    }
-    return statement.format(owner=owner), {**place, **values}
+    return statement.format(owner=owner), {**bucket.place(), **values}

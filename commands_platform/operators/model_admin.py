@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.views import ChangeList as UnfoldChangeList
 
+from audit.subjects import identity_of
 from commands_platform.lib.http.routes import parse_uuid
 from commands_platform.operators import html, shown_once
 from commands_platform.operators.actions import operator_action
@@ -140,9 +141,8 @@ class PlatformAdmin(_ModelAdmin):
         return html.mono(obj.uuid)
 
     @admin.display(description="Changes")
-    def changes(self, obj: models.Model) -> SafeString:
-        identity = getattr(obj, "uuid", obj.pk)
-        return html.link_to("audit_change_changelist", text="Show who changed it", query=f"?q={identity}")
+    def changes(self, obj: Any) -> SafeString:
+        return html.link_to("audit_change_changelist", text="Show who changed it", query=f"?q={identity_of(obj)}")
 
     def change_url(self, obj: models.Model) -> str:
         return self.change_url_of(quote(obj.pk))

@@ -11,11 +11,12 @@ from commands_platform.lib.http.filters import BooleanFilter, SearchFilter
 from commands_platform.lib.http.outputs import NullIfEmptyField, Output
 from commands_platform.lib.http.pagination import ListQuery
 from organizations.models import Command
+from organizations.services import ROTATION_OVERLAP
 
 MAX_COMMAND_NAME_LENGTH = 100
 MAX_URL_LENGTH = 2048
-# In seconds: a day, and thirty days.
-DEFAULT_OVERLAP = 86_400
+# In seconds.
+DEFAULT_OVERLAP = int(ROTATION_OVERLAP.total_seconds())
 MAX_OVERLAP = 30 * 86_400
 
 

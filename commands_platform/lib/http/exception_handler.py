@@ -44,8 +44,12 @@ RETRY_BUSY_AFTER_SECONDS = 1
 _STATUSES: dict[type[PlatformError], int] = {
     PermissionDeniedError: 403,
     PreconditionFailedError: 412,
+    IdempotencyInProgressError: 409,
     IdempotencyMismatchError: 422,
+    BusyError: 503,
 }
+# The caller can send the same request again in a moment.
+_PASSING = (BusyError, IdempotencyInProgressError)
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,9 @@ def _domain_answer(exc: PlatformError, view: object) -> ErrorAnswer:
             return _invalid_input(view, exc.message, exc.code, errors)
         case NotFoundError():
             return _not_found()
-        case BusyError() | IdempotencyInProgressError():
-            return _busy(exc)
     status = next((status for kind, status in _STATUSES.items() if isinstance(exc, kind)), 400)
-    return ErrorAnswer(status, error_body(exc.message, exc.code))
+    headers = {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)} if isinstance(exc, _PASSING) else {}
+    return ErrorAnswer(status, error_body(exc.message, exc.code), headers)
 
 
 def _framework_answer(exc: exceptions.APIException, view: object) -> ErrorAnswer:
@@ -140,7 +143,7 @@ def _other_answer(exc: Exception, view: object) -> ErrorAnswer | None:
 
 def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> ErrorAnswer | None:
     if is_locked(exc):
-        return _busy(BusyError())
+        return _domain_answer(BusyError(), view)
     if is_away(exc):
         log_away(exc)
         message = f"The database cannot be reached. Try again in {RETRY_AFTER_SECONDS} seconds."
@@ -152,11 +155,6 @@ def _database_answer(exc: DatabaseError | InterfaceError, view: object) -> Error
         logger.error("database_refused_a_value", error=name, view=type(view).__name__)
         return ErrorAnswer(400, error_body("A value cannot be stored. Check numbers and dates.", "bad_request"))
     return None
-
-
-def _busy(exc: BusyError | IdempotencyInProgressError) -> ErrorAnswer:
-    status = 503 if isinstance(exc, BusyError) else 409
-    return ErrorAnswer(status, error_body(exc.message, exc.code), {"Retry-After": str(RETRY_BUSY_AFTER_SECONDS)})
 
 
 def _not_found() -> ErrorAnswer:

@@ -112,20 +112,29 @@ def paginate(
         page = read_from_cursor(request, rows, query, order=order, weigh=weigh)
         return {"next": page.next, "previous": page.previous, "results": render(page.rows)}
     limit, offset = query["limit"], query["offset"]
-    count = rows.order_by()[: MAX_COUNT + 1].count()
+    count = _count_of(rows) if offset else None
     found: list[_Row] = []
     more = False
-    if offset < count or count > MAX_COUNT:
+    if count is None or offset < count or count > MAX_COUNT:
         found, more = fitting_rows(order.apply(rows), limit=limit, weigh=weigh, offset=offset)
-    following = _url(request, limit=limit, offset=offset + len(found))
-    if offset + len(found) > MAX_LIST_OFFSET:
-        following = _url(request, limit=limit, cursor=order.cursor_text(found[-1])) if found else following
+    if count is None:
+        # A first page without a next one is the whole list.
+        count = _count_of(rows) if more else len(found)
+    following = None
+    if more and offset + len(found) <= MAX_LIST_OFFSET:
+        following = _url(request, limit=limit, offset=offset + len(found))
+    elif more:
+        following = _url(request, limit=limit, cursor=order.cursor_text(found[-1]))
     return {
         "count": count if count <= MAX_COUNT else None,
-        "next": following if more else None,
+        "next": following,
         "previous": _url(request, limit=limit, offset=max(0, offset - limit)) if offset > 0 else None,
         "results": render(found),
     }
+
+
+def _count_of(rows: QuerySet[_Row]) -> int:
+    return rows.order_by()[: MAX_COUNT + 1].count()
 
 
 class CursorPage(NamedTuple):

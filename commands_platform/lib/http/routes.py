@@ -48,7 +48,12 @@ def uuid_or_not_found(text: str) -> UUID:
 
 def find_by_uuid(rows: QuerySet[_Row], text: str) -> _Row:
     """Returns the row whose UUID is in a path segment. Raises NotFoundError if there is none."""
-    row = rows.filter(uuid=uuid_or_not_found(text)).first()
+    return first_or_not_found(rows.filter(uuid=uuid_or_not_found(text)))
+
+
+def first_or_not_found(rows: QuerySet[_Row]) -> _Row:
+    """Returns the first of the rows. Raises NotFoundError if there is none."""
+    row = rows.first()
     if row is None:
         raise NotFoundError
     return row
