@@ -36,16 +36,6 @@ FindActor = Callable[[], Actor]
 _find: ContextVar[FindActor | None] = ContextVar("audit_actor", default=None)
 
 
-def begin(find: FindActor) -> None:
-    """Makes `find` name the actor until `end`."""
-    _find.set(find)
-
-
-def end() -> None:
-    """Makes this process the actor again."""
-    _find.set(None)
-
-
 @contextmanager
 def acting_as(find: FindActor) -> Iterator[None]:
     """Makes `find` name the actor inside the block."""

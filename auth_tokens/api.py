@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
@@ -13,8 +12,7 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, Th
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit import actors
-from audit.actors import Actor
+from audit.actors import Actor, acting_as
 from audit.kinds import ActorKind
 from auth_tokens.idempotency import KeyedRequest, ReplayedAnswerError
 from auth_tokens.models import ApiKey, CallerContext
@@ -55,6 +53,10 @@ class PlatformView(NamesIgnoredFields):
     _allowance: Allowance | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with acting_as(lambda: _actor_of(self.request)):
+            return self._answer(request, *args, **kwargs)
+
+    def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if IDEMPOTENCY_META not in request.META or request.method not in IDEMPOTENT_METHODS:
             return super().dispatch(request, *args, **kwargs)
         with KeyedRequest() as self._keyed:
@@ -83,7 +85,6 @@ class PlatformView(NamesIgnoredFields):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        actors.begin(partial(_actor_of, request))
         if self._keyed is not None:
             self._keyed.begin(request, cast("ApiRequest", request).context)
 
@@ -112,7 +113,6 @@ class PlatformView(NamesIgnoredFields):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Adds the header that says why the exchange token is void, to errors too."""
-        actors.end()
         # `request.auth` would repeat an authentication that has failed.
         context = vars(request).get("_auth")
         if isinstance(context, CallerContext) and context.void_token is not None:
