@@ -99,10 +99,7 @@ class ScheduledExecutionQuerySet(models.QuerySet["ScheduledExecution"]):
         return self.filter(is_active=True)
 
     def lock_free(self) -> ScheduledExecution | None:
-        """Locks the one schedule of this set, with its organization and owner. Returns None if somebody else holds it.
-
-        Chores skip such a schedule, because waiting for it would delay the dispatcher's ticks.
-        """
+        """Locks the one schedule of this set, with organization and owner, unless somebody else holds it."""
         locked = self.select_for_update(of=("self",), skip_locked=True)
         return locked.select_related("organization", "owner").first()
 

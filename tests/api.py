@@ -67,6 +67,7 @@ class ApiClient:
         key: str | None = "",
         token: str | None = "",
         raw: bytes | None = None,
+        media: str = "application/json",
         headers: dict[str, str] | None = None,
     ) -> ApiResponse:
         sent = dict(headers or {})
@@ -75,10 +76,9 @@ class ApiClient:
         if token is not None:
             sent.setdefault("X-EXCHANGE-TOKEN", token or self.caller.token)
         data: Any = raw
-        content_type = "application/json"
         if raw is None:
             data = b"" if body is None else orjson.dumps(body)
-        return self._client.generic(method, path, data, content_type, headers=sent)  # type: ignore[return-value]
+        return self._client.generic(method, path, data, media, headers=sent)  # type: ignore[return-value]
 
     def get(self, path: str, **options: Any) -> ApiResponse:
         return self.request("GET", path, **options)

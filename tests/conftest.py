@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from scheduling import uptime
 from scheduling.backoff import process_backoff
 from tests.api import ApiClient, make_caller
 from tests.receiver import Receiver
+from tests.threads import Threads
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,6 +55,12 @@ def floor_of_its_own(db: None) -> Iterator[None]:
     floor._process_pace.cache_clear()
     with connection.cursor() as cursor:
         cursor.execute("SELECT setval('deliveries_queue_floor', 0)")
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    with ThreadPoolExecutor(max_workers=4) as executor:
+        yield Threads(executor)
 
 
 @pytest.fixture

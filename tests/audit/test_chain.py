@@ -23,6 +23,7 @@ from commands_platform.lib import clock
 from organizations.models import Organization
 from tests.audit.changes import make_chain, make_changes, seal_all
 from tests.factories import make_organization
+from tests.locks import held_elsewhere
 
 pytestmark = pytest.mark.django_db
 
@@ -236,22 +237,10 @@ def test_sealing_skips_a_chain_that_somebody_else_has_in_hand() -> None:
     held, free = make_organization(), make_organization()
     make_chain(held, 1)
     make_changes(held, 1)
-    is_held, may_go_on = Event(), Event()
 
-    def hold() -> None:
-        with transaction.atomic():
-            Chain.objects.select_for_update().get(pk=held.pk)
-            is_held.set()
-            may_go_on.wait(30)
-        connection.close()
-
-    holder = Thread(target=hold)
-    holder.start()
-    assert is_held.wait(30)
-    make_changes(free, 1)
-    sealed = [seal_changes(), seal_changes()]
-    may_go_on.set()
-    holder.join()
+    with held_elsewhere(Chain.objects.filter(pk=held.pk)):
+        make_changes(free, 1)
+        sealed = [seal_changes(), seal_changes()]
 
     assert sum(sealed) == 1
     assert seal_changes() + seal_changes() == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from storage import services
 from storage.models import Item
 from tests.api import ApiClient, ApiResponse
 from tests.locks import wait_for_waiters
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,35 +22,19 @@ STORAGE = "/v1/platform/storage/"
 REPLAYED = "Idempotency-Replayed"
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=4) as executor:
-        yield executor
-
-
 def add(client: ApiClient, amount: int = 1) -> ApiResponse:
     body = {"op": "increment", "params": {"key": "n", "amount": amount}}
     return client.post(STORAGE, body, headers={"Idempotency-Key": "k"})
 
 
-def in_thread(threads: ThreadPoolExecutor, client: ApiClient) -> Future[ApiResponse]:
-    def run() -> ApiResponse:
-        try:
-            return add(client)
-        finally:
-            connection.close()
-
-    return threads.submit(run)
-
-
-def test_one_of_two_requests_at_once_runs(alice: ApiClient, threads: ThreadPoolExecutor) -> None:
+def test_one_of_two_requests_at_once_runs(alice: ApiClient, threads: Threads) -> None:
     alice.post(STORAGE, {"op": "set", "params": {"key": "n", "value": 10}})
 
     with transaction.atomic():
         Item.objects.select_for_update().get()
-        running = in_thread(threads, alice)
+        running = threads.start(lambda: add(alice))
         wait_for_waiters()
-        second = in_thread(threads, alice).result()
+        second = threads.start(lambda: add(alice)).result()
 
     assert (second.status_code, second.json()["code"]) == (409, "idempotency_in_progress")
     assert second["Retry-After"] == "1"
@@ -61,7 +44,7 @@ def test_one_of_two_requests_at_once_runs(alice: ApiClient, threads: ThreadPoolE
 
 
 def test_a_request_that_ends_between_the_look_and_the_lock_of_another_is_replayed(
-    alice: ApiClient, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    alice: ApiClient, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = KeyedRequest._look
     others: list[ApiResponse | None] = []
@@ -73,7 +56,7 @@ def test_a_request_that_ends_between_the_look_and_the_lock_of_another_is_replaye
             others.append(None)
             with connection.cursor() as cursor:
                 cursor.execute("ROLLBACK; BEGIN")
-            others[0] = in_thread(threads, alice).result()
+            others[0] = threads.start(lambda: add(alice)).result()
 
     monkeypatch.setattr(KeyedRequest, "_look", late_look)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from deliveries.models import Delivery, Kind, Reason, State
 from organizations.models import Command
 from tests.factories import make_command, make_delivery
 from tests.locks import wait_for_waiters
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,26 +88,6 @@ def new_row(command: Command, *, source: UUID, due_at: datetime, skipped: Reason
     )
 
 
-class Beside:
-    """Runs `work` in a thread of its own."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._results: list[object] = []
-        self._thread = threading.Thread(target=self._run, args=(work,))
-        self._thread.start()
-
-    def result(self) -> object:
-        self._thread.join(20)
-        (result,) = self._results
-        return result
-
-    def _run(self, work: Callable[[], object]) -> None:
-        try:
-            self._results.append(work())
-        finally:
-            connection.close()
-
-
 def test_a_delivery_moves_from_the_queue_to_its_day_when_it_ends(command: Command) -> None:
     delivery = make_delivery(command)
     assert table_of(delivery) == "deliveries_queue"
@@ -139,45 +119,47 @@ def test_a_slot_that_is_queued_is_not_skipped_as_well(command: Command) -> None:
     assert list(Delivery.objects.of_source(delivery.source_uuid)) == [delivery]
 
 
-def test_a_slot_that_is_finished_while_it_is_found_due_again_is_written_once(command: Command) -> None:
+def test_a_slot_that_is_finished_while_it_is_found_due_again_is_written_once(
+    command: Command, threads: Threads
+) -> None:
     delivery = make_delivery(command)
     again = new_row(command, source=delivery.source_uuid, due_at=delivery.due_at)
 
     with transaction.atomic():
         end(delivery)
         # It has begun before the row is seen to be finished, and waits for the row of the queue.
-        insert = Beside(lambda: ledger.insert([again], now=clock.now()))
+        insert = threads.start(lambda: ledger.insert([again], now=clock.now()))
         wait_for_waiters()
 
-    assert insert.result() == 0
+    assert insert.result(20) == 0
     assert list(Delivery.objects.of_source(delivery.source_uuid)) == [delivery]
 
 
-def test_a_cancellation_leaves_a_delivery_that_ends_at_the_same_time(command: Command) -> None:
+def test_a_cancellation_leaves_a_delivery_that_ends_at_the_same_time(command: Command, threads: Threads) -> None:
     delivery = make_delivery(command)
 
     with transaction.atomic():
         end(delivery)
-        cancellation = Beside(
+        cancellation = threads.start(
             lambda: services.cancel_pending(source_uuids=[delivery.source_uuid], reason=Reason.SCHEDULE_DELETED)
         )
         wait_for_waiters()
 
-    assert cancellation.result() is None
+    assert cancellation.result(20) is None
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
 
 
-def test_a_delivery_that_two_operators_redeliver_at_once_is_queued_once(command: Command) -> None:
+def test_a_delivery_that_two_operators_redeliver_at_once_is_queued_once(command: Command, threads: Threads) -> None:
     delivery = make_ended(command, days_ago=0)
     rows = Delivery.objects.filter(pk=delivery.pk)
 
     with transaction.atomic():
         assert services.redeliver(deliveries=rows) == 1
-        other = Beside(lambda: services.redeliver(deliveries=rows))
+        other = threads.start(lambda: services.redeliver(deliveries=rows))
         wait_for_waiters()
 
-    assert other.result() == 0
+    assert other.result(20) == 0
 
 
 def test_partitions_are_made_for_the_next_days(command: Command) -> None:
@@ -230,13 +212,13 @@ def test_failures_are_dropped_when_they_are_old(command: Command) -> None:
     assert list(Delivery.objects.all()) == [late]
 
 
-def test_a_ledger_in_use_is_left_to_a_later_call(command: Command) -> None:
+def test_a_ledger_in_use_is_left_to_a_later_call(command: Command, threads: Threads) -> None:
     make_partitions_of_past(40)
     old = make_ended(command, days_ago=35)
 
     with transaction.atomic():
         assert Delivery.objects.filter(pk=old.pk).exists()
-        assert Beside(partitions.drop_expired).result() == 0
+        assert threads.start(partitions.drop_expired).result(20) == 0
 
     assert partitions.drop_expired() > 0
     assert not Delivery.objects.exists()

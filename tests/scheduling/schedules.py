@@ -78,3 +78,15 @@ def skipped(schedule: ScheduledExecution) -> list[tuple[float, float, int, str]]
         for row in schedule.slots()
         if row.state == State.SKIPPED
     ]
+
+
+def slots(schedule: ScheduledExecution) -> str:
+    return f"/v1/platform/scheduling/{schedule.uuid}/slots/"
+
+
+def slot(delivery: Delivery) -> str:
+    return f"/v1/platform/scheduling/{delivery.source_uuid}/slots/{delivery.pk}/"
+
+
+def redeliver(schedule: ScheduledExecution) -> str:
+    return f"/v1/platform/scheduling/{schedule.uuid}/redeliver/"

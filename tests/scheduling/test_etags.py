@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient, ApiResponse
 from tests.factories import make_schedule
 from tests.locks import wait_for_waiters
 from tests.scheduling.schedules import LIST, detail
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db
 
@@ -91,25 +92,17 @@ def test_a_missing_schedule_is_not_found_whatever_the_condition(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_second_of_two_writes_of_one_version_is_refused(alice: ApiClient) -> None:
+def test_the_second_of_two_writes_of_one_version_is_refused(alice: ApiClient, threads: Threads) -> None:
     schedule = make_schedule(alice.caller.command)
     path = detail(str(schedule.uuid))
     current = tag(alice, path)
 
-    def run(name: str) -> int:
-        try:
-            return write(alice, "PUT", path, current, name).status_code
-        finally:
-            connection.close()
+    with transaction.atomic():
+        ScheduledExecution.objects.select_for_update().get()
+        answers = [threads.start(partial(write, alice, "PUT", path, current, name)) for name in ("first", "second")]
+        wait_for_waiters(2)
 
-    with ThreadPoolExecutor(2) as threads:
-        with transaction.atomic():
-            ScheduledExecution.objects.select_for_update().get()
-            answers = [threads.submit(run, name) for name in ("first", "second")]
-            wait_for_waiters(2)
-        statuses = sorted(answer.result() for answer in answers)
-
-    assert statuses == [200, 412]
+    assert sorted(answer.result().status_code for answer in answers) == [200, 412]
     assert ScheduledExecution.objects.get().name in ("first", "second")
 
 

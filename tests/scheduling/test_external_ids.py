@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import transaction
 
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient, make_caller
-from tests.factories import make_api_key, make_command
+from tests.factories import make_api_key, make_command, make_schedule
+from tests.locks import wait_for_waiters
 from tests.scheduling.schedules import LIST, change, create, expanded
+from tests.threads import Threads
 
 BODY: dict[str, Any] = {"name": "report", "cron": "0 9 * * *"}
 
@@ -146,20 +147,12 @@ def test_a_key_of_the_organization_names_the_command(alice: ApiClient) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_two_requests_at_once_creates_and_the_other_changes(alice: ApiClient) -> None:
-    barrier, statuses = Barrier(2), []
+def test_a_request_that_another_one_outruns_changes_what_that_has_created(alice: ApiClient, threads: Threads) -> None:
+    with transaction.atomic():
+        make_schedule(alice.caller.command, owner=alice.caller.user, external_id="a")
+        # It sees no schedule yet, and then waits for the other one's entry in the unique index.
+        second = threads.start(lambda: alice.put(path_of("a"), {**BODY, "name": "two"}))
+        wait_for_waiters()
 
-    def put(name: str) -> None:
-        try:
-            barrier.wait(10)
-            statuses.append(ApiClient(alice.caller).put(path_of("a"), {**BODY, "name": name}).status_code)
-        finally:
-            connection.close()
-
-    threads = [Thread(target=put, args=(name,)) for name in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(statuses) == [200, 201]
-    assert ScheduledExecution.objects.count() == 1
+    assert second.result(30).status_code == 200
+    assert ScheduledExecution.objects.get().name == "two"

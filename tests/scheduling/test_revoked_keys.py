@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 
 from auth_tokens.models import ApiKey
 from auth_tokens.services import revoke_api_key, rotate_api_key
@@ -18,6 +16,7 @@ from scheduling.revoked_keys import pause_schedules_of_revoked_keys
 from tests.api import ApiClient, make_caller
 from tests.audit.changes import last_change_of
 from tests.factories import make_api_key, make_delivery, make_schedule
+from tests.locks import held_elsewhere
 
 pytestmark = pytest.mark.django_db
 
@@ -100,22 +99,10 @@ def test_a_schedule_that_somebody_has_locked_is_found_again() -> None:
     client = ApiClient(make_caller())
     held, free = make(client), make(client)
     revoke_api_key(api_key=client.caller.api_key, pause_schedules=True)
-    is_held, may_go_on = Event(), Event()
 
-    def hold() -> None:
-        with transaction.atomic():
-            ScheduledExecution.objects.select_for_update().get(pk=held.pk)
-            is_held.set()
-            may_go_on.wait(30)
-        connection.close()
-
-    holder = Thread(target=hold)
-    holder.start()
-    assert is_held.wait(30)
-    pause_schedules_of_revoked_keys()
-    assert state_of(free) == (False, "key_revoked")
-    may_go_on.set()
-    holder.join()
+    with held_elsewhere(ScheduledExecution.objects.filter(pk=held.pk)):
+        pause_schedules_of_revoked_keys()
+        assert state_of(free) == (False, "key_revoked")
     assert state_of(held) == (True, "")
 
     pause_schedules_of_revoked_keys()

@@ -15,6 +15,7 @@ from organizations.models import Command
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
 from tests.factories import make_attempt, make_delivery, make_schedule
+from tests.scheduling.schedules import redeliver, slot, slots
 
 pytestmark = pytest.mark.django_db
 
@@ -27,18 +28,6 @@ TOKEN = "cmdt_mRFkU_XU7Wb_9Ajydpba3KjCM1Oq7Hb0L2eg6KqdVW48A7ttH0mqFyCJPjLXuniuPO
 @pytest.fixture
 def schedule(alice: ApiClient) -> ScheduledExecution:
     return make_schedule(alice.caller.command)
-
-
-def slots(schedule: ScheduledExecution) -> str:
-    return f"/v1/platform/scheduling/{schedule.uuid}/slots/"
-
-
-def slot(delivery: Delivery) -> str:
-    return f"/v1/platform/scheduling/{delivery.source_uuid}/slots/{delivery.pk}/"
-
-
-def redeliver(schedule: ScheduledExecution) -> str:
-    return f"/v1/platform/scheduling/{schedule.uuid}/redeliver/"
 
 
 def make_row(

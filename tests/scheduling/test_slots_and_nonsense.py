@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from deliveries.models import Delivery
 from scheduling.models import ScheduledExecution
 from tests.api import ApiClient
 from tests.factories import make_delivery, make_schedule
 from tests.lib.hostile import HOSTILE_BODIES, HOSTILE_PATH_SEGMENTS, HOSTILE_QUERIES
+from tests.scheduling.schedules import redeliver, slot, slots
 
 pytestmark = pytest.mark.django_db
 
@@ -16,18 +16,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def schedule(alice: ApiClient) -> ScheduledExecution:
     return make_schedule(alice.caller.command)
-
-
-def slots(schedule: ScheduledExecution) -> str:
-    return f"/v1/platform/scheduling/{schedule.uuid}/slots/"
-
-
-def slot(delivery: Delivery) -> str:
-    return f"/v1/platform/scheduling/{delivery.source_uuid}/slots/{delivery.pk}/"
-
-
-def redeliver(schedule: ScheduledExecution) -> str:
-    return f"/v1/platform/scheduling/{schedule.uuid}/redeliver/"
 
 
 @pytest.mark.parametrize("name", HOSTILE_BODIES)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from deliveries.models import Reason, State
 from deliveries.services import cancel_pending
@@ -20,6 +17,7 @@ from tests.factories import make_command, make_delivery, make_user
 from tests.locks import wait_for_waiters
 from tests.scheduling.minutely import BEFORE, URL, claim, make_minutely, payloads_of, rows_of, written_ahead
 from tests.scheduling.schedules import MINUTE, NOON
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db
 
@@ -199,51 +197,37 @@ def test_rows_written_at_their_time_stay_when_the_clock_steps_back(time: list[da
     assert schedule.repeats == repeats - 1
 
 
-@contextmanager
-def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
-    """Yields a thread for `work`, not started yet, with its own connection. Joins it at the end of the block."""
-
-    def run() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    yield thread
-    thread.join(10)
-    assert not thread.is_alive()
-
-
 @pytest.mark.django_db(transaction=True)
-def test_a_change_waits_for_the_dispatcher_and_withdraws_the_row_that_it_wrote() -> None:
+def test_a_change_waits_for_the_dispatcher_and_withdraws_the_row_that_it_wrote(threads: Threads) -> None:
     schedule = make_minutely()
 
     def change() -> None:
         services.update_scheduled_execution(schedule=schedule, changes={"payload": {"version": 2}})
 
-    with in_thread(change) as changing, transaction.atomic():
+    with transaction.atomic():
         write_ahead_batch(BEFORE, due_at=NOON, limit=10)
-        changing.start()
+        changing = threads.start(change)
         wait_for_waiters(1)
+    changing.result(10)
     schedule.refresh_from_db()
 
     assert (rows_of(schedule), schedule.next_run_at, schedule.payload) == ([], NOON, {"version": 2})
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_withdrawal_waits_for_a_claim_and_leaves_its_row(time: list[datetime]) -> None:
+def test_a_withdrawal_waits_for_a_claim_and_leaves_its_row(time: list[datetime], threads: Threads) -> None:
     schedule = written_ahead()
 
     def change() -> None:
         services.update_scheduled_execution(schedule=schedule, changes={"name": "renamed"})
 
-    with in_thread(change) as changing, transaction.atomic():
+    with transaction.atomic():
         time[0] = NOON
         assert len(claim()) == 1
         time[0] = BEFORE
-        changing.start()
+        changing = threads.start(change)
         wait_for_waiters(1)
+    changing.result(10)
     schedule.refresh_from_db()
 
     assert (rows_of(schedule), schedule.next_run_at) == ([(NOON, State.PENDING, "")], NOON + MINUTE)

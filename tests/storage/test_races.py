@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -15,32 +14,9 @@ from storage.models import Item
 from tests.api import ApiClient, ApiResponse
 from tests.locks import wait_for_waiters
 from tests.storage.calls import call, expire, put, read
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Result = TypeVar("Result")
-
-
-@pytest.fixture
-def threads() -> Iterator[Threads]:
-    with ThreadPoolExecutor(max_workers=4) as executor:
-        yield Threads(executor)
-
-
-class Threads:
-    """Runs calls in threads. Each has its own database connection."""
-
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self._executor = executor
-
-    def start(self, work: Callable[[], Result]) -> Future[Result]:
-        def run() -> Result:
-            try:
-                return work()
-            finally:
-                connection.close()
-
-        return self._executor.submit(run)
 
 
 @contextmanager
